@@ -1,0 +1,314 @@
+//! The durable run of one flow for one event: its state, and the one commit that moves it.
+//!
+//! Invariants: a job is plain data; what it does next follows from its state alone. A [`Commit`] is stored in one
+//! atomic write, and its [`Fate`] is exactly one: a job cannot be both kept and lost. Names that are stored or shown
+//! ([`Flow`], [`Reason`], [`Outcome`]) are closed lists with fixed texts.
+
+use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::model::Name;
+use crate::model::call::{Address, Answer};
+use crate::model::event::Event;
+use crate::model::lane::Lane;
+use crate::model::time::Timestamp;
+
+/// How many attempts a job remembers one by one; older ones are only counted.
+pub const HISTORY_MAX: usize = 12;
+
+macro_rules! closed_list {
+    ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vmeta])* #[serde(rename = $text)] $variant,)* }
+        impl $name {
+            /// Every one, in the order they are shown.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+            /// The fixed text.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                $name::ALL.iter().copied().find(|known| known.as_str() == text).ok_or_else(|| {
+                    let known: Vec<_> = $name::ALL.iter().map(|known| known.as_str()).collect();
+                    format!("`{text}` is none of {}", known.join(", "))
+                })
+            }
+        }
+    };
+}
+
+closed_list! {
+    /// The state machines.
+    Flow {
+        /// E-mail acquisition.
+        Email = "email",
+        /// SMS acquisition.
+        Sms = "sms",
+        /// SMS double opt-in.
+        DoubleOptIn = "double_opt_in",
+        /// What happens inside an activation, cascaded to the profile.
+        Progress = "progress",
+        /// A Braze webhook on its way to Quikly.
+        Webhook = "webhook",
+        /// An Outgrow lead.
+        Outgrow = "outgrow",
+        /// A credit at Quikly.
+        Credit = "credit",
+        /// The removal of a person.
+        Erase = "erase",
+    }
+}
+
+closed_list! {
+    /// Why a job is a dead letter.
+    Reason {
+        /// No activation or content of that name is configured.
+        UnknownActivation = "unknown_activation",
+        /// The activation has no flow for this kind of event.
+        NoFlow = "no_flow",
+        /// The creation it waited for died.
+        NoProfile = "no_profile",
+        /// The found profile has another phone.
+        PhoneMismatch = "phone_mismatch",
+        /// The other side will not take it.
+        Rejected = "rejected",
+        /// It failed for too long or too often.
+        GaveUp = "gave_up",
+        /// The status was never read back as Subscribed.
+        NotSubscribed = "not_subscribed",
+        /// Nobody knows whether it happened, and `on_unknown = "park"`.
+        UnknownOutcome = "unknown_outcome",
+        /// A mapped answer is missing or of the wrong type.
+        BadAnswer = "bad_answer",
+    }
+}
+
+closed_list! {
+    /// Which of the four failures a dead letter died of; `configuration` when nothing was asked yet.
+    Class {
+        /// It kept failing.
+        Transient = "transient",
+        /// Braze kept answering 429.
+        Throttled = "throttled",
+        /// The other side refused it.
+        Rejected = "rejected",
+        /// Key, permission or endpoint.
+        Denied = "denied",
+        /// Sent, and nobody knows.
+        UnknownOutcome = "unknown_outcome",
+        /// Our own configuration has no place for it.
+        Configuration = "configuration",
+    }
+}
+
+closed_list! {
+    /// How a job ended well.
+    Outcome {
+        /// A profile was created.
+        Created = "created",
+        /// A profile was found (and written to, where there was something to write).
+        Found = "found",
+        /// The update was delivered.
+        Updated = "updated",
+        /// Quikly was told.
+        Credited = "credited",
+    }
+}
+
+/// Where a flow stands. One variant for each flow that this version runs.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub enum State {
+    /// E-mail acquisition.
+    Email(Profile),
+    /// An update of a profile.
+    Progress(Profile),
+    /// A credit.
+    Credit {
+        /// Quikly's event identifier, as it was when the credit was earned: it is part of the credit's key.
+        event: String,
+    },
+}
+
+/// Bringing what we have to the right profile: where that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub enum Profile {
+    /// Asking whether there is one.
+    LookUp,
+    /// There is none: making it.
+    Create,
+    /// There is one: writing to it.
+    Update(Address),
+}
+
+impl State {
+    /// The flow it belongs to.
+    pub const fn flow(&self) -> Flow {
+        match self {
+            State::Email(_) => Flow::Email,
+            State::Progress(_) => Flow::Progress,
+            State::Credit { .. } => Flow::Credit,
+        }
+    }
+
+    /// The step's name, for people.
+    pub const fn step(&self) -> &'static str {
+        match self {
+            State::Email(profile) | State::Progress(profile) => match profile {
+                Profile::LookUp => "look_up",
+                Profile::Create => "create",
+                Profile::Update(_) => "update",
+            },
+            State::Credit { .. } => "credit",
+        }
+    }
+}
+
+/// One attempt, as a dead letter tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it was answered.
+    pub at: Timestamp,
+    /// The step it was made at.
+    pub step: String,
+    /// What came of it.
+    pub answer: Answer,
+}
+
+/// One job.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct Job {
+    /// Where it stands.
+    pub state: State,
+    /// When its next call is due.
+    pub due: Timestamp,
+    /// `true` until something failed at this step: fresh work goes first, in order of acceptance.
+    pub fresh: bool,
+    /// Failed attempts of this step that count.
+    pub attempts: u32,
+    /// The first failure of this step that counts.
+    pub failing_since: Option<Timestamp>,
+    /// A call that must not happen twice was about to be sent.
+    pub begun: bool,
+    /// Its calls travel in requests of their own, because a shared one was refused without saying why.
+    pub alone: bool,
+    /// All failed attempts so far, whatever the step.
+    pub failures: u32,
+    /// The last [`HISTORY_MAX`] of them.
+    pub history: Vec<Attempt>,
+}
+
+impl Job {
+    /// A job at the beginning of `state`, due at `due`.
+    pub fn new(state: State, due: Timestamp) -> Job {
+        Job {
+            state,
+            due,
+            fresh: true,
+            attempts: 0,
+            failing_since: None,
+            begun: false,
+            alone: false,
+            failures: 0,
+            history: Vec::new(),
+        }
+    }
+}
+
+/// Why and how a job died.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct Burial {
+    /// From the closed list.
+    pub reason: Reason,
+    /// Which failure it was.
+    pub class: Class,
+    /// The last answer, redacted.
+    pub answer: Answer,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How the job of an event begins.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// It runs.
+    Run {
+        /// Where its first call goes.
+        lane: Lane,
+        /// The job.
+        job: Job,
+    },
+    /// It cannot run as configured today: accepted, kept, and dead until it is replayed.
+    Bury {
+        /// The workspace, if any is known.
+        workspace: Option<Name>,
+        /// The flow it would have been, if known.
+        flow: Option<Flow>,
+        /// Why.
+        burial: Burial,
+    },
+}
+
+/// An event to be appended, with what it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seed {
+    /// The event.
+    pub event: Event,
+    /// What it starts.
+    pub start: Start,
+    /// What it starts instead, when this participant has taken part in this activation before.
+    pub further: Option<Start>,
+}
+
+/// A job spawned by another. Its event goes on under it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Child {
+    /// Its number within the event: derived from the parent's step, so that a step run twice names the same child.
+    pub number: u8,
+    /// Where its first call goes.
+    pub lane: Lane,
+    /// The job.
+    pub job: Job,
+    /// What of the event it needs.
+    pub event: Event,
+    /// At most one child per participant and `once`, whatever event it comes from, for as long as credits are remembered.
+    pub once: Option<String>,
+}
+
+/// What becomes of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fate {
+    /// It goes on.
+    Keep {
+        /// Where its next call goes.
+        lane: Lane,
+        /// The job as it is now.
+        job: Job,
+    },
+    /// It ended well.
+    Finish(Outcome),
+    /// It died.
+    Bury {
+        /// The job as it was.
+        job: Job,
+        /// Why.
+        burial: Burial,
+    },
+}
+
+/// One move of one job, stored in one atomic write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    /// What becomes of it.
+    pub fate: Fate,
+    /// What it spawned.
+    pub spawn: Vec<Child>,
+}

@@ -1,0 +1,254 @@
+//! Metrics and logs: what operators watch.
+//!
+//! Invariants: names and labels are those of the design and nothing else; no label has unbounded values; nothing
+//! here scans the store; nothing personal, no token and no body is ever a label or a field.
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::flow::job::{Flow, Outcome, Reason};
+use crate::model::event::Source;
+use crate::model::lane::Lane;
+
+/// What became of an event that was posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    /// Stored.
+    Accepted,
+    /// Known already.
+    Duplicate,
+    /// Refused for what it is (400, 413, 415).
+    Rejected,
+    /// Refused for who sent it (401).
+    Unauthorized,
+    /// Refused for now (503).
+    Unavailable,
+}
+
+impl Intake {
+    /// Every one.
+    pub const ALL: [Intake; 5] = [
+        Intake::Accepted,
+        Intake::Duplicate,
+        Intake::Rejected,
+        Intake::Unauthorized,
+        Intake::Unavailable,
+    ];
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Intake::Accepted => "accepted",
+            Intake::Duplicate => "duplicate",
+            Intake::Rejected => "rejected",
+            Intake::Unauthorized => "unauthorized",
+            Intake::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// What became of a request to the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// All of its calls were answered as they should be.
+    Ok,
+    /// Some were not.
+    Partial,
+    /// 429.
+    Throttled,
+    /// It did not happen.
+    Transient,
+    /// All of its calls were refused.
+    Rejected,
+    /// Key, permission or endpoint.
+    Denied,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl RequestOutcome {
+    /// Every one.
+    pub const ALL: [RequestOutcome; 7] = [
+        RequestOutcome::Ok,
+        RequestOutcome::Partial,
+        RequestOutcome::Throttled,
+        RequestOutcome::Transient,
+        RequestOutcome::Rejected,
+        RequestOutcome::Denied,
+        RequestOutcome::Unknown,
+    ];
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RequestOutcome::Ok => "ok",
+            RequestOutcome::Partial => "partial",
+            RequestOutcome::Throttled => "throttled",
+            RequestOutcome::Transient => "transient",
+            RequestOutcome::Rejected => "rejected",
+            RequestOutcome::Denied => "denied",
+            RequestOutcome::Unknown => "unknown",
+        }
+    }
+}
+
+/// Everything that is counted as it happens. Gauges are set from the store's counts when somebody asks.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    events: IntCounterVec,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+    calls_per_request: HistogramVec,
+    dead: IntCounterVec,
+    done: IntCounterVec,
+    credits: IntCounterVec,
+    event_done_seconds: HistogramVec,
+    due_lag_seconds: Histogram,
+    commit_seconds: Histogram,
+}
+
+/// A metric that is made twice or with a wrong name: a mistake in this file.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics: {0}")]
+pub struct MetricsError(#[from] prometheus::Error);
+
+impl Metrics {
+    /// All metrics, at zero.
+    pub fn new() -> Result<Metrics, MetricsError> {
+        let registry = Registry::new();
+        let counter =
+            |name: &str, help: &str, labels: &[&str]| -> Result<IntCounterVec, MetricsError> {
+                let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+                registry.register(Box::new(made.clone()))?;
+                Ok(made)
+            };
+        let histogram = |name: &str, help: &str, labels: &[&str], buckets: &[f64]| {
+            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let made = HistogramVec::new(opts, labels)?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, MetricsError>(made)
+        };
+        let short = [
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+        ];
+        let long = [
+            0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0,
+        ];
+        let single = |name: &str, help: &str| {
+            let made =
+                Histogram::with_opts(HistogramOpts::new(name, help).buckets(short.to_vec()))?;
+            registry.register(Box::new(made.clone()))?;
+            Ok::<_, MetricsError>(made)
+        };
+        Ok(Metrics {
+            events: counter(
+                "relay_events_total",
+                "Events posted to the relay.",
+                &["source", "result"],
+            )?,
+            requests: counter(
+                "relay_requests_total",
+                "HTTP requests sent to Braze and Quikly.",
+                &["workspace", "lane", "outcome"],
+            )?,
+            request_seconds: histogram(
+                "relay_request_seconds",
+                "How long requests to Braze and Quikly took.",
+                &["workspace", "lane"],
+                &short,
+            )?,
+            calls_per_request: histogram(
+                "relay_calls_per_request",
+                "How many jobs' calls one request carried.",
+                &["workspace", "lane"],
+                &[1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0, 70.0, 75.0],
+            )?,
+            dead: counter(
+                "relay_dead_total",
+                "Jobs that became dead letters.",
+                &["workspace", "flow", "reason"],
+            )?,
+            done: counter(
+                "relay_done_total",
+                "Jobs that ended well.",
+                &["workspace", "flow", "outcome"],
+            )?,
+            credits: counter(
+                "relay_credits_total",
+                "Credits told to Quikly.",
+                &["workspace", "outcome"],
+            )?,
+            event_done_seconds: histogram(
+                "relay_event_done_seconds",
+                "From acceptance of an event to the end of a job of it.",
+                &["flow"],
+                &long,
+            )?,
+            due_lag_seconds: single("relay_due_lag_seconds", "How late due jobs were taken up.")?,
+            commit_seconds: single("relay_commit_seconds", "How long durable commits took.")?,
+            registry,
+        })
+    }
+
+    /// `count` events of one source came to this.
+    pub fn intake(&self, source: Source, intake: Intake, count: u64) {
+        self.events
+            .with_label_values(&[source.as_str(), intake.as_str()])
+            .inc_by(count);
+    }
+
+    /// One request was answered.
+    pub fn request(&self, lane: &Lane, outcome: RequestOutcome, seconds: f64, calls: usize) {
+        let labels = [&*lane.workspace, lane.kind.as_str()];
+        self.requests
+            .with_label_values(&[labels[0], labels[1], outcome.as_str()])
+            .inc();
+        self.request_seconds
+            .with_label_values(&labels)
+            .observe(seconds);
+        self.calls_per_request
+            .with_label_values(&labels)
+            .observe(calls as f64);
+    }
+
+    /// A job ended well. `seconds` since its event was accepted.
+    pub fn done(&self, workspace: &str, flow: Flow, outcome: Outcome, seconds: f64) {
+        self.done
+            .with_label_values(&[workspace, flow.as_str(), outcome.as_str()])
+            .inc();
+        self.event_done_seconds
+            .with_label_values(&[flow.as_str()])
+            .observe(seconds);
+        if flow == Flow::Credit {
+            self.credits
+                .with_label_values(&[workspace, outcome.as_str()])
+                .inc();
+        }
+    }
+
+    /// A job died.
+    pub fn dead(&self, workspace: &str, flow: Option<Flow>, reason: Reason) {
+        let label = flow.map_or("none", Flow::as_str);
+        self.dead
+            .with_label_values(&[workspace, label, reason.as_str()])
+            .inc();
+        if flow == Some(Flow::Credit) {
+            self.credits
+                .with_label_values(&[workspace, reason.as_str()])
+                .inc();
+        }
+    }
+
+    /// A job was taken up so many seconds after it was due.
+    pub fn due_lag(&self, seconds: f64) {
+        self.due_lag_seconds.observe(seconds);
+    }
+
+    /// A commit became durable.
+    pub fn commit(&self, seconds: f64) {
+        self.commit_seconds.observe(seconds);
+    }
+}
