@@ -69,3 +69,19 @@ impl Clock {
         tokio::time::sleep(rest.div_f64(self.speed)).await;
     }
 }
+
+/// Measures how long something of this process takes, in real time whatever the clock's speed.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Running from now on.
+    pub fn start() -> Stopwatch {
+        Stopwatch(std::time::Instant::now())
+    }
+
+    /// Since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
