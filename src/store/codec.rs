@@ -13,6 +13,7 @@ use bincode::{Decode, Encode};
 use crate::flow::job::{Burial, Flow, Job};
 use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
+use crate::model::time::Timestamp;
 
 /// The version written today.
 pub const VERSION: u8 = 1;
@@ -29,7 +30,9 @@ const ENVELOPE_BYTES: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// Written by a later version.
-    #[error("stored in format {0}, and this version reads up to {VERSION}: use the version that wrote it")]
+    #[error(
+        "stored in format {0}, and this version reads up to {VERSION}: use the version that wrote it"
+    )]
     Newer(u8),
     /// Damaged, or not ours.
     #[error("a stored record cannot be read ({0})")]
@@ -57,26 +60,37 @@ pub struct Record {
 }
 
 /// What is remembered under a participant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Known {
     /// An accepted event.
-    Event {
-        /// Its id.
-        id: EventId,
-        /// A hash of its scope.
-        scope: u32,
-        /// Whether it was a participation.
-        participation: bool,
-        /// Jobs that live.
-        alive: u8,
-        /// Jobs that are dead letters.
-        dead: u8,
-    },
+    Event(KnownEvent),
     /// A job that may exist once.
     Once {
         /// That job.
         job: JobId,
+        /// When it was spawned.
+        at: Timestamp,
     },
+}
+
+/// An accepted event, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KnownEvent {
+    /// Its id.
+    pub id: EventId,
+    /// A hash of its source and scope.
+    pub scope: u32,
+    /// Whether it was a participation.
+    pub participation: bool,
+    /// Jobs that live.
+    pub alive: u8,
+    /// Jobs that are dead letters.
+    pub dead: u8,
+    /// A job was discarded.
+    pub discarded: bool,
+    /// The numbers of its jobs, where they are not plain: an event whose first job ended by spawning number 1 does not
+    /// say so, because writing here costs as much as the rest of that commit.
+    pub numbers: Vec<u8>,
 }
 
 /// An event that is done, until its key may be forgotten.
@@ -84,8 +98,8 @@ pub enum Known {
 pub struct Done {
     /// Where it is remembered.
     pub key: [u8; 24],
-    /// The once-key that its last job held, and until when that is remembered (milliseconds since the epoch).
-    pub once: Option<([u8; 24], JobId, u64)>,
+    /// The once-key that its last job held, and until when that is remembered.
+    pub once: Option<([u8; 24], JobId, Timestamp)>,
 }
 
 /// Encodes `value` whole, with room for the envelope in front.
@@ -133,9 +147,15 @@ pub fn encode_record(record: &Record) -> Result<Pieces, CodecError> {
 /// Cuts encoded bytes into pieces of at most [`PIECE_BYTES_MAX`].
 fn cut(mut bytes: Vec<u8>) -> Result<Pieces, CodecError> {
     if bytes.len() <= PIECE_BYTES_MAX {
-        return Ok(Pieces { first: bytes, rest: Vec::new() });
+        return Ok(Pieces {
+            first: bytes,
+            rest: Vec::new(),
+        });
     }
-    let rest: Vec<Vec<u8>> = bytes[PIECE_BYTES_MAX..].chunks(PIECE_BYTES_MAX).map(<[u8]>::to_vec).collect();
+    let rest: Vec<Vec<u8>> = bytes[PIECE_BYTES_MAX..]
+        .chunks(PIECE_BYTES_MAX)
+        .map(<[u8]>::to_vec)
+        .collect();
     let length = bytes.len();
     bytes.truncate(PIECE_BYTES_MAX);
     bytes[1] = u8::try_from(rest.len()).map_err(|_| CodecError::TooLong(length))?;
@@ -198,7 +218,9 @@ pub fn decode_table<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
         Some(&newer) if newer > VERSION => return Err(CodecError::Newer(newer)),
         _ => return Err(CodecError::Damaged("no version".into())),
     }
-    let config = bincode::config::standard().with_fixed_int_encoding().with_limit::<{ 16 * RECORD_BYTES_MAX }>();
+    let config = bincode::config::standard()
+        .with_fixed_int_encoding()
+        .with_limit::<{ 16 * RECORD_BYTES_MAX }>();
     let (table, _) = bincode::decode_from_slice(&bytes[ENVELOPE_BYTES..], config)
         .map_err(|error| CodecError::Damaged(error.to_string()))?;
     Ok(table)

@@ -227,8 +227,8 @@ impl Store for MapStore {
         self.maps().wake(lane)
     }
 
-    fn counts(&self, now: Timestamp) -> Counts {
-        self.maps().counts(now)
+    async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        Ok(self.open()?.counts(now))
     }
 
     fn admits(&self) -> Result<(), StoreError> {

@@ -4,12 +4,12 @@ use super::base::{Base, Draft, Placing, broken};
 use super::counts::Standing;
 use super::hash::Hasher;
 use super::keys::{self, Place};
-use crate::flow::job::{Flow, Seed, Start};
+use crate::flow::job::{Seed, Start};
 use crate::model::event::{Event, EventKind};
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
-use crate::store::codec::{self, Known, Pieces, Record};
+use crate::store::codec::{self, Known, KnownEvent, Pieces, Record};
 use crate::store::{Appended, Group, StoreError};
 
 /// A seed made ready on the caller's thread: hashed and encoded.
@@ -39,7 +39,11 @@ struct Run {
 impl Prepared {
     /// Hashes and encodes a seed.
     pub fn new(seed: Seed, hasher: &Hasher) -> Result<Prepared, StoreError> {
-        let Seed { event, start, further } = seed;
+        let Seed {
+            event,
+            start,
+            further,
+        } = seed;
         let further = further.map(|start| (event.clone(), start));
         Ok(Prepared {
             place: hasher.event(&event),
@@ -56,7 +60,11 @@ impl Begin {
     pub fn new(event: Event, start: Start, once: Option<String>) -> Result<Begin, StoreError> {
         let (record, run, reason) = match start {
             Start::Run { lane, job } => {
-                let run = Run { lane: lane.clone(), fresh: job.fresh, due: job.due };
+                let run = Run {
+                    lane: lane.clone(),
+                    fresh: job.fresh,
+                    due: job.due,
+                };
                 let record = Record {
                     workspace: Some(lane.workspace.to_string()),
                     flow: Some(job.state.flow()),
@@ -67,18 +75,33 @@ impl Begin {
                 };
                 (record, Some(run), None)
             }
-            Start::Bury { workspace, flow, burial } => {
+            Start::Bury {
+                workspace,
+                flow,
+                burial,
+            } => {
                 let reason = burial.reason;
                 let workspace = workspace.map(|name| name.to_string());
-                (Record { workspace, flow, event, job: None, burial: Some(burial), once }, None, Some(reason))
+                (
+                    Record {
+                        workspace,
+                        flow,
+                        event,
+                        job: None,
+                        burial: Some(burial),
+                        once,
+                    },
+                    None,
+                    Some(reason),
+                )
             }
         };
-        Ok(Begin { group: super::base::group(&record), pieces: codec::encode_record(&record)?, run, reason })
-    }
-
-    /// The flow it begins, as far as known.
-    pub fn flow(&self) -> Option<Flow> {
-        self.group.flow
+        Ok(Begin {
+            group: super::base::group(&record),
+            pieces: codec::encode_record(&record)?,
+            run,
+            reason,
+        })
     }
 }
 
@@ -94,20 +117,28 @@ impl Base {
         if self.head.jobs() >= self.settings.max_jobs {
             for item in &items {
                 if self.remembered(draft, item, now)?.duplicate.is_none() {
-                    return Err(StoreError::Full(format!(
-                        "the queue holds store.max_jobs = {} jobs",
-                        self.settings.max_jobs
-                    )));
+                    return Err(crowded(self.settings.max_jobs));
                 }
             }
         }
-        items.into_iter().map(|item| self.append_one(draft, item, now)).collect()
+        items
+            .into_iter()
+            .map(|item| self.append_one(draft, item, now))
+            .collect()
     }
 
-    fn append_one(&mut self, draft: &mut Draft, item: Prepared, now: Timestamp) -> Result<Appended, StoreError> {
+    fn append_one(
+        &mut self,
+        draft: &mut Draft,
+        item: Prepared,
+        now: Timestamp,
+    ) -> Result<Appended, StoreError> {
         let before = self.remembered(draft, &item, now)?;
         if let Some(id) = before.duplicate {
-            return Ok(Appended { id, duplicate: true });
+            return Ok(Appended {
+                id,
+                duplicate: true,
+            });
         }
         let id = EventId::next(self.head.last_id, now, self.random());
         self.head.last_id = id;
@@ -116,21 +147,60 @@ impl Base {
             _ => item.begin,
         };
         let (alive, dead) = if begin.run.is_some() { (1, 0) } else { (0, 1) };
-        let known = Known::Event { id, scope: item.scope, participation: item.participation, alive, dead };
-        draft.remember(item.place, known)?;
-        self.head.enter(if alive == 1 { Standing::Queued } else { Standing::Dead });
+        let known = KnownEvent {
+            id,
+            scope: item.scope,
+            participation: item.participation,
+            alive,
+            dead,
+            discarded: false,
+            numbers: Vec::new(),
+        };
+        draft.remember(item.place, Known::Event(known))?;
+        self.head.enter(if alive == 1 {
+            Standing::Queued
+        } else {
+            Standing::Dead
+        });
         self.begin(draft, id.job(0), begin, now, true);
-        Ok(Appended { id, duplicate: false })
+        Ok(Appended {
+            id,
+            duplicate: false,
+        })
     }
 
     /// Puts a beginning job in its place, living or dead.
-    pub fn begin(&mut self, draft: &mut Draft, id: JobId, begin: Begin, now: Timestamp, first: bool) {
-        let Begin { group, pieces, run, reason } = begin;
+    pub fn begin(
+        &mut self,
+        draft: &mut Draft,
+        id: JobId,
+        begin: Begin,
+        now: Timestamp,
+        first: bool,
+    ) {
+        let Begin {
+            group,
+            pieces,
+            run,
+            reason,
+        } = begin;
         let group = self.names.group(&group);
         match run {
             Some(Run { lane, fresh, due }) => {
                 let lane = self.names.lane(&lane);
-                self.place(draft, Placing { id, lane, group, pieces, fresh, due, first }, now);
+                self.place(
+                    draft,
+                    Placing {
+                        id,
+                        lane,
+                        group,
+                        pieces,
+                        fresh,
+                        due,
+                        first,
+                    },
+                    now,
+                );
             }
             None => {
                 draft.record(keys::dead(id), id, pieces);
@@ -142,7 +212,12 @@ impl Base {
     }
 
     /// What of this participant is remembered: this very event, and an earlier participation in the same scope.
-    fn remembered(&self, draft: &Draft, item: &Prepared, now: Timestamp) -> Result<Before, StoreError> {
+    fn remembered(
+        &self,
+        draft: &Draft,
+        item: &Prepared,
+        now: Timestamp,
+    ) -> Result<Before, StoreError> {
         let mut before = Before::default();
         let prefix = keys::participant_prefix(&item.place);
         let mut low = item.place;
@@ -156,7 +231,9 @@ impl Base {
         }
         for entry in self.db.scan_prefix(prefix) {
             let (key, value) = entry.map_err(|error| broken(&error))?;
-            let Some(place) = key.get(1..25).and_then(|bytes| Place::try_from(bytes).ok()) else { continue };
+            let Some(place) = key.get(1..25).and_then(|bytes| Place::try_from(bytes).ok()) else {
+                continue;
+            };
             if draft.known.contains_key(&place) {
                 continue;
             }
@@ -171,18 +248,23 @@ impl Base {
 
     /// Whether an event's key is past its time and no job of it lives or is dead.
     fn expired(&self, known: &Known, now: Timestamp) -> Result<bool, StoreError> {
-        let Known::Event { id, .. } = known else { return Ok(false) };
-        if id.accepted_at() + self.settings.event_dedupe > now {
+        let Known::Event(event) = known else {
+            return Ok(false);
+        };
+        if event.id.accepted_at() + self.settings.event_dedupe > now {
             return Ok(false);
         }
-        self.has_jobs(*id).map(|has| !has)
+        self.has_jobs(&event.id.0).map(|has| !has)
     }
 
-    /// Whether any job of an event lives or is dead.
-    fn has_jobs(&self, id: EventId) -> Result<bool, StoreError> {
-        let event = &keys::moved(id.job(0))[1..17];
-        let mut prefixes = vec![[b"w", event].concat(), [b"x", event].concat()];
-        prefixes.extend(self.names.lane_keys().map(|lane| [keys::unmoved_prefix(lane).as_slice(), event].concat()));
+    /// Whether any job lives or is dead whose id begins with these bytes (of an event, or of one job).
+    pub fn has_jobs(&self, id: &[u8]) -> Result<bool, StoreError> {
+        let mut prefixes = vec![[b"w", id].concat(), [b"x", id].concat()];
+        prefixes.extend(
+            self.names
+                .lane_keys()
+                .map(|lane| [keys::unmoved_prefix(lane).as_slice(), id].concat()),
+        );
         for prefix in prefixes {
             if let Some(entry) = self.db.scan_prefix(prefix).next() {
                 entry.map_err(|error| broken(&error))?;
@@ -198,6 +280,11 @@ impl Base {
     }
 }
 
+/// The queue is full.
+pub fn crowded(max_jobs: u64) -> StoreError {
+    StoreError::Full(format!("the queue holds store.max_jobs = {max_jobs} jobs"))
+}
+
 /// What was known of a participant before an event.
 #[derive(Default)]
 struct Before {
@@ -207,11 +294,11 @@ struct Before {
 
 impl Before {
     fn look(&mut self, place: &Place, known: &Known, item: &Prepared) {
-        if let Known::Event { id, scope, participation, .. } = known {
+        if let Known::Event(event) = known {
             if *place == item.place {
-                self.duplicate = Some(*id);
+                self.duplicate = Some(event.id);
             }
-            self.participation |= *participation && *scope == item.scope;
+            self.participation |= event.participation && event.scope == item.scope;
         }
     }
 }

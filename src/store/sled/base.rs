@@ -147,7 +147,15 @@ impl Base {
 
     /// Puts a living job where it will be found when it is due.
     pub fn place(&mut self, draft: &mut Draft, placing: Placing, now: Timestamp) {
-        let Placing { id, lane, group, pieces, fresh, due, first } = placing;
+        let Placing {
+            id,
+            lane,
+            group,
+            pieces,
+            fresh,
+            due,
+            first,
+        } = placing;
         let class = Class::of(fresh, due, now);
         let streams = self.streams.entry(lane).or_default();
         if first && class == Class::ReadyFresh {
@@ -168,9 +176,13 @@ impl Base {
     /// What is remembered at a place, this draft included.
     pub fn known(&self, draft: &Draft, place: &Place) -> Result<Option<Known>, StoreError> {
         if let Some(known) = draft.known.get(place) {
-            return Ok(*known);
+            return Ok(known.clone());
         }
-        match self.db.get(keys::known(place)).map_err(|error| broken(&error))? {
+        match self
+            .db
+            .get(keys::known(place))
+            .map_err(|error| broken(&error))?
+        {
             Some(bytes) => Ok(Some(codec::decode_known(&bytes)?)),
             None => Ok(None),
         }
@@ -184,8 +196,12 @@ impl Base {
         }
         let mut bytes = first.to_vec();
         for number in 0..behind {
-            let piece = self.db.get(keys::piece(id, number)).map_err(|error| broken(&error))?;
-            let piece = piece.ok_or_else(|| StoreError::Failed(format!("a piece of job {id} is missing")))?;
+            let piece = self
+                .db
+                .get(keys::piece(id, number))
+                .map_err(|error| broken(&error))?;
+            let piece = piece
+                .ok_or_else(|| StoreError::Failed(format!("a piece of job {id} is missing")))?;
             bytes.extend_from_slice(&piece);
         }
         Ok(codec::decode_record(&bytes)?)
@@ -208,7 +224,9 @@ impl Base {
             self.head.commit += 1;
             self.write_names(&mut draft)?;
             self.write_head(&mut draft)?;
-            self.db.apply_batch(draft.batch).map_err(|error| broken(&error))?;
+            self.db
+                .apply_batch(draft.batch)
+                .map_err(|error| broken(&error))?;
             if durable {
                 self.make_durable()?;
                 if let Some(metrics) = &self.metrics {
@@ -222,9 +240,14 @@ impl Base {
     /// Everything applied so far survives a power cut when this returns.
     pub fn make_durable(&mut self) -> Result<(), StoreError> {
         self.db.flush().map_err(|error| broken(&error))?;
-        let gate = |what: &str, error: std::io::Error| StoreError::Failed(format!("{what}: {error}"));
-        self.data_file.sync_data().map_err(|error| gate("fdatasync of sled/db", error))?;
-        self.mark.set(self.head.commit).map_err(|error| gate("writing the mark", error))
+        let gate =
+            |what: &str, error: std::io::Error| StoreError::Failed(format!("{what}: {error}"));
+        self.data_file
+            .sync_data()
+            .map_err(|error| gate("fdatasync of sled/db", error))?;
+        self.mark
+            .set(self.head.commit)
+            .map_err(|error| gate("writing the mark", error))
     }
 
     fn write_head(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
@@ -235,7 +258,9 @@ impl Base {
                 Some(written) => piece.clone_into(written),
                 None => self.written.push(piece.to_vec()),
             }
-            draft.batch.insert(&keys::table(keys::HEAD, number as u8), piece);
+            draft
+                .batch
+                .insert(&keys::table(keys::HEAD, number as u8), piece);
         }
         Ok(())
     }
@@ -244,7 +269,9 @@ impl Base {
         if self.names.changed {
             let bytes = codec::encode_table(&self.names.to_stored())?;
             for (number, piece) in bytes.chunks(PIECE_BYTES_MAX).enumerate() {
-                draft.batch.insert(&keys::table(keys::NAMES, number as u8), piece);
+                draft
+                    .batch
+                    .insert(&keys::table(keys::NAMES, number as u8), piece);
             }
             self.names.changed = false;
         }
@@ -254,13 +281,6 @@ impl Base {
 
 /// The group a record is counted in.
 pub fn group(record: &Record) -> Group {
-    let none = || Name::from("none");
-    match &record.workspace {
-        Some(workspace) => Group {
-            workspace: workspace.as_str().into(),
-            activation: record.event.scope.as_str().into(),
-            flow: record.flow,
-        },
-        None => Group { workspace: none(), activation: none(), flow: record.flow },
-    }
+    let workspace = record.workspace.as_deref().map(Name::from);
+    Group::of(workspace.as_ref(), &record.event, record.flow)
 }

@@ -63,7 +63,14 @@ pub struct Living {
 impl Head {
     /// Events by where they are.
     pub fn events(&self) -> EventCounts {
-        let Head { done, dead, queued, discarded, forgotten, .. } = *self;
+        let Head {
+            done,
+            dead,
+            queued,
+            discarded,
+            forgotten,
+            ..
+        } = *self;
         EventCounts {
             accepted: done + dead + queued + discarded + forgotten,
             done,
@@ -146,7 +153,11 @@ impl Names {
             names.workspace(&workspace.into());
         }
         for (workspace, activation, flow) in stored.groups {
-            names.group(&Group { workspace: workspace.into(), activation: activation.into(), flow });
+            names.group(&Group {
+                workspace: workspace.into(),
+                activation: activation.into(),
+                flow,
+            });
         }
         names.changed = false;
         names
@@ -159,7 +170,13 @@ impl Names {
             groups: self
                 .groups
                 .iter()
-                .map(|group| (group.workspace.to_string(), group.activation.to_string(), group.flow))
+                .map(|group| {
+                    (
+                        group.workspace.to_string(),
+                        group.activation.to_string(),
+                        group.flow,
+                    )
+                })
                 .collect(),
         }
     }
@@ -182,7 +199,9 @@ impl Names {
 
     /// The lane's key, if its workspace has a number.
     pub fn known_lane(&self, lane: &Lane) -> Option<LaneKey> {
-        self.workspace_numbers.get(&lane.workspace).map(|number| LaneKey::new(*number, lane.kind))
+        self.workspace_numbers
+            .get(&lane.workspace)
+            .map(|number| LaneKey::new(*number, lane.kind))
     }
 
     /// The lane of a key.
@@ -194,7 +213,9 @@ impl Names {
     /// All lanes' keys that can hold work.
     pub fn lane_keys(&self) -> impl Iterator<Item = LaneKey> + '_ {
         (0..self.workspaces.len() as u16).flat_map(|number| {
-            crate::model::lane::LaneKind::ALL.into_iter().map(move |kind| LaneKey::new(number, kind))
+            crate::model::lane::LaneKind::ALL
+                .into_iter()
+                .map(move |kind| LaneKey::new(number, kind))
         })
     }
 

@@ -30,7 +30,10 @@ impl Folder {
             .open(&lock_path)
             .map_err(|error| refuse("its lock cannot be opened", error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Folder { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Folder {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err(fs::TryLockError::WouldBlock) => Err(StoreError::Refused(format!(
                 "store.path {}: another process has it open; stop that one, or give this one a path of its own",
                 path.display()
@@ -51,7 +54,10 @@ impl Folder {
 
     /// A descriptor of our own on sled's one data file: its fdatasync is what makes a commit durable.
     pub fn data_file(&self) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).open(self.database().join("db"))
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.database().join("db"))
     }
 
     /// Syncs everything that a fresh store consists of, and the folders that name it.
@@ -98,7 +104,11 @@ impl Folder {
         if bytes == 0 {
             return self.release_ballast().map(|_| ());
         }
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
         let laid = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
         if let Err(error) = laid {
             drop(file);

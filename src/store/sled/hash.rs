@@ -38,12 +38,13 @@ impl Hasher {
 
     /// Where an event is remembered: (source, scope, participant, key).
     pub fn event(&self, event: &Event) -> Place {
-        let source: &[u8] = match event.source {
-            Source::Quikly => b"q",
-            Source::Outgrow => b"o",
-            Source::Braze => b"b",
-        };
-        self.place(event, self.hash(b"event", &[source, event.scope.as_bytes(), event.key.as_bytes()]))
+        self.place(
+            event,
+            self.hash(
+                b"event",
+                &[source(event), event.scope.as_bytes(), event.key.as_bytes()],
+            ),
+        )
     }
 
     /// Where a job that may exist once per participant is remembered.
@@ -57,9 +58,17 @@ impl Hasher {
         u64::from_le_bytes(hash[..8].try_into().unwrap_or_default())
     }
 
-    /// A short hash of a scope, to tell a participant's activations apart.
+    /// A short hash of a source and scope, to tell a participant's activations apart.
     pub fn scope(&self, event: &Event) -> u32 {
-        let hash = self.hash(b"scope", &[event.scope.as_bytes()]);
+        let hash = self.hash(b"scope", &[source(event), event.scope.as_bytes()]);
         u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]])
+    }
+}
+
+fn source(event: &Event) -> &'static [u8] {
+    match event.source {
+        Source::Quikly => b"q",
+        Source::Outgrow => b"o",
+        Source::Braze => b"b",
     }
 }

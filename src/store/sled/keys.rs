@@ -39,7 +39,9 @@ impl LaneKey {
 
     /// Which lane of it.
     pub fn kind(self) -> Option<LaneKind> {
-        LaneKind::ALL.into_iter().find(|kind| kind_byte(*kind) == self.0[2])
+        LaneKind::ALL
+            .into_iter()
+            .find(|kind| kind_byte(*kind) == self.0[2])
     }
 }
 
@@ -104,7 +106,8 @@ impl Class {
 /// Where a participant's key is remembered: 16 bytes of the participant, 8 of the key.
 pub type Place = [u8; 24];
 
-fn id_bytes(id: JobId) -> [u8; 17] {
+/// An id as it stands in keys: first the event's 16 bytes.
+pub fn id_bytes(id: JobId) -> [u8; 17] {
     let mut bytes = [0; 17];
     bytes[..16].copy_from_slice(&id.event.0);
     bytes[16] = id.number;
@@ -115,7 +118,10 @@ fn id_bytes(id: JobId) -> [u8; 17] {
 pub fn id_at_end(key: &[u8]) -> Option<JobId> {
     let bytes: [u8; 17] = key.get(key.len().checked_sub(17)?..)?.try_into().ok()?;
     let (event, number) = bytes.split_at(16);
-    Some(JobId { event: EventId(event.try_into().ok()?), number: number[0] })
+    Some(JobId {
+        event: EventId(event.try_into().ok()?),
+        number: number[0],
+    })
 }
 
 fn join(parts: &[&[u8]]) -> Vec<u8> {
@@ -155,13 +161,25 @@ pub fn due_prefix(lane: LaneKey, class: Class) -> Vec<u8> {
 /// When a moved job is due.
 pub fn due(lane: LaneKey, class: Class, due: Timestamp, id: JobId) -> Vec<u8> {
     // Ready fresh work goes in order of acceptance, whenever it became due.
-    let time = if class == Class::ReadyFresh { 0 } else { due.as_millis() };
-    join(&[b"d", &lane.0, &[class.byte()], &time.to_be_bytes(), &id_bytes(id)])
+    let time = if class == Class::ReadyFresh {
+        0
+    } else {
+        due.as_millis()
+    };
+    join(&[
+        b"d",
+        &lane.0,
+        &[class.byte()],
+        &time.to_be_bytes(),
+        &id_bytes(id),
+    ])
 }
 
 /// The time in a due key.
 pub fn due_time(key: &[u8]) -> Option<Timestamp> {
-    Some(Timestamp::from_millis(u64::from_be_bytes(key.get(5..13)?.try_into().ok()?)))
+    Some(Timestamp::from_millis(u64::from_be_bytes(
+        key.get(5..13)?.try_into().ok()?,
+    )))
 }
 
 /// All that is remembered of a participant.
@@ -182,7 +200,10 @@ pub fn finished(at: Timestamp, event: EventId) -> Vec<u8> {
 /// The moment and event of a finished event's key.
 pub fn finished_parts(key: &[u8]) -> Option<(Timestamp, EventId)> {
     let at = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
-    Some((Timestamp::from_millis(at), EventId(key.get(9..25)?.try_into().ok()?)))
+    Some((
+        Timestamp::from_millis(at),
+        EventId(key.get(9..25)?.try_into().ok()?),
+    ))
 }
 
 /// A key that is to be forgotten at `at`.

@@ -66,7 +66,11 @@ impl Cursor {
     fn pass(&mut self, key: &[u8]) {
         let mut next = key.to_vec();
         next.push(0);
-        if self.0.as_deref().is_none_or(|cursor| cursor < next.as_slice()) {
+        if self
+            .0
+            .as_deref()
+            .is_none_or(|cursor| cursor < next.as_slice())
+        {
             self.0 = Some(next);
         }
     }
@@ -109,9 +113,16 @@ struct Candidate {
 
 impl Base {
     /// Lends up to `at_most` due jobs of a lane.
-    pub fn lease(&mut self, lane: &Lane, now: Timestamp, at_most: usize) -> Result<Vec<Leased>, StoreError> {
+    pub fn lease(
+        &mut self,
+        lane: &Lane,
+        now: Timestamp,
+        at_most: usize,
+    ) -> Result<Vec<Leased>, StoreError> {
         self.tell_time(now);
-        let Some(lane) = self.names.known_lane(lane) else { return Ok(Vec::new()) };
+        let Some(lane) = self.names.known_lane(lane) else {
+            return Ok(Vec::new());
+        };
         self.promote(lane, now)?;
         let mut fresh = self.due_from(lane, None, at_most)?;
         fresh.extend(self.due_from(lane, Some(Class::ReadyFresh), at_most)?);
@@ -122,19 +133,33 @@ impl Base {
         let room = (at_most - fresh.len()).max((at_most / 4).min(retry.len()));
         retry.truncate(room);
         fresh.truncate(at_most - retry.len());
-        fresh.into_iter().chain(retry).map(|candidate| self.lend(lane, candidate)).collect()
+        fresh
+            .into_iter()
+            .chain(retry)
+            .map(|candidate| self.lend(lane, candidate))
+            .collect()
     }
 
     fn lend(&mut self, lane: LaneKey, candidate: Candidate) -> Result<Leased, StoreError> {
-        let Candidate { id, key, spot, first } = candidate;
+        let Candidate {
+            id,
+            key,
+            spot,
+            first,
+        } = candidate;
         let first = match first {
             Some(first) => Some(first),
-            None => self.db.get(keys::moved(id)).map_err(|error| broken(&error))?,
+            None => self
+                .db
+                .get(keys::moved(id))
+                .map_err(|error| broken(&error))?,
         };
-        let first = first.ok_or_else(|| StoreError::Failed(format!("job {id} is due and not there")))?;
+        let first =
+            first.ok_or_else(|| StoreError::Failed(format!("job {id} is due and not there")))?;
         let record = self.read(id, &first)?;
         let job = record.job.clone();
-        let job = job.ok_or_else(|| StoreError::Failed(format!("job {id} is due and has no state")))?;
+        let job =
+            job.ok_or_else(|| StoreError::Failed(format!("job {id} is due and has no state")))?;
         let event = record.event.clone();
         let group = self.group_of(&record);
         let streams = self.streams.entry(lane).or_default();
@@ -146,12 +171,30 @@ impl Base {
         self.last_lease += 1;
         let number = self.last_lease;
         let behind = codec::pieces_behind(&first);
-        self.leases.insert(id, Lease { number, spot, group, record, behind });
-        Ok(Leased { token: Token { id, lease: number }, event, job })
+        self.leases.insert(
+            id,
+            Lease {
+                number,
+                spot,
+                group,
+                record,
+                behind,
+            },
+        );
+        Ok(Leased {
+            token: Token { id, lease: number },
+            event,
+            job,
+        })
     }
 
     /// Due jobs of one order that are not lent, from its cursor.
-    fn due_from(&mut self, lane: LaneKey, class: Option<Class>, at_most: usize) -> Result<Vec<Candidate>, StoreError> {
+    fn due_from(
+        &mut self,
+        lane: LaneKey,
+        class: Option<Class>,
+        at_most: usize,
+    ) -> Result<Vec<Candidate>, StoreError> {
         let prefix = match class {
             None => keys::unmoved_prefix(lane),
             Some(class) => keys::due_prefix(lane, class),
@@ -171,7 +214,9 @@ impl Base {
             if !key.starts_with(&prefix) {
                 break;
             }
-            let Some(id) = keys::id_at_end(&key) else { continue };
+            let Some(id) = keys::id_at_end(&key) else {
+                continue;
+            };
             if self.leases.contains_key(&id) {
                 continue;
             }
@@ -180,7 +225,12 @@ impl Base {
                 Some(class) => Some((class, keys::due_time(&key).unwrap_or_default())),
             };
             let first = class.is_none().then_some(value);
-            found.push(Candidate { id, key, spot: Spot { lane, due }, first });
+            found.push(Candidate {
+                id,
+                key,
+                spot: Spot { lane, due },
+                first,
+            });
         }
         Ok(found)
     }
@@ -192,7 +242,9 @@ impl Base {
             let prefix = keys::due_prefix(lane, class);
             for entry in self.db.scan_prefix(&prefix).take(PROMOTE_MAX) {
                 let (key, group) = entry.map_err(|error| broken(&error))?;
-                let (Some(due), Some(id)) = (keys::due_time(&key), keys::id_at_end(&key)) else { continue };
+                let (Some(due), Some(id)) = (keys::due_time(&key), keys::id_at_end(&key)) else {
+                    continue;
+                };
                 if due > now {
                     break;
                 }
@@ -210,9 +262,15 @@ impl Base {
     }
 
     /// When the lane's next job is due.
-    pub fn next_due(&mut self, lane: &Lane, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    pub fn next_due(
+        &mut self,
+        lane: &Lane,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
         self.tell_time(now);
-        let Some(lane) = self.names.known_lane(lane) else { return Ok(None) };
+        let Some(lane) = self.names.known_lane(lane) else {
+            return Ok(None);
+        };
         for class in [None, Some(Class::ReadyFresh), Some(Class::ReadyRetry)] {
             if !self.due_from(lane, class, 1)?.is_empty() {
                 return Ok(Some(now));
@@ -259,7 +317,10 @@ impl Base {
 
 /// The group in the value of a due key.
 pub fn group_number(value: &[u8]) -> GroupId {
-    value.try_into().map(GroupId::from_be_bytes).unwrap_or_default()
+    value
+        .try_into()
+        .map(GroupId::from_be_bytes)
+        .unwrap_or_default()
 }
 
 impl Base {
@@ -267,10 +328,15 @@ impl Base {
     pub fn oldest_unlent(&mut self, lane: LaneKey) -> Result<Option<Timestamp>, StoreError> {
         let mut oldest = None;
         for class in [None, Some(Class::ReadyFresh), Some(Class::ReadyRetry)] {
-            let Some(Candidate { id, first, .. }) = self.due_from(lane, class, 1)?.pop() else { continue };
+            let Some(Candidate { id, first, .. }) = self.due_from(lane, class, 1)?.pop() else {
+                continue;
+            };
             let first = match first {
                 Some(first) => Some(first),
-                None => self.db.get(keys::moved(id)).map_err(|error| broken(&error))?,
+                None => self
+                    .db
+                    .get(keys::moved(id))
+                    .map_err(|error| broken(&error))?,
             };
             let Some(first) = first else { continue };
             let due = self.read(id, &first)?.job.map(|job| job.due);

@@ -26,13 +26,26 @@ pub struct Mark {
 impl Mark {
     /// Opens or creates it, and says how far the store had come; `None` when it is new or unreadable.
     pub fn open(path: &Path) -> io::Result<(Mark, Option<u64>)> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         let slots = [read(&file, 0)?, read(&file, 1)?];
         let best = slots.iter().flatten().copied().max();
         // The next write goes over the older slot.
         let slot = u64::from(slots[0].is_some() && slots[0] == best);
         let commit = best.unwrap_or(0);
-        Ok((Mark { file, slot, synced: commit, commit }, best))
+        Ok((
+            Mark {
+                file,
+                slot,
+                synced: commit,
+                commit,
+            },
+            best,
+        ))
     }
 
     /// Remembers `commit`, which is durable in the store. Not synced.
@@ -42,7 +55,8 @@ impl Mark {
         slot[8..16].copy_from_slice(&commit.to_le_bytes());
         let sum = blake3::hash(&slot[..16]);
         slot[32..].copy_from_slice(sum.as_bytes());
-        self.file.write_all_at(&slot, self.slot * SLOT_BYTES as u64)?;
+        self.file
+            .write_all_at(&slot, self.slot * SLOT_BYTES as u64)?;
         self.slot = 1 - self.slot;
         self.commit = commit;
         Ok(())
@@ -66,7 +80,10 @@ fn read(file: &File, slot: u64) -> io::Result<Option<u64>> {
         Err(error) => return Err(error),
     }
     let sound = bytes[..8] == MAGIC[..] && bytes[32..] == blake3::hash(&bytes[..16]).as_bytes()[..];
-    let number = bytes[8..16].try_into().map(u64::from_le_bytes).unwrap_or_default();
+    let number = bytes[8..16]
+        .try_into()
+        .map(u64::from_le_bytes)
+        .unwrap_or_default();
     Ok(sound.then_some(number))
 }
 

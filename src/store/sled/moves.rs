@@ -2,14 +2,14 @@
 
 use super::append::Begin;
 use super::base::{Base, Draft, Placing, broken};
-use super::counts::Standing;
+use super::counts::{GroupId, Standing};
 use super::keys::{self, Place};
 use super::lend::Lease;
 use crate::flow::job::{Child, Commit, Fate, Start};
 use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::time::Timestamp;
-use crate::store::codec::{self, Done, Known, Record};
+use crate::store::codec::{self, Done, Known, KnownEvent, Pieces, Record};
 use crate::store::{Committed, StoreError, Token};
 
 impl Base {
@@ -22,29 +22,50 @@ impl Base {
         now: Timestamp,
     ) -> Result<Committed, StoreError> {
         self.tell_time(now);
-        let Some(lease) = self.take_lease(token) else { return Ok(Committed::LostLease) };
+        let Some(lease) = self.take_lease(token) else {
+            return Ok(Committed::LostLease);
+        };
         let id = token.id;
         draft.remove(lease.spot.key(id));
         self.head.live(lease.spot.lane, lease.group, -1, 0);
-        let mut children = 0;
         let event = lease.record.event.clone();
-        for child in commit.spawn {
-            children += u8::from(self.spawn(draft, id, child, now)?);
-        }
-        let once = lease.record.once.as_deref().map(|once| self.hasher.once(&event, once));
-        let tally = match commit.fate {
+        let born = self.spawn_all(draft, id, &event, commit.spawn, now)?;
+        let children = born.len() as u8;
+        let ended = matches!(commit.fate, Fate::Finish(_));
+        let once = lease
+            .record
+            .once
+            .as_deref()
+            .filter(|_| ended)
+            .map(|once| self.hasher.once(&event, once));
+        let mut tally = Tally {
+            alive: i16::from(children),
+            born,
+            ..Tally::default()
+        };
+        match commit.fate {
             Fate::Keep { lane, job } => {
                 let (fresh, due) = (job.fresh, job.due);
+                let workspace = lane.workspace.to_string();
                 let lane = self.names.lane(&lane);
-                let flow = Some(job.state.flow());
-                let pieces = self.rewrite(draft, id, lease, |record| {
-                    record.flow = flow;
+                let (pieces, group) = self.rewrite(draft, id, lease, |record| {
+                    record.workspace = Some(workspace);
+                    record.flow = Some(job.state.flow());
                     record.job = Some(job);
                 })?;
-                let group = pieces.1;
-                let placing = Placing { id, lane, group, pieces: pieces.0, fresh, due, first: false };
-                self.place(draft, placing, now);
-                Tally { alive: i16::from(children), dead: 0 }
+                self.place(
+                    draft,
+                    Placing {
+                        id,
+                        lane,
+                        group,
+                        pieces,
+                        fresh,
+                        due,
+                        first: false,
+                    },
+                    now,
+                );
             }
             Fate::Finish(outcome) => {
                 if lease.spot.due.is_some() {
@@ -52,7 +73,7 @@ impl Base {
                 }
                 Base::drop_pieces(draft, id, 0, lease.behind);
                 self.head.finish(lease.group, outcome);
-                Tally { alive: i16::from(children) - 1, dead: 0 }
+                tally.alive -= 1;
             }
             Fate::Bury { job, burial } => {
                 if lease.spot.due.is_some() {
@@ -60,14 +81,16 @@ impl Base {
                 }
                 let reason = burial.reason;
                 let (pieces, group) = self.rewrite(draft, id, lease, |record| {
+                    record.flow = Some(job.state.flow());
                     record.job = Some(job);
                     record.burial = Some(burial);
                 })?;
                 draft.record(keys::dead(id), id, pieces);
                 self.head.bury(group, reason, 1);
-                Tally { alive: i16::from(children) - 1, dead: 1 }
+                tally.alive -= 1;
+                tally.dead += 1;
             }
-        };
+        }
         self.tally(draft, id, &event, once, tally, now)?;
         Ok(Committed::Stored { children })
     }
@@ -79,7 +102,7 @@ impl Base {
         id: JobId,
         lease: Lease,
         change: impl FnOnce(&mut Record),
-    ) -> Result<(codec::Pieces, u16), StoreError> {
+    ) -> Result<(Pieces, GroupId), StoreError> {
         let mut record = lease.record;
         change(&mut record);
         let pieces = codec::encode_record(&record)?;
@@ -88,37 +111,78 @@ impl Base {
         Ok((pieces, group))
     }
 
-    /// Drafts a child, unless it was spawned before.
-    fn spawn(&mut self, draft: &mut Draft, parent: JobId, child: Child, now: Timestamp) -> Result<bool, StoreError> {
-        let Child { number, lane, job, event, once } = child;
-        let id = parent.event.job(number);
-        if let Some(once) = &once {
-            let place = self.hasher.once(&event, once);
-            if self.known(draft, &place)?.is_some() {
-                return Ok(false);
+    /// Drafts those children that were never spawned before, and says their numbers.
+    fn spawn_all(
+        &mut self,
+        draft: &mut Draft,
+        parent: JobId,
+        event: &Event,
+        children: Vec<Child>,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, StoreError> {
+        let mut born = Vec::new();
+        if children.is_empty() {
+            return Ok(born);
+        }
+        let known = self.known_event(draft, parent, event)?;
+        for Child {
+            number,
+            lane,
+            job,
+            event,
+            once,
+        } in children
+        {
+            let taken = number == 0 || number == parent.number;
+            if taken || born.contains(&number) || known.numbers.contains(&number) {
+                continue;
             }
-            draft.remember(place, Known::Once { job: id })?;
+            let id = parent.event.job(number);
+            if let Some(once) = &once {
+                let place = self.hasher.once(&event, once);
+                if self.remembers_once(draft, &place, now)? {
+                    continue;
+                }
+                draft.remember(place, Known::Once { job: id, at: now })?;
+            }
+            let begin = Begin::new(event, Start::Run { lane, job }, once)?;
+            self.begin(draft, id, begin, now, true);
+            born.push(number);
         }
-        if self.exists(&lane, id)? {
-            return Ok(false);
-        }
-        let begin = Begin::new(event, Start::Run { lane, job }, once)?;
-        self.begin(draft, id, begin, now, true);
-        Ok(true)
+        Ok(born)
     }
 
-    fn exists(&mut self, lane: &crate::model::lane::Lane, id: JobId) -> Result<bool, StoreError> {
-        let lane = self.names.lane(lane);
-        for key in [keys::unmoved(lane, id), keys::moved(id), keys::dead(id)] {
-            if self.db.contains_key(key).map_err(|error| broken(&error))? {
-                return Ok(true);
-            }
+    fn remembers_once(
+        &self,
+        draft: &Draft,
+        place: &Place,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        match self.known(draft, place)? {
+            // A child of this very draft is remembered and not yet in the tree.
+            Some(Known::Once { job, at }) => Ok(
+                at + self.settings.credit_dedupe > now || self.has_jobs(&keys::id_bytes(job))?
+            ),
+            Some(Known::Event(_)) | None => Ok(false),
         }
-        Ok(false)
     }
 
-    /// Keeps account of an event's jobs, and ends it when none is left.
-    fn tally(
+    fn known_event(
+        &self,
+        draft: &Draft,
+        id: JobId,
+        event: &Event,
+    ) -> Result<KnownEvent, StoreError> {
+        match self.known(draft, &self.hasher.event(event))? {
+            Some(Known::Event(known)) if known.id == id.event => Ok(known),
+            _ => Err(StoreError::Failed(format!(
+                "the event of job {id} is not remembered"
+            ))),
+        }
+    }
+
+    /// Keeps account of an event's jobs, and ends it when none is left. `once`: the job that ended held this place.
+    pub fn tally(
         &mut self,
         draft: &mut Draft,
         id: JobId,
@@ -127,27 +191,33 @@ impl Base {
         tally: Tally,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        if tally.is_nothing() {
+        let plain = tally.born == [1] && id.number == 0;
+        if tally.alive == 0 && tally.dead == 0 && (tally.born.is_empty() || plain) && once.is_none()
+        {
             return Ok(());
         }
         let place = self.hasher.event(event);
-        let Some(Known::Event { id: event_id, scope, participation, alive, dead }) = self.known(draft, &place)? else {
-            return Err(StoreError::Failed(format!("the event of job {id} is not remembered")));
-        };
-        let was = standing(alive, dead);
-        let (alive, dead) = (tally.alive(alive), tally.dead(dead));
-        let is = standing(alive, dead);
+        let mut known = self.known_event(draft, id, event)?;
+        let was = standing(&known);
+        tally.apply(&mut known, id.number);
+        let is = standing(&known);
         self.head.pass(was, is);
-        let mut last_once = once.map(|place| (place, id, now + self.settings.credit_dedupe));
-        if is == Standing::Done {
-            let once = last_once.take().map(|(place, id, until)| (place, id, until.as_millis()));
-            draft.insert(keys::finished(now, event_id), codec::encode_done(&Done { key: place, once })?);
-        } else {
-            draft.remember(place, Known::Event { id: event_id, scope, participation, alive, dead })?;
-        }
-        if tally.dead == 0
-            && let Some((place, owner, until)) = last_once
+        let mut expiry = None;
+        if let Some(place) = once
+            && let Some(Known::Once { job, at }) = self.known(draft, &place)?
         {
+            expiry = Some((place, job, at + self.settings.credit_dedupe));
+        }
+        if known.alive == 0 && known.dead == 0 {
+            let done = Done {
+                key: place,
+                once: expiry.take(),
+            };
+            draft.insert(keys::finished(now, known.id), codec::encode_done(&done)?);
+        } else {
+            draft.remember(place, Known::Event(known))?;
+        }
+        if let Some((place, owner, until)) = expiry {
             draft.insert(keys::expiry(until, &place), codec::encode_owner(owner)?);
         }
         Ok(())
@@ -156,18 +226,30 @@ impl Base {
     /// Drafts the begun mark of lent jobs; they stay lent.
     pub fn mark_begun(&mut self, draft: &mut Draft, tokens: &[Token]) -> Result<(), StoreError> {
         for token in tokens {
-            let Some(lease) = self.leases.get_mut(&token.id) else { continue };
-            let Some(job) = lease.record.job.as_mut().filter(|_| lease.number == token.lease) else { continue };
+            let Some(lease) = self
+                .leases
+                .get_mut(&token.id)
+                .filter(|lease| lease.number == token.lease)
+            else {
+                continue;
+            };
+            let Some(job) = lease.record.job.as_mut() else {
+                continue;
+            };
             job.begun = true;
             let pieces = codec::encode_record(&lease.record)?;
             lease.behind = pieces.rest.len() as u8;
-            let key = if lease.spot.due.is_none() { lease.spot.key(token.id) } else { keys::moved(token.id) };
+            let key = if lease.spot.due.is_none() {
+                lease.spot.key(token.id)
+            } else {
+                keys::moved(token.id)
+            };
             draft.record(key, token.id, pieces);
         }
         Ok(())
     }
 
-    /// Drafts that a dead letter lives again, or dies anew. `false`: there is none with this id.
+    /// Drafts that a dead letter lives again, or stays with another burial. `false`: there is none with this id.
     pub fn revive(
         &mut self,
         draft: &mut Draft,
@@ -176,48 +258,111 @@ impl Base {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.tell_time(now);
-        let Some(first) = self.db.get(keys::dead(id)).map_err(|error| broken(&error))? else { return Ok(false) };
+        let Some(first) = self
+            .db
+            .get(keys::dead(id))
+            .map_err(|error| broken(&error))?
+        else {
+            return Ok(false);
+        };
         let record = self.read(id, &first)?;
         let group = self.group_of(&record);
         if let Some(burial) = &record.burial {
             self.head.bury(group, burial.reason, -1);
         }
-        draft.remove(keys::dead(id));
-        let lives = matches!(start, Start::Run { .. });
-        let Record { event, once, .. } = record;
-        let begin = Begin::new(event.clone(), start, once)?;
         Base::drop_pieces(draft, id, 0, codec::pieces_behind(&first));
-        self.begin(draft, id, begin, now, false);
-        let moved = i16::from(lives);
-        self.tally(draft, id, &event, None, Tally { alive: moved, dead: -moved }, now)?;
+        let Record {
+            event, once, job, ..
+        } = record;
+        match start {
+            Start::Run { .. } => {
+                draft.remove(keys::dead(id));
+                let begin = Begin::new(event.clone(), start, once)?;
+                self.begin(draft, id, begin, now, false);
+                self.tally(
+                    draft,
+                    id,
+                    &event,
+                    None,
+                    Tally {
+                        alive: 1,
+                        dead: -1,
+                        ..Tally::default()
+                    },
+                    now,
+                )?;
+            }
+            Start::Bury {
+                workspace,
+                flow,
+                burial,
+            } => {
+                let reason = burial.reason;
+                let workspace = workspace.map(|name| name.to_string());
+                let record = Record {
+                    workspace,
+                    flow,
+                    event,
+                    job,
+                    burial: Some(burial),
+                    once,
+                };
+                draft.record(keys::dead(id), id, codec::encode_record(&record)?);
+                let group = self.group_of(&record);
+                self.head.bury(group, reason, 1);
+            }
+        }
         Ok(true)
     }
 }
 
-/// By how much an event's living and dead jobs change.
-struct Tally {
+/// By how much an event's jobs change.
+#[derive(Default)]
+pub struct Tally {
     alive: i16,
     dead: i16,
+    discarded: bool,
+    /// The numbers of the jobs that were spawned.
+    born: Vec<u8>,
 }
 
 impl Tally {
-    fn is_nothing(&self) -> bool {
-        self.alive == 0 && self.dead == 0
-    }
+    /// A dead job was discarded.
+    pub const DISCARDED: Tally = Tally {
+        alive: 0,
+        dead: -1,
+        discarded: true,
+        born: Vec::new(),
+    };
 
-    fn alive(&self, before: u8) -> u8 {
-        before.saturating_add_signed(self.alive as i8)
-    }
-
-    fn dead(&self, before: u8) -> u8 {
-        before.saturating_add_signed(self.dead as i8)
+    fn apply(self, known: &mut KnownEvent, number: u8) {
+        known.alive = known.alive.saturating_add_signed(self.alive as i8);
+        known.dead = known.dead.saturating_add_signed(self.dead as i8);
+        known.discarded |= self.discarded;
+        if !self.born.is_empty() {
+            known.numbers.push(number);
+            known.numbers.extend(self.born);
+            known.numbers.sort_unstable();
+            known.numbers.dedup();
+        }
     }
 }
 
-fn standing(alive: u8, dead: u8) -> Standing {
-    match (alive, dead) {
-        (0, 0) => Standing::Done,
-        (0, _) => Standing::Dead,
-        _ => Standing::Queued,
+fn standing(event: &KnownEvent) -> Standing {
+    match event {
+        KnownEvent {
+            alive: 0,
+            dead: 0,
+            discarded: false,
+            ..
+        } => Standing::Done,
+        KnownEvent {
+            alive: 0,
+            dead: 0,
+            discarded: true,
+            ..
+        } => Standing::Discarded,
+        KnownEvent { alive: 0, .. } => Standing::Dead,
+        KnownEvent { .. } => Standing::Queued,
     }
 }

@@ -21,9 +21,16 @@ impl Base {
         for lane in lanes {
             self.promote(lane, now)?;
         }
-        let mut counts = Counts { commit: self.head.commit, events: self.head.events(), ..Counts::default() };
+        let mut counts = Counts {
+            commit: self.head.commit,
+            events: self.head.events(),
+            ..Counts::default()
+        };
         for ((lane, group), living) in &self.head.living {
-            let (Some(lane), Some(group)) = (self.names.lane_of(LaneKey(*lane)), self.names.group_of(*group)) else {
+            let (Some(lane), Some(group)) = (
+                self.names.lane_of(LaneKey(*lane)),
+                self.names.group_of(*group),
+            ) else {
                 continue;
             };
             let states = counts.jobs.entry(group.clone()).or_default();
@@ -49,7 +56,10 @@ impl Base {
             if row.depth > 0
                 && let Some(key) = self.names.known_lane(lane)
             {
-                row.oldest_due = [oldest.get(&key).copied(), self.oldest_unlent(key)?].into_iter().flatten().min();
+                row.oldest_due = [oldest.get(&key).copied(), self.oldest_unlent(key)?]
+                    .into_iter()
+                    .flatten()
+                    .min();
             }
         }
         for ((group, reason), count) in &self.head.buried {
@@ -79,10 +89,14 @@ impl Base {
         if after.is_some() {
             from.push(0);
         }
-        let mut page = Page { items: Vec::new(), next: None };
+        let mut page = Page {
+            items: Vec::new(),
+            next: None,
+        };
         for (looked, entry) in self.db.range(from..).enumerate() {
             let (key, first) = entry.map_err(|error| broken(&error))?;
-            let Some(id) = keys::id_at_end(&key).filter(|_| key.starts_with(keys::DEAD_PREFIX)) else {
+            let Some(id) = keys::id_at_end(&key).filter(|_| key.starts_with(keys::DEAD_PREFIX))
+            else {
                 page.next = None;
                 break;
             };
@@ -103,7 +117,11 @@ impl Base {
 
     /// One dead letter.
     pub fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
-        match self.db.get(keys::dead(id)).map_err(|error| broken(&error))? {
+        match self
+            .db
+            .get(keys::dead(id))
+            .map_err(|error| broken(&error))?
+        {
             Some(first) => Ok(letter(id, self.read(id, &first)?)),
             None => Ok(None),
         }
@@ -118,7 +136,21 @@ impl Base {
 }
 
 fn letter(id: JobId, record: Record) -> Option<DeadLetter> {
-    let Record { workspace, flow, event, job, burial, .. } = record;
+    let Record {
+        workspace,
+        flow,
+        event,
+        job,
+        burial,
+        ..
+    } = record;
     let workspace = workspace.map(Name::from);
-    Some(DeadLetter { id, workspace, flow, event, job, burial: burial? })
+    Some(DeadLetter {
+        id,
+        workspace,
+        flow,
+        event,
+        job,
+        burial: burial?,
+    })
 }

@@ -1,8 +1,8 @@
 //! Forgetting what is past its time: a bounded slice with each batch, so that nothing ever stops for it.
 
 use super::base::{Base, Draft, broken};
-use super::counts::Standing;
 use super::keys::{self, Place};
+use super::moves::Tally;
 use crate::model::id::JobId;
 use crate::store::StoreError;
 use crate::store::codec::{self, Known};
@@ -21,7 +21,9 @@ impl Base {
     fn sweep_finished(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
         for entry in self.db.scan_prefix(keys::FINISHED_PREFIX).take(SLICE_MAX) {
             let (key, value) = entry.map_err(|error| broken(&error))?;
-            let Some((at, event)) = keys::finished_parts(&key) else { continue };
+            let Some((at, event)) = keys::finished_parts(&key) else {
+                continue;
+            };
             if at + self.settings.done_retention > self.now {
                 break;
             }
@@ -29,12 +31,14 @@ impl Base {
             draft.remove(key);
             let until = event.accepted_at() + self.settings.event_dedupe;
             if until > self.now {
-                draft.insert(keys::expiry(until, &done.key), codec::encode_owner(event.job(0))?);
+                draft.insert(
+                    keys::expiry(until, &done.key),
+                    codec::encode_owner(event.job(0))?,
+                );
             } else {
                 self.forget_if_owned(draft, done.key, event.job(0))?;
             }
             if let Some((place, owner, until)) = done.once {
-                let until = crate::model::time::Timestamp::from_millis(until);
                 draft.insert(keys::expiry(until, &place), codec::encode_owner(owner)?);
             }
         }
@@ -44,7 +48,9 @@ impl Base {
     fn sweep_keys(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
         for entry in self.db.scan_prefix(keys::EXPIRY_PREFIX).take(SLICE_MAX) {
             let (key, value) = entry.map_err(|error| broken(&error))?;
-            let Some((until, place)) = keys::expiry_parts(&key) else { continue };
+            let Some((until, place)) = keys::expiry_parts(&key) else {
+                continue;
+            };
             if until > self.now {
                 break;
             }
@@ -55,10 +61,15 @@ impl Base {
     }
 
     /// Forgets what is remembered at a place, unless somebody else is remembered there by now.
-    fn forget_if_owned(&mut self, draft: &mut Draft, place: Place, owner: JobId) -> Result<(), StoreError> {
+    fn forget_if_owned(
+        &mut self,
+        draft: &mut Draft,
+        place: Place,
+        owner: JobId,
+    ) -> Result<(), StoreError> {
         let there = match self.known(draft, &place)? {
-            Some(Known::Event { id, .. }) => Some(id.job(0)),
-            Some(Known::Once { job }) => Some(job),
+            Some(Known::Event(event)) => Some(event.id.job(0)),
+            Some(Known::Once { job, .. }) => Some(job),
             None => None,
         };
         if there == Some(owner) {
@@ -68,17 +79,25 @@ impl Base {
     }
 
     fn sweep_dead(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
-        let from = self.sweep_from.map_or_else(|| keys::DEAD_PREFIX.to_vec(), keys::dead);
+        let from = self
+            .sweep_from
+            .map_or_else(|| keys::DEAD_PREFIX.to_vec(), keys::dead);
         let mut last = None;
         for entry in self.db.range(from..).take(SLICE_MAX) {
             let (key, first) = entry.map_err(|error| broken(&error))?;
-            let Some(id) = keys::id_at_end(&key).filter(|_| key.starts_with(keys::DEAD_PREFIX)) else {
+            let Some(id) = keys::id_at_end(&key).filter(|_| key.starts_with(keys::DEAD_PREFIX))
+            else {
                 last = None;
                 break;
             };
-            last = Some(JobId { number: id.number.saturating_add(1), ..id });
+            last = Some(JobId {
+                number: id.number.saturating_add(1),
+                ..id
+            });
             let record = self.read(id, &first)?;
-            let Some(burial) = &record.burial else { continue };
+            let Some(burial) = &record.burial else {
+                continue;
+            };
             if burial.at + self.settings.dead_retention > self.now {
                 continue;
             }
@@ -86,29 +105,14 @@ impl Base {
             Base::drop_pieces(draft, id, 0, codec::pieces_behind(&first));
             let group = self.group_of(&record);
             self.head.bury(group, burial.reason, -1);
-            self.discard(draft, id, &record.event)?;
+            let now = self.now;
+            let once = record
+                .once
+                .as_deref()
+                .map(|once| self.hasher.once(&record.event, once));
+            self.tally(draft, id, &record.event, once, Tally::DISCARDED, now)?;
         }
         self.sweep_from = last;
         Ok(())
-    }
-
-    /// One dead job of an event is gone for good.
-    fn discard(
-        &mut self,
-        draft: &mut Draft,
-        id: JobId,
-        event: &crate::model::event::Event,
-    ) -> Result<(), StoreError> {
-        let place = self.hasher.event(event);
-        let Some(Known::Event { id: event_id, scope, participation, alive, dead }) = self.known(draft, &place)? else {
-            return Err(StoreError::Failed(format!("the event of job {id} is not remembered")));
-        };
-        let dead = dead.saturating_sub(1);
-        if alive == 0 && dead == 0 {
-            self.head.pass(Standing::Dead, Standing::Discarded);
-            let until = (event_id.accepted_at() + self.settings.event_dedupe).max(self.now);
-            draft.insert(keys::expiry(until, &place), codec::encode_owner(event_id.job(0))?);
-        }
-        draft.remember(place, Known::Event { id: event_id, scope, participation, alive, dead })
     }
 }
