@@ -1,0 +1,601 @@
+//! Random histories: the adapter and the plain map live through the same, and must agree after every step.
+//!
+//! Ids differ in their random bits, so the adapter's are read as the map's, paired by order of acceptance. Besides
+//! agreeing, nothing may be lost: a ledger that knows nothing of states counts what came in and what ended, and at the
+//! end every job is found exactly once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use braze_relay::flow::job::{Burial, Child, Commit, Fate, Flow, Job, Outcome, Profile, Reason};
+use braze_relay::flow::job::{Seed, Start, State};
+use braze_relay::model::event::{EventKind, Source};
+use braze_relay::model::id::{EventId, JobId};
+use braze_relay::model::lane::Lane;
+use braze_relay::model::time::Timestamp;
+use braze_relay::store::map::MapStore;
+use braze_relay::store::{
+    Appended, Committed, Counts, DeadFilter, DeadLetter, LaneCounts, Leased, Operate, Settings,
+    States, Store, StoreError, Token,
+};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::Harness;
+use super::material::{self, Ask, attributes, burial, laden, second};
+
+/// Times so short and a queue so small that histories reach every edge.
+const SETTINGS: Settings = Settings {
+    event_dedupe: Duration::from_secs(10),
+    credit_dedupe: Duration::from_secs(20),
+    webhook_dedupe: Duration::from_secs(5),
+    done_retention: Duration::from_secs(5),
+    dead_retention: Duration::from_hours(24 * 365),
+    max_jobs: 60,
+};
+
+const PEOPLE: [&str; 3] = ["ada@example.com", "bo@example.com", "ćira@例え.jp"];
+
+/// What is done to both.
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Vec<SeedPlan>),
+    Lease { lane: u8, at_most: usize },
+    Begin(Vec<Pick>),
+    GiveBack(Vec<Pick>),
+    Commit(Vec<(Pick, FatePlan, Vec<ChildPlan>)>),
+    Revive(Vec<(u16, StartPlan)>),
+    Pass { milliseconds: u64 },
+    Crash,
+    Close,
+}
+
+/// One of the tokens that are out, or one of those that are spent.
+#[derive(Clone, Copy, Debug)]
+struct Pick {
+    index: u16,
+    spent: bool,
+}
+
+#[derive(Clone, Debug)]
+struct SeedPlan {
+    source: bool,
+    progress: bool,
+    scope: bool,
+    person: u8,
+    key: u8,
+    bytes: usize,
+    start: StartPlan,
+    further: Option<StartPlan>,
+}
+
+#[derive(Clone, Debug)]
+enum StartPlan {
+    Run(JobPlan),
+    Bury { known: bool, reason: u8 },
+}
+
+#[derive(Clone, Debug)]
+struct JobPlan {
+    lane: u8,
+    /// Milliseconds from three seconds ago.
+    due: u64,
+    fresh: bool,
+    begun: bool,
+    flow: u8,
+    bytes_per_attempt: usize,
+}
+
+#[derive(Clone, Debug)]
+enum FatePlan {
+    Keep(JobPlan),
+    Finish(u8),
+    Bury(JobPlan, u8),
+}
+
+#[derive(Clone, Debug)]
+struct ChildPlan {
+    number: u8,
+    person: u8,
+    once: Option<bool>,
+    job: JobPlan,
+}
+
+fn bytes() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => Just(0), 2 => Just(90), 1 => Just(5_000), 1 => Just(20_000)]
+}
+
+fn job() -> impl Strategy<Value = JobPlan> {
+    let bytes_per_attempt = prop_oneof![8 => Just(0), 1 => Just(100), 1 => Just(1_000)];
+    let due = prop_oneof![3 => Just(3_000), 2 => 0..3_000_u64, 2 => 3_000..12_000_u64];
+    (
+        0..3_u8,
+        due,
+        any::<bool>(),
+        any::<bool>(),
+        0..3_u8,
+        bytes_per_attempt,
+    )
+        .prop_map(
+            |(lane, due, fresh, begun, flow, bytes_per_attempt)| JobPlan {
+                lane,
+                due,
+                fresh,
+                begun,
+                flow,
+                bytes_per_attempt,
+            },
+        )
+}
+
+fn start() -> impl Strategy<Value = StartPlan> {
+    prop_oneof![
+        6 => job().prop_map(StartPlan::Run),
+        1 => (any::<bool>(), 0..9_u8)
+            .prop_map(|(known, reason)| StartPlan::Bury { known, reason }),
+    ]
+}
+
+fn seed() -> impl Strategy<Value = SeedPlan> {
+    let what = (prop::bool::weighted(0.1), prop::bool::weighted(0.3));
+    let further = prop::option::of(start());
+    (
+        what,
+        any::<bool>(),
+        0..3_u8,
+        0..5_u8,
+        bytes(),
+        start(),
+        further,
+    )
+        .prop_map(
+            |((source, progress), scope, person, key, bytes, start, further)| SeedPlan {
+                source,
+                progress,
+                scope,
+                person,
+                key,
+                bytes,
+                start,
+                further,
+            },
+        )
+}
+
+fn pick() -> impl Strategy<Value = Pick> {
+    (any::<u16>(), prop::bool::weighted(0.1)).prop_map(|(index, spent)| Pick { index, spent })
+}
+
+fn fate() -> impl Strategy<Value = FatePlan> {
+    prop_oneof![
+        3 => job().prop_map(FatePlan::Keep),
+        3 => (0..4_u8).prop_map(FatePlan::Finish),
+        2 => (job(), 0..9_u8).prop_map(|(job, reason)| FatePlan::Bury(job, reason)),
+    ]
+}
+
+fn child() -> impl Strategy<Value = ChildPlan> {
+    (0..5_u8, 0..3_u8, prop::option::of(any::<bool>()), job()).prop_map(
+        |(number, person, once, job)| ChildPlan {
+            number,
+            person,
+            once,
+            job,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let moves = (pick(), fate(), prop::collection::vec(child(), 0..3));
+    prop_oneof![
+        6 => prop::collection::vec(seed(), 0..7).prop_map(Step::Append),
+        6 => (0..3_u8, 0..12_usize).prop_map(|(lane, at_most)| Step::Lease { lane, at_most }),
+        1 => prop::collection::vec(pick(), 0..3).prop_map(Step::Begin),
+        1 => prop::collection::vec(pick(), 0..4).prop_map(Step::GiveBack),
+        6 => prop::collection::vec(moves, 1..6).prop_map(Step::Commit),
+        2 => prop::collection::vec((any::<u16>(), start()), 0..4).prop_map(Step::Revive),
+        4 => (0..9_000_u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
+        1 => Just(Step::Crash),
+        1 => Just(Step::Close),
+    ]
+}
+
+/// Plays histories against the adapter and the map until one disagrees; tells the shortest one that does.
+pub fn agree_with_the_plain_map<H: Harness>() {
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: H::HISTORIES,
+        failure_persistence: None,
+        max_shrink_iters: 1_000,
+        ..ProptestConfig::default()
+    });
+    let outcome = runner.run(&prop::collection::vec(step(), 1..50), |steps| {
+        super::hold(async {
+            let mut pair = Pair::<H>::open().await;
+            for step in steps {
+                pair.play(step).await;
+                pair.agree().await;
+            }
+            pair.find_every_job().await;
+        });
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
+
+/// The adapter and the map, side by side.
+struct Pair<H: Harness> {
+    house: H,
+    map: MapStore,
+    now: Timestamp,
+    /// The map's id of each of the adapter's.
+    ids: BTreeMap<EventId, EventId>,
+    /// The adapter's id of each of the map's.
+    back: BTreeMap<EventId, EventId>,
+    /// The tokens of jobs that are lent: the adapter's and the map's.
+    out: Vec<(Token, Token)>,
+    spent: Vec<(Token, Token)>,
+    ledger: Ledger,
+}
+
+/// What must be there, from the answers alone.
+#[derive(Default)]
+struct Ledger {
+    accepted: u64,
+    jobs: u64,
+    finished: u64,
+}
+
+impl<H: Harness> Pair<H> {
+    async fn open() -> Self {
+        Pair {
+            house: H::open(SETTINGS).await,
+            map: MapStore::new(SETTINGS),
+            now: second(0),
+            ids: BTreeMap::new(),
+            back: BTreeMap::new(),
+            out: Vec::new(),
+            spent: Vec::new(),
+            ledger: Ledger::default(),
+        }
+    }
+
+    async fn play(&mut self, step: Step) {
+        match step {
+            Step::Append(plans) => self.append(&plans).await,
+            Step::Lease { lane, at_most } => self.lease(&lane_of(lane), at_most).await,
+            Step::Begin(picks) => {
+                let (real, model) = self.tokens(&picks);
+                self.house.store().begin(real).await.unwrap();
+                self.map.begin(model).await.unwrap();
+            }
+            Step::GiveBack(picks) => {
+                let (real, model) = self.tokens(&picks);
+                self.house.store().give_back(real.clone()).await.unwrap();
+                self.map.give_back(model).await.unwrap();
+                self.spend(&real);
+            }
+            Step::Commit(moves) => self.commit(moves).await,
+            Step::Revive(letters) => self.revive(letters).await,
+            Step::Pass { milliseconds } => {
+                self.now = self.now + Duration::from_millis(milliseconds)
+            }
+            Step::Crash => {
+                self.house.crash_and_reopen().await;
+                self.restart_map();
+            }
+            Step::Close => {
+                self.house.close_and_reopen().await;
+                self.restart_map();
+            }
+        }
+    }
+
+    fn restart_map(&mut self) {
+        self.map = self.map.crash();
+        self.spent.append(&mut self.out);
+    }
+
+    async fn append(&mut self, plans: &[SeedPlan]) {
+        let seeds: Vec<Seed> = plans.iter().map(|plan| plan.seed(self.now)).collect();
+        let real = self.house.store().append(seeds.clone(), self.now).await;
+        let model = self.map.append(seeds, self.now).await;
+        let (real, model) = match (real, model) {
+            (Ok(real), Ok(model)) => (real, model),
+            (Err(StoreError::Full(_)), Err(StoreError::Full(_))) => return,
+            (real, model) => panic!("the store says {real:?}, the map {model:?}"),
+        };
+        assert_eq!(real.len(), model.len());
+        for (real, model) in real.iter().zip(&model) {
+            if !real.duplicate {
+                let newest = self.ids.last_key_value().map(|(id, _)| *id);
+                assert!(Some(real.id) > newest, "ids do not grow");
+                self.ids.insert(real.id, model.id);
+                self.back.insert(model.id, real.id);
+                self.ledger.accepted += 1;
+                self.ledger.jobs += 1;
+            }
+            let read = Appended {
+                id: self.ids[&real.id],
+                ..*real
+            };
+            assert_eq!(read, *model);
+        }
+    }
+
+    async fn lease(&mut self, lane: &Lane, at_most: usize) {
+        let real = self.house.store().lend(lane, self.now, at_most).await;
+        let model = self.map.lend(lane, self.now, at_most).await;
+        let read = |leased: &Leased| (self.read(leased.token.id), leased.clone());
+        let plain = |leased: &Leased| (leased.token.id, leased.clone());
+        let read: Vec<_> = real.iter().map(read).map(without_token).collect();
+        let plain: Vec<_> = model.iter().map(plain).map(without_token).collect();
+        assert_eq!(read, plain);
+        let tokens = real.iter().zip(&model);
+        self.out
+            .extend(tokens.map(|(real, model)| (real.token, model.token)));
+    }
+
+    async fn commit(&mut self, plans: Vec<(Pick, FatePlan, Vec<ChildPlan>)>) {
+        let mut real_moves = Vec::new();
+        let mut model_moves = Vec::new();
+        for (pick, fate, children) in plans {
+            let Some((real, model)) = self.token(pick) else {
+                continue;
+            };
+            let commit = Commit {
+                fate: fate.fate(self.now),
+                spawn: children.iter().map(|plan| plan.child(self.now)).collect(),
+            };
+            real_moves.push((real, commit.clone()));
+            model_moves.push((model, commit));
+        }
+        let real = self
+            .house
+            .store()
+            .commit(real_moves.clone(), self.now)
+            .await;
+        let model = self.map.commit(model_moves, self.now).await;
+        let (real, model) = (real.unwrap(), model.unwrap());
+        assert_eq!(real, model);
+        for (answer, (token, commit)) in real.iter().zip(&real_moves) {
+            if let Committed::Stored { children } = answer {
+                self.ledger.jobs += u64::from(*children);
+                if matches!(commit.fate, Fate::Finish(_)) {
+                    self.ledger.jobs -= 1;
+                    self.ledger.finished += 1;
+                }
+                self.spend(&[*token]);
+            }
+        }
+    }
+
+    async fn revive(&mut self, plans: Vec<(u16, StartPlan)>) {
+        let letters = self.map.letters(DeadFilter::default()).await;
+        let mut known: Vec<JobId> = letters.iter().map(|letter| letter.id).collect();
+        // Jobs that are no letters are asked for, too.
+        known.extend(self.out.iter().map(|(_, model)| model.id));
+        if known.is_empty() {
+            return;
+        }
+        let (mut real, mut model) = (Vec::new(), Vec::new());
+        for (index, plan) in plans {
+            let id = known[usize::from(index) % known.len()];
+            let start = plan.start(self.now);
+            real.push((self.back[&id.event].job(id.number), start.clone()));
+            model.push((id, start));
+        }
+        let real = self.house.store().revive(real, self.now).await.unwrap();
+        let model = self.map.revive(model, self.now).await.unwrap();
+        assert_eq!(real, model);
+    }
+
+    /// Everything that can be asked is answered alike, and adds up.
+    async fn agree(&mut self) {
+        let store = self.house.store();
+        let counts = comparable(store.counts(self.now));
+        assert_eq!(counts, comparable(self.map.counts(self.now)));
+        self.add_up(&counts);
+        assert_eq!(store.admits().is_ok(), self.map.admits().is_ok());
+        for lane in (0..3).map(lane_of) {
+            // When something is due already, it does not matter since when.
+            let now = self.now;
+            let clamp = |due: Option<Timestamp>| due.map(|due| due.max(now));
+            let real = store.next_due(&lane, now).await.unwrap();
+            let model = self.map.next_due(&lane, now).await.unwrap();
+            assert_eq!(clamp(real), clamp(model), "next due in {lane}");
+        }
+        let letters = store.letters_by(DeadFilter::default(), 7).await;
+        let read: Vec<DeadLetter> = letters
+            .into_iter()
+            .map(|letter| DeadLetter {
+                id: self.read(letter.id),
+                ..letter
+            })
+            .collect();
+        assert_eq!(read, self.map.letters(DeadFilter::default()).await);
+        if let Some(letter) = read.last() {
+            let id = self.back[&letter.id.event].job(letter.id.number);
+            let got = store.dead_get(id).await.unwrap().unwrap();
+            assert_eq!((got.id, &got.burial), (id, &letter.burial));
+        }
+    }
+
+    fn add_up(&self, counts: &Counts) {
+        let events = &counts.events;
+        assert_eq!(events.accepted, self.ledger.accepted);
+        assert_eq!(
+            events.accepted,
+            events.done + events.dead + events.queued + events.discarded + events.forgotten
+        );
+        let sum = |of: fn(&States) -> u64| counts.jobs.values().map(of).sum::<u64>();
+        let alive = sum(|states| states.waiting + states.ready + states.in_flight);
+        let dead = sum(|states| states.dead);
+        assert_eq!(alive + dead, self.ledger.jobs, "a job was lost or doubled");
+        assert_eq!(counts.dead.values().sum::<u64>(), dead);
+        assert_eq!(counts.done.values().sum::<u64>(), self.ledger.finished);
+        let in_lanes = |of: fn(&LaneCounts) -> u64| counts.lanes.values().map(of).sum::<u64>();
+        assert_eq!(in_lanes(|lane| lane.depth + lane.waiting), alive);
+        assert_eq!(sum(|states| states.in_flight), self.out.len() as u64);
+    }
+
+    /// At the end every job that is not done is found once: due in a lane, or among the letters.
+    async fn find_every_job(mut self) {
+        self.house.crash_and_reopen().await;
+        let store = self.house.store();
+        let late = self.now + Duration::from_hours(1);
+        let mut found: Vec<JobId> = Vec::new();
+        for lane in (0..3).map(lane_of) {
+            let leased = store.lend_all(&lane, late).await;
+            found.extend(leased.iter().map(|leased| leased.token.id));
+        }
+        let letters = store.letters(DeadFilter::default()).await;
+        found.extend(letters.iter().map(|letter| letter.id));
+        let distinct: BTreeSet<JobId> = found.iter().copied().collect();
+        assert_eq!(distinct.len(), found.len(), "a job is in two places");
+        assert_eq!(found.len() as u64, self.ledger.jobs);
+    }
+
+    fn read(&self, id: JobId) -> JobId {
+        self.ids[&id.event].job(id.number)
+    }
+
+    fn token(&self, pick: Pick) -> Option<(Token, Token)> {
+        let pool = if pick.spent { &self.spent } else { &self.out };
+        let index = usize::from(pick.index).checked_rem(pool.len())?;
+        Some(pool[index])
+    }
+
+    fn tokens(&self, picks: &[Pick]) -> (Vec<Token>, Vec<Token>) {
+        picks.iter().filter_map(|pick| self.token(*pick)).unzip()
+    }
+
+    fn spend(&mut self, tokens: &[Token]) {
+        let spent = |(real, _): &mut (Token, Token)| tokens.contains(real);
+        self.spent.extend(self.out.extract_if(.., spent));
+    }
+}
+
+fn without_token((id, leased): (JobId, Leased)) -> Leased {
+    let token = Token { id, lease: 0 };
+    Leased { token, ..leased }
+}
+
+/// Without what is the adapter's own business, and without what is nought.
+fn comparable(mut counts: Counts) -> Counts {
+    counts.jobs.retain(|_, states| *states != States::default());
+    counts.dead.retain(|_, count| *count > 0);
+    counts.done.retain(|_, count| *count > 0);
+    let idle = LaneCounts::default();
+    counts.lanes.retain(|_, lane| *lane != idle);
+    Counts {
+        commit: 0,
+        store_bytes: 0,
+        live_bytes: 0,
+        free_bytes: 0,
+        ..counts
+    }
+}
+
+fn lane_of(number: u8) -> Lane {
+    match number {
+        0 => material::look_ups(),
+        1 => material::tracks(),
+        _ => material::foreign(),
+    }
+}
+
+impl SeedPlan {
+    fn seed(&self, now: Timestamp) -> Seed {
+        let person = PEOPLE[usize::from(self.person)];
+        let mut event = material::event(person, &format!("k{}", self.key), now);
+        if self.source {
+            event.source = Source::Outgrow;
+        }
+        if self.progress {
+            event.kind = EventKind::Progress;
+        }
+        if self.scope {
+            event.scope = "vip-list".into();
+        }
+        event.attributes = (self.bytes > 0).then(|| attributes(self.bytes));
+        Seed {
+            event,
+            start: self.start.start(now),
+            further: self.further.as_ref().map(|plan| plan.start(now)),
+        }
+    }
+}
+
+impl StartPlan {
+    fn start(&self, now: Timestamp) -> Start {
+        match self {
+            StartPlan::Run(plan) => Start::Run {
+                lane: lane_of(plan.lane),
+                job: plan.job(now),
+            },
+            StartPlan::Bury { known, reason } => Start::Bury {
+                workspace: known.then(|| material::name("acme")),
+                flow: known.then_some(Flow::Email),
+                burial: buried(*reason, now),
+            },
+        }
+    }
+}
+
+fn buried(reason: u8, now: Timestamp) -> Burial {
+    burial(Reason::ALL[usize::from(reason)], now)
+}
+
+impl JobPlan {
+    fn job(&self, now: Timestamp) -> Job {
+        let due = now - Duration::from_secs(3) + Duration::from_millis(self.due);
+        let history = match self.bytes_per_attempt {
+            0 => Vec::new(),
+            bytes => laden(due, bytes).history,
+        };
+        let state = match self.flow {
+            0 => State::Email(Profile::LookUp),
+            1 => State::Progress(Profile::Create),
+            _ => State::Credit {
+                event: "joined".into(),
+            },
+        };
+        Job {
+            fresh: self.fresh,
+            begun: self.begun,
+            history,
+            ..Job::new(state, due)
+        }
+    }
+}
+
+impl FatePlan {
+    fn fate(&self, now: Timestamp) -> Fate {
+        match self {
+            FatePlan::Keep(plan) => Fate::Keep {
+                lane: lane_of(plan.lane),
+                job: plan.job(now),
+            },
+            FatePlan::Finish(outcome) => Fate::Finish(Outcome::ALL[usize::from(*outcome)]),
+            FatePlan::Bury(plan, reason) => Fate::Bury {
+                job: plan.job(now),
+                burial: buried(*reason, now),
+            },
+        }
+    }
+}
+
+impl ChildPlan {
+    fn child(&self, now: Timestamp) -> Child {
+        let person = PEOPLE[usize::from(self.person)];
+        Child {
+            number: self.number,
+            lane: lane_of(self.job.lane),
+            job: self.job.job(now),
+            event: material::event(person, "child", now),
+            once: self.once.map(|one| format!("acme/spring-drop/{one}")),
+        }
+    }
+}
