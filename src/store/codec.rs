@@ -55,6 +55,8 @@ pub struct Record {
     pub job: Option<Job>,
     /// Why it died; `None` while it lives.
     pub burial: Option<Burial>,
+    /// Where the event is remembered, for jobs that others spawned: their own event may be another.
+    pub home: Option<[u8; 24]>,
     /// The key under which at most one such job exists per participant.
     pub once: Option<String>,
 }

@@ -345,7 +345,8 @@ pub struct LaneCounts {
     pub depth: u64,
     /// Due in the future, and not lent.
     pub waiting: u64,
-    /// Since when the oldest of those in `depth` is due.
+    /// Since when the first of those in `depth` is due: of each order of lending the first in it, which need not be the
+    /// one that is due longest.
     pub oldest_due: Option<Timestamp>,
 }
 

@@ -13,6 +13,7 @@ mod leasing;
 mod letters;
 mod material;
 mod on_map;
+mod on_sled;
 mod restarting;
 
 use std::future::Future;
@@ -141,3 +142,4 @@ macro_rules! conformance {
 }
 
 conformance!(map, crate::store::on_map::MapHarness);
+conformance!(sled, crate::store::on_sled::SledHarness);

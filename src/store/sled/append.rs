@@ -49,7 +49,7 @@ impl Prepared {
             place: hasher.event(&event),
             scope: hasher.scope(&event),
             participation: event.kind == EventKind::Participation,
-            begin: Begin::new(event, start, None)?,
+            begin: Begin::new(event, start, None, None)?,
             further,
         })
     }
@@ -57,7 +57,12 @@ impl Prepared {
 
 impl Begin {
     /// Encodes how the job of `event` begins.
-    pub fn new(event: Event, start: Start, once: Option<String>) -> Result<Begin, StoreError> {
+    pub fn new(
+        event: Event,
+        start: Start,
+        home: Option<Place>,
+        once: Option<String>,
+    ) -> Result<Begin, StoreError> {
         let (record, run, reason) = match start {
             Start::Run { lane, job } => {
                 let run = Run {
@@ -71,6 +76,7 @@ impl Begin {
                     event,
                     job: Some(job),
                     burial: None,
+                    home,
                     once,
                 };
                 (record, Some(run), None)
@@ -89,6 +95,7 @@ impl Begin {
                         event,
                         job: None,
                         burial: Some(burial),
+                        home,
                         once,
                     },
                     None,
@@ -113,7 +120,7 @@ impl Base {
         items: Vec<Prepared>,
         now: Timestamp,
     ) -> Result<Vec<Appended>, StoreError> {
-        self.tell_time(now);
+        self.tell_time(now)?;
         if self.head.jobs() >= self.settings.max_jobs {
             for item in &items {
                 if self.remembered(draft, item, now)?.duplicate.is_none() {
@@ -143,7 +150,7 @@ impl Base {
         let id = EventId::next(self.head.last_id, now, self.random());
         self.head.last_id = id;
         let begin = match item.further {
-            Some((event, start)) if before.participation => Begin::new(event, start, None)?,
+            Some((event, start)) if before.participation => Begin::new(event, start, None, None)?,
             _ => item.begin,
         };
         let (alive, dead) = if begin.run.is_some() { (1, 0) } else { (0, 1) };

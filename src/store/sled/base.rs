@@ -13,7 +13,7 @@ use super::counts::{GroupId, Head, Names};
 use super::disk::Folder;
 use super::hash::Hasher;
 use super::keys::{self, Class, LaneKey, Place};
-use super::lend::{Lease, Streams};
+use super::lend::{Lease, Streams, due_value};
 use super::mark::Mark;
 use crate::clock::Stopwatch;
 use crate::model::Name;
@@ -66,6 +66,8 @@ pub struct Draft {
     pub batch: Batch,
     /// What this batch makes known, or forgets: reads look here first.
     pub known: BTreeMap<Place, Option<Known>>,
+    /// Dead letters that this batch lets live (`None`) or writes anew.
+    pub revived: HashMap<JobId, Option<Record>>,
     /// Whether there is anything in it.
     pub used: bool,
 }
@@ -135,11 +137,6 @@ pub struct Placing {
 }
 
 impl Base {
-    /// Takes the latest time into account.
-    pub fn tell_time(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-    }
-
     /// The group of a record.
     pub fn group_of(&mut self, record: &Record) -> GroupId {
         self.names.group(&group(record))
@@ -166,7 +163,7 @@ impl Base {
             draft.record(keys::moved(id), id, pieces);
             let key = keys::due(lane, class, due, id);
             streams.note(class, &key);
-            draft.insert(key, group.to_be_bytes().to_vec());
+            draft.insert(key, due_value(group, due));
         }
         let (ready, later) = if class.is_ready() { (1, 0) } else { (0, 1) };
         self.head.live(lane, group, ready, later);

@@ -13,6 +13,7 @@ use crate::flow::job::{Flow, Outcome, Reason};
 use crate::model::Name;
 use crate::model::id::EventId;
 use crate::model::lane::Lane;
+use crate::model::time::Timestamp;
 use crate::store::{EventCounts, Group};
 
 /// The number of a group in keys and rows.
@@ -38,6 +39,8 @@ pub struct Head {
     pub commit: u64,
     /// The last event's id.
     pub last_id: EventId,
+    /// Nothing that is due later than this stands among what is due.
+    pub promoted_to: Timestamp,
     done: u64,
     dead: u64,
     queued: u64,

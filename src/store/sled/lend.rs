@@ -119,7 +119,7 @@ impl Base {
         now: Timestamp,
         at_most: usize,
     ) -> Result<Vec<Leased>, StoreError> {
-        self.tell_time(now);
+        self.tell_time(now)?;
         let Some(lane) = self.names.known_lane(lane) else {
             return Ok(Vec::new());
         };
@@ -252,6 +252,7 @@ impl Base {
                 let place = keys::due(lane, ready, due, id);
                 self.streams.entry(lane).or_default().note(ready, &place);
                 let number = group_number(&group);
+                self.head.promoted_to = self.head.promoted_to.max(now);
                 draft.insert(place, group);
                 draft.remove(key);
                 self.head.live(lane, number, 1, -1);
@@ -267,7 +268,7 @@ impl Base {
         lane: &Lane,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        self.tell_time(now);
+        self.tell_time(now)?;
         let Some(lane) = self.names.known_lane(lane) else {
             return Ok(None);
         };
@@ -315,12 +316,29 @@ impl Base {
     }
 }
 
+/// The value of a due key: the group, and when the job is due.
+pub fn due_value(group: GroupId, due: Timestamp) -> Vec<u8> {
+    [&group.to_be_bytes()[..], &due.as_millis().to_be_bytes()].concat()
+}
+
 /// The group in the value of a due key.
-pub fn group_number(value: &[u8]) -> GroupId {
+fn group_number(value: &[u8]) -> GroupId {
     value
-        .try_into()
+        .first_chunk()
+        .copied()
         .map(GroupId::from_be_bytes)
         .unwrap_or_default()
+}
+
+/// The due time in the value of a due key.
+fn due_in(value: &[u8]) -> Timestamp {
+    Timestamp::from_millis(
+        value
+            .last_chunk()
+            .copied()
+            .map(u64::from_be_bytes)
+            .unwrap_or_default(),
+    )
 }
 
 impl Base {
@@ -343,5 +361,41 @@ impl Base {
             oldest = [oldest, due].into_iter().flatten().min();
         }
         Ok(oldest)
+    }
+}
+
+impl Base {
+    /// Takes the latest time into account. After a restart the clock may have gone back: what had become due by the
+    /// old one and is not by the new one waits again.
+    pub fn tell_time(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if self.now == Timestamp::ZERO && now < self.head.promoted_to {
+            self.demote(now)?;
+        }
+        self.now = self.now.max(now);
+        Ok(())
+    }
+
+    fn demote(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let mut draft = Draft::default();
+        let lanes: Vec<LaneKey> = self.names.lane_keys().collect();
+        for lane in lanes {
+            for (ready, later) in [
+                (Class::ReadyFresh, Class::LaterFresh),
+                (Class::ReadyRetry, Class::LaterRetry),
+            ] {
+                for entry in self.db.scan_prefix(keys::due_prefix(lane, ready)) {
+                    let (key, value) = entry.map_err(|error| broken(&error))?;
+                    let due = due_in(&value);
+                    let Some(id) = keys::id_at_end(&key).filter(|_| due > now) else {
+                        continue;
+                    };
+                    self.head.live(lane, group_number(&value), -1, 1);
+                    draft.remove(key);
+                    draft.insert(keys::due(lane, later, due, id), value);
+                }
+            }
+        }
+        self.head.promoted_to = now;
+        self.apply(draft, false)
     }
 }

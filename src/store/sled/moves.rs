@@ -6,7 +6,6 @@ use super::counts::{GroupId, Standing};
 use super::keys::{self, Place};
 use super::lend::Lease;
 use crate::flow::job::{Child, Commit, Fate, Start};
-use crate::model::event::Event;
 use crate::model::id::JobId;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Done, Known, KnownEvent, Pieces, Record};
@@ -21,15 +20,15 @@ impl Base {
         commit: Commit,
         now: Timestamp,
     ) -> Result<Committed, StoreError> {
-        self.tell_time(now);
+        self.tell_time(now)?;
         let Some(lease) = self.take_lease(token) else {
             return Ok(Committed::LostLease);
         };
         let id = token.id;
         draft.remove(lease.spot.key(id));
         self.head.live(lease.spot.lane, lease.group, -1, 0);
-        let event = lease.record.event.clone();
-        let born = self.spawn_all(draft, id, &event, commit.spawn, now)?;
+        let home = self.home(&lease.record);
+        let born = self.spawn_all(draft, id, home, commit.spawn, now)?;
         let children = born.len() as u8;
         let ended = matches!(commit.fate, Fate::Finish(_));
         let once = lease
@@ -37,7 +36,7 @@ impl Base {
             .once
             .as_deref()
             .filter(|_| ended)
-            .map(|once| self.hasher.once(&event, once));
+            .map(|once| self.hasher.once(&lease.record.event, once));
         let mut tally = Tally {
             alive: i16::from(children),
             born,
@@ -91,7 +90,7 @@ impl Base {
                 tally.dead += 1;
             }
         }
-        self.tally(draft, id, &event, once, tally, now)?;
+        self.tally(draft, id, home, once, tally, now)?;
         Ok(Committed::Stored { children })
     }
 
@@ -116,7 +115,7 @@ impl Base {
         &mut self,
         draft: &mut Draft,
         parent: JobId,
-        event: &Event,
+        home: Place,
         children: Vec<Child>,
         now: Timestamp,
     ) -> Result<Vec<u8>, StoreError> {
@@ -124,7 +123,7 @@ impl Base {
         if children.is_empty() {
             return Ok(born);
         }
-        let known = self.known_event(draft, parent, event)?;
+        let known = self.known_event(draft, parent, &home)?;
         for Child {
             number,
             lane,
@@ -145,7 +144,7 @@ impl Base {
                 }
                 draft.remember(place, Known::Once { job: id, at: now })?;
             }
-            let begin = Begin::new(event, Start::Run { lane, job }, once)?;
+            let begin = Begin::new(event, Start::Run { lane, job }, Some(home), once)?;
             self.begin(draft, id, begin, now, true);
             born.push(number);
         }
@@ -167,13 +166,20 @@ impl Base {
         }
     }
 
+    /// Where the event of a job is remembered.
+    pub fn home(&self, record: &Record) -> Place {
+        record
+            .home
+            .unwrap_or_else(|| self.hasher.event(&record.event))
+    }
+
     fn known_event(
         &self,
         draft: &Draft,
         id: JobId,
-        event: &Event,
+        home: &Place,
     ) -> Result<KnownEvent, StoreError> {
-        match self.known(draft, &self.hasher.event(event))? {
+        match self.known(draft, home)? {
             Some(Known::Event(known)) if known.id == id.event => Ok(known),
             _ => Err(StoreError::Failed(format!(
                 "the event of job {id} is not remembered"
@@ -186,7 +192,7 @@ impl Base {
         &mut self,
         draft: &mut Draft,
         id: JobId,
-        event: &Event,
+        home: Place,
         once: Option<Place>,
         tally: Tally,
         now: Timestamp,
@@ -196,8 +202,7 @@ impl Base {
         {
             return Ok(());
         }
-        let place = self.hasher.event(event);
-        let mut known = self.known_event(draft, id, event)?;
+        let mut known = self.known_event(draft, id, &home)?;
         let was = standing(&known);
         tally.apply(&mut known, id.number);
         let is = standing(&known);
@@ -210,12 +215,12 @@ impl Base {
         }
         if known.alive == 0 && known.dead == 0 {
             let done = Done {
-                key: place,
+                key: home,
                 once: expiry.take(),
             };
             draft.insert(keys::finished(now, known.id), codec::encode_done(&done)?);
         } else {
-            draft.remember(place, Known::Event(known))?;
+            draft.remember(home, Known::Event(known))?;
         }
         if let Some((place, owner, until)) = expiry {
             draft.insert(keys::expiry(until, &place), codec::encode_owner(owner)?);
@@ -257,32 +262,24 @@ impl Base {
         start: Start,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        self.tell_time(now);
-        let Some(first) = self
-            .db
-            .get(keys::dead(id))
-            .map_err(|error| broken(&error))?
-        else {
+        self.tell_time(now)?;
+        let Some(record) = self.dead_record(draft, id)? else {
             return Ok(false);
         };
-        let record = self.read(id, &first)?;
         let group = self.group_of(&record);
         if let Some(burial) = &record.burial {
             self.head.bury(group, burial.reason, -1);
         }
-        Base::drop_pieces(draft, id, 0, codec::pieces_behind(&first));
-        let Record {
-            event, once, job, ..
-        } = record;
+        let home = self.home(&record);
         match start {
             Start::Run { .. } => {
                 draft.remove(keys::dead(id));
-                let begin = Begin::new(event.clone(), start, once)?;
+                let begin = Begin::new(record.event, start, record.home, record.once)?;
                 self.begin(draft, id, begin, now, false);
                 self.tally(
                     draft,
                     id,
-                    &event,
+                    home,
                     None,
                     Tally {
                         alive: 1,
@@ -291,28 +288,46 @@ impl Base {
                     },
                     now,
                 )?;
+                draft.revived.insert(id, None);
             }
             Start::Bury {
                 workspace,
                 flow,
                 burial,
             } => {
-                let reason = burial.reason;
                 let workspace = workspace.map(|name| name.to_string());
+                let reason = burial.reason;
                 let record = Record {
                     workspace,
                     flow,
-                    event,
-                    job,
                     burial: Some(burial),
-                    once,
+                    ..record
                 };
                 draft.record(keys::dead(id), id, codec::encode_record(&record)?);
                 let group = self.group_of(&record);
                 self.head.bury(group, reason, 1);
+                draft.revived.insert(id, Some(record));
             }
         }
         Ok(true)
+    }
+}
+
+impl Base {
+    /// A dead letter, this draft included. The draft drops its pieces: whoever asks writes it anew.
+    fn dead_record(&self, draft: &mut Draft, id: JobId) -> Result<Option<Record>, StoreError> {
+        if let Some(record) = draft.revived.get(&id) {
+            return Ok(record.clone());
+        }
+        let Some(first) = self
+            .db
+            .get(keys::dead(id))
+            .map_err(|error| broken(&error))?
+        else {
+            return Ok(None);
+        };
+        Base::drop_pieces(draft, id, 0, codec::pieces_behind(&first));
+        self.read(id, &first).map(Some)
     }
 }
 

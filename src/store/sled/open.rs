@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ::sled::{Config, Db, Mode};
 use bincode::Decode;
 
-use super::base::{Base, broken};
+use super::base::{Base, Draft, broken};
 use super::counts::{Head, Names, StoredNames};
 use super::disk::Folder;
 use super::hash::Hasher;
@@ -50,7 +50,7 @@ impl Base {
                 "the disk is full: the ballast was given up to drain the queue"
             );
         }
-        let (mut mark, came) =
+        let (mark, came) =
             Mark::open(&folder.mark()).map_err(|error| refuse("the mark cannot be read", error))?;
         let db = open_sled(&folder, place.cache_bytes)?;
         folder
@@ -79,9 +79,7 @@ impl Base {
             _ => {}
         }
         let secret = secret(&db)?;
-        mark.set(head.commit)
-            .and_then(|()| mark.sync())
-            .map_err(|error| refuse("the mark cannot be written", error))?;
+        let last_lease = (head.commit + 1) << 24;
         let mut base = Base {
             db,
             data_file,
@@ -92,7 +90,8 @@ impl Base {
             hasher: Hasher::new(secret),
             settings,
             leases: std::collections::HashMap::default(),
-            last_lease: 0,
+            // Larger than any lease of a process before, so that a token from then is worth nothing.
+            last_lease,
             streams: std::collections::BTreeMap::default(),
             touched: std::collections::BTreeSet::default(),
             written,
@@ -100,7 +99,17 @@ impl Base {
             now: Timestamp::ZERO,
             metrics,
         };
-        base.make_durable()?;
+        // A commit of its own, so that no two lives of a store share a number.
+        base.apply(
+            Draft {
+                used: true,
+                ..Draft::default()
+            },
+            true,
+        )?;
+        base.mark
+            .sync()
+            .map_err(|error| refuse("the mark cannot be written", error))?;
         Ok(base)
     }
 }

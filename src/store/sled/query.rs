@@ -16,7 +16,7 @@ const LOOK_MAX: usize = 1024;
 impl Base {
     /// How much there is of everything.
     pub fn counts(&mut self, now: Timestamp) -> Result<Counts, StoreError> {
-        self.tell_time(now);
+        self.tell_time(now)?;
         let lanes: Vec<LaneKey> = self.names.lane_keys().collect();
         for lane in lanes {
             self.promote(lane, now)?;

@@ -110,7 +110,8 @@ impl Base {
                 .once
                 .as_deref()
                 .map(|once| self.hasher.once(&record.event, once));
-            self.tally(draft, id, &record.event, once, Tally::DISCARDED, now)?;
+            let home = self.home(&record);
+            self.tally(draft, id, home, once, Tally::DISCARDED, now)?;
         }
         self.sweep_from = last;
         Ok(())

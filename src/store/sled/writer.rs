@@ -124,10 +124,19 @@ pub fn run(
             Ordering::Relaxed,
         );
         let _ = opened.send(Ok(base.hasher));
-        if let Err(error) = work(&mut base, place, inbox, shared) {
-            shared.fail(&error.to_string());
-            // sled would go on flushing in the background, and panics when its files are broken: leave it alone.
-            std::mem::forget(base);
+        match work(&mut base, place, inbox, shared) {
+            Ok(asked) => {
+                // The lock must be free before whoever asked goes on.
+                drop(base);
+                if let Some(reply) = asked {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+            Err(error) => {
+                shared.fail(&error.to_string());
+                // sled would go on flushing in the background, and panics when its files are broken: leave it alone.
+                std::mem::forget(base);
+            }
         }
     });
     if catch_unwind(life).is_err() {
@@ -141,13 +150,13 @@ fn work(
     place: &Place,
     inbox: &Receiver<Request>,
     shared: &Shared,
-) -> Result<(), StoreError> {
+) -> Result<Option<Reply<()>>, StoreError> {
     let mut watch = Stopwatch::start();
     loop {
         let mut requests = match inbox.recv_timeout(HOUSEKEEPING_EVERY) {
             Ok(request) => vec![request],
             Err(RecvTimeoutError::Timeout) => Vec::new(),
-            Err(RecvTimeoutError::Disconnected) => return stop(base),
+            Err(RecvTimeoutError::Disconnected) => return stop(base).map(|()| None),
         };
         while requests.len() < GATHER_MAX
             && let Ok(request) = inbox.try_recv()
@@ -155,9 +164,7 @@ fn work(
             requests.push(request);
         }
         if let ControlFlow::Break(reply) = serve(base, shared, requests)? {
-            let result = stop(base);
-            let _ = reply.send(result.clone());
-            return result;
+            return stop(base).map(|()| Some(reply));
         }
         if watch.elapsed() >= HOUSEKEEPING_EVERY {
             watch = Stopwatch::start();

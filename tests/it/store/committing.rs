@@ -36,7 +36,7 @@ pub async fn a_finished_job_is_gone<H: Harness>() {
     assert!(store.lend_all(&look_ups(), second(9999)).await.is_empty());
     assert_eq!(store.next_due(&look_ups(), now).await.unwrap(), None);
     assert_eq!(store.dead_get(id.job(0)).await.unwrap(), None);
-    let counts = store.counts(now);
+    let counts = store.counts(now).await.unwrap();
     assert_eq!((counts.events.accepted, counts.events.done), (1, 1));
 }
 
@@ -89,7 +89,7 @@ pub async fn a_token_is_good_for_one_commit<H: Harness>() {
         store.settle(current, moved(finish()), now).await,
         Committed::LostLease
     );
-    assert_eq!(store.counts(now).events.done, 1);
+    assert_eq!(store.counts(now).await.unwrap().events.done, 1);
 }
 
 pub async fn a_commit_without_a_lease_stores_nothing_of_it<H: Harness>() {
@@ -98,7 +98,7 @@ pub async fn a_commit_without_a_lease_stores_nothing_of_it<H: Harness>() {
     store.put(crowd(1, now), now).await;
     let leased = store.lend_one(&lane, now).await;
     store.give_back(vec![leased.token]).await.unwrap();
-    let before = store.counts(now);
+    let before = store.counts(now).await.unwrap();
     let children = vec![only_once(child(1, ADA, now)), child(2, ADA, now)];
     for fate in [finish(), bury(now), keep(tracks(), failed(now))] {
         let answer = store
@@ -106,7 +106,7 @@ pub async fn a_commit_without_a_lease_stores_nothing_of_it<H: Harness>() {
             .await;
         assert_eq!(answer, Committed::LostLease);
     }
-    let after = store.counts(now);
+    let after = store.counts(now).await.unwrap();
     assert_eq!((after.events, &after.jobs), (before.events, &before.jobs));
     assert_eq!(after.done, before.done);
     assert!(store.lend_all(&credits(), now).await.is_empty());
@@ -193,14 +193,14 @@ pub async fn a_dying_job_may_leave_children<H: Harness>() {
     store.put(crowd(1, now), now).await;
     let commit = spawning(bury(now), vec![child(1, ADA, now)]);
     assert_eq!(store.settle_next(&look_ups(), commit, now).await, stored(1));
-    let events = store.counts(now).events;
+    let events = store.counts(now).await.unwrap().events;
     assert_eq!(
         (events.queued, events.dead),
         (1, 0),
         "one of its jobs lives"
     );
     store.settle_next(&credits(), moved(finish()), now).await;
-    let events = store.counts(now).events;
+    let events = store.counts(now).await.unwrap().events;
     assert_eq!((events.queued, events.dead), (0, 1));
 }
 
@@ -322,21 +322,21 @@ pub async fn an_event_is_done_when_all_its_jobs_are<H: Harness>() {
         queued: 0,
         ..queued
     };
-    let events = || store.counts(now).events;
+    let events = async || store.counts(now).await.unwrap().events;
     store.put(crowd(1, now), now).await;
-    assert_eq!(events(), queued);
+    assert_eq!(events().await, queued);
     let commit = spawning(finish(), vec![child(1, ADA, now), child(2, ADA, now)]);
     store.settle_next(&look_ups(), commit, now).await;
-    assert_eq!(events(), queued, "its children live");
+    assert_eq!(events().await, queued, "its children live");
     let leased = store.lend_all(&credits(), now).await;
     store.settle(leased[0].token, moved(bury(now)), now).await;
-    assert_eq!(events(), queued, "one child lives");
+    assert_eq!(events().await, queued, "one child lives");
     store.settle(leased[1].token, moved(finish()), now).await;
-    assert_eq!(events(), dead);
+    assert_eq!(events().await, dead);
     let start = run(credits(), fresh(now));
     let letters = vec![(leased[0].token.id, start)];
     store.revive(letters, now).await.unwrap();
-    assert_eq!(events(), queued);
+    assert_eq!(events().await, queued);
     store.settle_next(&credits(), moved(finish()), now).await;
-    assert_eq!(events(), done);
+    assert_eq!(events().await, done);
 }

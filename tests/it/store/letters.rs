@@ -162,7 +162,7 @@ pub async fn a_revived_job_lives_again_under_its_id<H: Harness>() {
         letter_ids(&store.letters(DeadFilter::default()).await),
         jobs[1..]
     );
-    let counts = store.counts(now);
+    let counts = store.counts(now).await.unwrap();
     assert_eq!((counts.events.queued, counts.events.dead), (1, 1));
 
     assert!(store.lend_all(&tracks(), second(4)).await.is_empty());
@@ -175,7 +175,7 @@ pub async fn a_revived_job_lives_again_under_its_id<H: Harness>() {
         store.settle(leased.token, commit, second(5)).await,
         stored(0)
     );
-    assert_eq!(store.counts(now).events.done, 1);
+    assert_eq!(store.counts(now).await.unwrap().events.done, 1);
 }
 
 pub async fn only_dead_letters_are_revived_and_each_once<H: Harness>() {
@@ -223,7 +223,7 @@ pub async fn a_letter_buried_anew_keeps_its_job<H: Harness>() {
         ..before
     };
     assert_eq!(store.dead_get(id).await.unwrap(), Some(expected));
-    let counts = store.counts(second(9));
+    let counts = store.counts(second(9)).await.unwrap();
     let group = group("borealis", SCOPE, Some(Flow::Progress));
     assert_eq!(counts.dead.get(&(group, Reason::NoFlow)), Some(&1));
     assert_eq!(counts.dead.values().sum::<u64>(), 1);
@@ -286,7 +286,7 @@ pub async fn an_old_letter_is_discarded_and_its_key_forgotten<H: Harness>() {
         number += 1;
     }
     assert_eq!(store.dead_get(old[0]).await.unwrap(), None);
-    let counts = store.counts(end);
+    let counts = store.counts(end).await.unwrap();
     assert_eq!((counts.events.discarded, counts.events.dead), (3, 1));
     assert_eq!(counts.dead.values().sum::<u64>(), 1);
     let events = counts.events;
@@ -299,7 +299,7 @@ pub async fn an_old_letter_is_discarded_and_its_key_forgotten<H: Harness>() {
     );
 
     house.close_and_reopen().await;
-    assert_eq!(house.store().counts(end).events, events);
+    assert_eq!(house.store().counts(end).await.unwrap().events, events);
     let again = seed("p0@example.com", "join", end);
     assert!(!house.store().is_duplicate(again, end).await);
     let young_again = seed(BO, "young", end);
