@@ -1,1 +1,4 @@
+//! What crosses layers or processes: one binary, so that the crate is linked once.
+
+mod client;
 mod store;
