@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use super::attributes;
+use super::field::{Field, TEXT_CHARS_MAX};
 use super::mistake::Mistake;
-use super::read::{Field, Section, TEXT_CHARS_MAX};
+use super::read::Section;
 use super::workspaces::Known;
 use crate::model::Name;
 use crate::model::rules::{
@@ -72,7 +73,10 @@ fn activation<'a>(
     let workspace = known.of_section(section);
     let flow = section.choice("flow", &FLOWS);
     let identity = section
-        .choice("identity", &[("export", Identity::Export), ("email", Identity::Email)])
+        .choice(
+            "identity",
+            &[("export", Identity::Export), ("email", Identity::Email)],
+        )
         .unwrap_or(Identity::Export);
     let by_phone = match flow {
         Some(ParticipationFlow::Sms | ParticipationFlow::DoubleOptIn) => true,
@@ -80,7 +84,10 @@ fn activation<'a>(
     };
     let subscribe = subscription(section, flow, by_phone);
     opt_in(section, flow);
-    let mismatches = [("dead", PhoneMismatch::Dead), ("replace", PhoneMismatch::Replace)];
+    let mismatches = [
+        ("dead", PhoneMismatch::Dead),
+        ("replace", PhoneMismatch::Replace),
+    ];
     let mismatch = section.choice("phone_mismatch", &mismatches);
     if identity == Identity::Email {
         by_email(section, by_phone, mismatch);
@@ -95,7 +102,11 @@ fn activation<'a>(
     Some(Rules {
         scope: Name::from(scope),
         flow,
-        mark_attributes: attributes::read(section, "mark_attributes", attributes::Consent::Forbidden),
+        mark_attributes: attributes::read(
+            section,
+            "mark_attributes",
+            attributes::Consent::Forbidden,
+        ),
         created_attributes: attributes::read(
             section,
             "created_attributes",
@@ -114,14 +125,20 @@ fn activation<'a>(
 
 fn on_unknown(section: &Section<'_>) -> OnUnknown {
     section
-        .choice("on_unknown", &[("resend", OnUnknown::Resend), ("park", OnUnknown::Park)])
+        .choice(
+            "on_unknown",
+            &[("resend", OnUnknown::Resend), ("park", OnUnknown::Park)],
+        )
         .unwrap_or_default()
 }
 
 fn credit(section: &Section<'_>) -> Option<CreditRule> {
     let on_unknown = on_unknown(section);
     let event = section
-        .required("event", "event = \"NAME\", as Quikly knows it; without a credit leave the table out")?
+        .required(
+            "event",
+            "event = \"NAME\", as Quikly knows it; without a credit leave the table out",
+        )?
         .short_text()?;
     Some(CreditRule {
         event: event.to_owned(),
@@ -155,10 +172,18 @@ fn subscription(
     if let Some(field) = section.field("subscription_group_id") {
         group_id(&field);
     }
-    section.duration("subscription_delay", Duration::from_secs(120));
+    if let Some(field) = section.field("subscription_delay") {
+        field.duration();
+    }
     confirm_every(&section.table_or_empty("confirm_every"), flow);
     section
-        .choice("subscribe", &[("delayed", Subscribe::Delayed), ("inline", Subscribe::Inline)])
+        .choice(
+            "subscribe",
+            &[
+                ("delayed", Subscribe::Delayed),
+                ("inline", Subscribe::Inline),
+            ],
+        )
         .unwrap_or(Subscribe::Delayed)
 }
 
@@ -211,9 +236,13 @@ fn opt_in(section: &Section<'_>, flow: Option<ParticipationFlow>) {
     if opt_in.has("event") == logic {
         let found = if logic { "both" } else { "neither" };
         opt_in.mistake(
-            Mistake::new(&section.place("opt_in"), section.key("opt_in"), "how does the opt-in begin?")
-                .found(found)
-                .allowed(either),
+            Mistake::new(
+                &section.place("opt_in"),
+                section.key("opt_in"),
+                "how does the opt-in begin?",
+            )
+            .found(found)
+            .allowed(either),
         );
     }
 }
@@ -292,7 +321,10 @@ fn without_effect(section: &Section<'_>, flow: Option<ParticipationFlow>, by_pho
         "phone_mismatch",
         "confirm_every",
     ];
-    for key in phones.into_iter().filter(|key| section.has(key) && !by_phone) {
+    for key in phones
+        .into_iter()
+        .filter(|key| section.has(key) && !by_phone)
+    {
         warn(key, "flow = \"sms\" or \"double_opt_in\"");
     }
     if section.has("opt_in") && flow != Some(ParticipationFlow::DoubleOptIn) {
@@ -316,9 +348,42 @@ fn not_yet(
         Some(ParticipationFlow::Email) | None => {}
     }
     if identity == Identity::Email {
-        note("identity", "addressing profiles by e-mail without a look-up; use \"export\"");
+        note(
+            "identity",
+            "addressing profiles by e-mail without a look-up; use \"export\"",
+        );
     }
     if subscribe == Subscribe::Inline {
-        note("subscribe", "subscribing within /users/track; use \"delayed\"");
+        note(
+            "subscribe",
+            "subscribing within /users/track; use \"delayed\"",
+        );
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use super::super::env::Env;
+    use super::super::mistake::Notes;
+    use super::super::read::Context;
+    use super::super::{EXAMPLE, tree};
+    use super::*;
+
+    #[test]
+    fn the_example_shows_the_default_waits_of_a_confirmation() {
+        let tree = tree::parse(EXAMPLE).unwrap();
+        let (env, notes) = (Env::default(), Notes::default());
+        let context = Context {
+            env: &env,
+            notes: &notes,
+        };
+        let root = Section::root(context, &tree);
+        for (name, section) in root.named("activations") {
+            let flow = section.choice("flow", &FLOWS);
+            let shown = confirm_every(&section.table_or_empty("confirm_every"), flow);
+            let default = confirm_every(&section.table_or_empty("nothing"), flow);
+            assert_eq!(shown, default, "{name}");
+        }
     }
 }

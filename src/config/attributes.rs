@@ -6,8 +6,9 @@
 use serde_json::{Map, Number, Value as Json};
 
 use super::activations::group_id;
+use super::field::{Field, TEXT_CHARS_MAX};
 use super::mistake::Mistake;
-use super::read::{Field, Section, TEXT_CHARS_MAX};
+use super::read::Section;
 use super::tree::{Node, Place, Value};
 use crate::model::json::Object;
 
@@ -53,7 +54,10 @@ pub(super) fn read(section: &Section<'_>, key: &str, consent: Consent) -> Object
 pub(super) fn name_fits(table: &Section<'_>, name: &str, place: &Place, consent: Consent) -> bool {
     let chars = name.chars().count();
     let (problem, remedy) = if IDENTITY.contains(&name) {
-        ("who a profile is cannot be configured", "flows set it; take it out")
+        (
+            "who a profile is cannot be configured",
+            "flows set it; take it out",
+        )
     } else if CONSENT.contains(&name) {
         if consent == Consent::Allowed {
             return true;
@@ -63,9 +67,15 @@ pub(super) fn name_fits(table: &Section<'_>, name: &str, place: &Place, consent:
             "put it into created_attributes of an activation",
         )
     } else if CONTROL.contains(&name) || name.starts_with('_') {
-        ("this key controls Braze rather than describing a person", "take it out")
+        (
+            "this key controls Braze rather than describing a person",
+            "take it out",
+        )
     } else if OPERATORS.contains(&name) || name.starts_with('$') {
-        ("this is an operator, and operators cannot be configured", "set a value instead")
+        (
+            "this is an operator, and operators cannot be configured",
+            "set a value instead",
+        )
     } else if !(1..=TEXT_CHARS_MAX).contains(&chars)
         || name.trim() != name
         || name.chars().any(char::is_control)
@@ -95,7 +105,10 @@ fn profile_field(name: &str, field: &Field<'_>) {
             if let Some(text) = field.text()
                 && !(text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_alphabetic()))
             {
-                field.wrong("not a code", "two letters (ISO 3166-1 alpha-2 or ISO 639-1)");
+                field.wrong(
+                    "not a code",
+                    "two letters (ISO 3166-1 alpha-2 or ISO 639-1)",
+                );
             }
         }
         "dob" => {
@@ -135,7 +148,11 @@ fn subscription_groups(field: &Field<'_>) {
             state.choice(&[("subscribed", ()), ("unsubscribed", ())]);
         }
         item.boolean("use_double_opt_in_logic", false);
-        let known = ["subscription_group_id", "subscription_state", "use_double_opt_in_logic"];
+        let known = [
+            "subscription_group_id",
+            "subscription_state",
+            "use_double_opt_in_logic",
+        ];
         for (name, place, inner) in item.fields() {
             if !known.contains(&name) {
                 item.mistake(
@@ -155,7 +172,10 @@ fn json(field: &Field<'_>, node: &Node, at_top: bool) -> Option<Json> {
     };
     match &node.value {
         Value::Text(text) if text.chars().count() > TEXT_CHARS_MAX => wrong(
-            &format!("a string of {} characters is longer than Braze takes", text.chars().count()),
+            &format!(
+                "a string of {} characters is longer than Braze takes",
+                text.chars().count()
+            ),
             "up to 255 characters",
         ),
         Value::Text(text) => Some(Json::String(text.clone())),
@@ -165,20 +185,27 @@ fn json(field: &Field<'_>, node: &Node, at_top: bool) -> Option<Json> {
             None => wrong("JSON knows no such number", "a finite number"),
         },
         Value::Boolean(truth) => Some(Json::Bool(*truth)),
-        Value::Moment(moment) if moment.date.is_none() => {
-            wrong("a time of day alone is nothing Braze knows", "a date, or a date-time")
-        }
+        Value::Moment(moment) if moment.date.is_none() => wrong(
+            "a time of day alone is nothing Braze knows",
+            "a date, or a date-time",
+        ),
         Value::Moment(moment) => Some(Json::String(moment.to_string())),
         Value::Array(items) => {
             let items: Vec<_> = items.iter().map(|item| json(field, item, false)).collect();
-            items.into_iter().collect::<Option<Vec<_>>>().map(Json::Array)
+            items
+                .into_iter()
+                .collect::<Option<Vec<_>>>()
+                .map(Json::Array)
         }
         Value::Table(table) => {
             let mut object = Map::new();
             let mut whole = true;
             for entry in &table.0 {
                 let key = entry.key.as_str();
-                if OPERATORS.contains(&key) || key.starts_with('$') || (at_top && key.starts_with('_')) {
+                if OPERATORS.contains(&key)
+                    || key.starts_with('$')
+                    || (at_top && key.starts_with('_'))
+                {
                     let key = format!("{}.{key}", field.path);
                     field.context.notes.mistake(
                         Mistake::new(

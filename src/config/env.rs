@@ -151,9 +151,8 @@ fn find<'t>(targets: &'t [Target], rest: &str) -> Found<'t> {
 }
 
 fn gather(targets: &mut Vec<Target>, keys: &'static [Key], tree: Option<&Table>, path: &[String]) {
-    let below = |name: &str| -> Vec<String> {
-        path.iter().cloned().chain([name.to_owned()]).collect()
-    };
+    let below =
+        |name: &str| -> Vec<String> { path.iter().cloned().chain([name.to_owned()]).collect() };
     let inner = |name: &str| {
         tree.and_then(|table| table.get(name))
             .and_then(|entry| match &entry.node.value {

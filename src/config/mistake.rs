@@ -190,6 +190,8 @@ pub(super) fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) 
         .into_iter()
         .map(|known| (strsim::damerau_levenshtein(&name, &plain(known)), known))
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, known)| *distance <= known.chars().count().max(name.chars().count()) / 2)
+        .filter(|(distance, known)| {
+            *distance <= known.chars().count().max(name.chars().count()) / 2
+        })
         .map(|(_, known)| known.to_owned())
 }

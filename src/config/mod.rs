@@ -6,6 +6,7 @@
 mod activations;
 mod attributes;
 mod env;
+mod field;
 mod mistake;
 mod outgrow;
 mod read;
@@ -14,9 +15,6 @@ mod secret;
 mod settings;
 mod tree;
 mod workspaces;
-
-
-
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -80,17 +78,19 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let problem = format!("the file cannot be read: {error}");
             let nowhere = Place::Line(0);
-            Mistakes(vec![
-                Mistake::new(&nowhere, "", problem)
-                    .remedy("name an existing file; `braze-relay check --example` prints one to begin with"),
-            ])
+            Mistakes(vec![Mistake::new(&nowhere, "", problem).remedy(
+                "name an existing file; `braze-relay check --example` prints one to begin with",
+            )])
         })?;
         Config::from_toml(&text, env)
     }
 
     /// As [`Config::load`], for a text that is already here.
     pub fn from_toml(text: &str, env: &Env) -> Result<Loaded, Mistakes> {
-        let mut tree = tree::parse(text).map_err(|mistake| Mistakes(vec![mistake]))?;
+        Config::from_tree(tree::parse(text)?, env)
+    }
+
+    fn from_tree(mut tree: tree::Table, env: &Env) -> Result<Loaded, Mistakes> {
         let notes = Notes::default();
         env::apply(&mut tree, env, &notes);
         schema::note_unknown(&tree, schema::ROOT, "", &notes);

@@ -19,11 +19,9 @@ pub(super) fn read<'a>(root: &Section<'a>, known: &Known<'a>) -> Vec<Name> {
     for (name, section) in &sections {
         plain_name(section, name, "a content");
         content(section, known);
-        root.context.notes.not_yet(
-            &section.at,
-            section.path.clone(),
-            "contents of Outgrow",
-        );
+        root.context
+            .notes
+            .not_yet(&section.at, section.path.clone(), "contents of Outgrow");
     }
     sections.into_iter().map(|(name, _)| name.into()).collect()
 }

@@ -66,7 +66,12 @@ const OPS: &[Key] = &[
     ("listen", Text),
     (
         "tokens",
-        Secrets(&[("env", Text), ("file", Text), ("value", Text), ("role", Text)]),
+        Secrets(&[
+            ("env", Text),
+            ("file", Text),
+            ("value", Text),
+            ("role", Text),
+        ]),
     ),
 ];
 
@@ -182,11 +187,7 @@ const CONTENT: &[Key] = &[
 
 /// The three ways to give the secret `key`.
 pub(super) fn secret_forms(key: &str) -> [String; 3] {
-    [
-        key.to_owned(),
-        format!("{key}_env"),
-        format!("{key}_file"),
-    ]
+    [key.to_owned(), format!("{key}_env"), format!("{key}_file")]
 }
 
 /// The keys as they are written, with the shape of each.
@@ -267,15 +268,208 @@ fn places_of(key: &str) -> Vec<String> {
             match shape {
                 Shape::Table(keys) => search(key, keys, &path, found),
                 Shape::Named(keys) => search(key, keys, &format!("{path}.NAME"), found),
-                Shape::Text
-                | Shape::Value
-                | Shape::Secret
-                | Shape::Secrets(_)
-                | Shape::Free => {}
+                Shape::Text | Shape::Value | Shape::Secret | Shape::Secrets(_) | Shape::Free => {}
             }
         }
     }
     let mut found = Vec::new();
     search(key, ROOT, "", &mut found);
     found
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::env::Env;
+    use super::super::tree::{Node, Place, parse};
+    use super::super::{Config, EXAMPLE};
+    use super::*;
+
+    /// Every key there is: `*` for a name, `x` for the three forms of a secret, `x[].secret` for those in a list.
+    fn all(keys: &'static [Key], path: &str, found: &mut BTreeSet<String>) {
+        for (name, shape) in keys {
+            let here = format!("{path}{name}");
+            match shape {
+                Shape::Text | Shape::Value | Shape::Secret | Shape::Free => {
+                    found.insert(here);
+                }
+                Shape::Secrets(keys) => {
+                    for (name, _) in *keys {
+                        found.insert(format!("{here}[].{}", in_list(name)));
+                    }
+                }
+                Shape::Table(keys) => all(keys, &format!("{here}."), found),
+                Shape::Named(keys) => all(keys, &format!("{here}.*."), found),
+            }
+        }
+    }
+
+    fn in_list(name: &str) -> &str {
+        match name {
+            "env" | "file" | "value" => "secret",
+            name => name,
+        }
+    }
+
+    /// The keys in `table`, in the same words.
+    fn shown(table: &Table, keys: &'static [Key], path: &str, found: &mut BTreeSet<String>) {
+        for entry in &table.0 {
+            let fits = |(name, shape): &&(&str, Shape)| {
+                *name == entry.key
+                    || matches!(shape, Shape::Secret) && secret_forms(name).contains(&entry.key)
+            };
+            let Some((name, shape)) = keys.iter().find(fits) else {
+                panic!("the example shows {path}{}, which nobody reads", entry.key);
+            };
+            let here = format!("{path}{name}");
+            match (shape, &entry.node.value) {
+                (Shape::Secrets(_), Value::Array(items)) => {
+                    for item in items {
+                        let Value::Table(item) = &item.value else {
+                            panic!("{here}")
+                        };
+                        found.extend(
+                            item.0
+                                .iter()
+                                .map(|e| format!("{here}[].{}", in_list(&e.key))),
+                        );
+                    }
+                }
+                (Shape::Table(keys), Value::Table(inner)) => {
+                    shown(inner, keys, &format!("{here}."), found);
+                }
+                (Shape::Named(keys), Value::Table(names)) => {
+                    for named in &names.0 {
+                        let Value::Table(inner) = &named.node.value else {
+                            panic!("{here}")
+                        };
+                        shown(inner, keys, &format!("{here}.*."), found);
+                    }
+                }
+                _ => {
+                    found.insert(here);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_and_the_parser_know_the_same_keys() {
+        let mut header = String::new();
+        let mut in_example = BTreeSet::new();
+        for line in EXAMPLE.lines() {
+            let bare = line.trim_start_matches('#').trim();
+            let word = bare.split(' ').next().unwrap_or_default();
+            let is_key = bare
+                .strip_prefix(word)
+                .is_some_and(|rest| rest.starts_with(" = "))
+                && word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            if line.starts_with('[') {
+                line.clone_into(&mut header);
+            } else if is_key {
+                let tree = parse(&format!("{header}\n{bare}")).unwrap();
+                shown(&tree, ROOT, "", &mut in_example);
+            }
+        }
+        let mut known = BTreeSet::new();
+        all(ROOT, "", &mut known);
+        assert_eq!(one_source(in_example), one_source(known));
+    }
+
+    /// The example says everything about sources at the first of them.
+    fn one_source(keys: BTreeSet<String>) -> BTreeSet<String> {
+        let to_first = |key: String| {
+            key.replace("sources.outgrow", "sources.quikly")
+                .replace("sources.braze", "sources.quikly")
+        };
+        keys.into_iter().map(to_first).collect()
+    }
+
+    fn truth() -> Node {
+        Node {
+            at: Place::Line(7777),
+            value: Value::Boolean(true),
+        }
+    }
+
+    /// Sets each key in turn to what it cannot be.
+    fn each_is_read(keys: &'static [Key], path: &[&str]) {
+        for (name, shape) in written(keys) {
+            let here: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
+            let table = || Node {
+                at: Place::Line(7777),
+                value: Value::Table(Table::default()),
+            };
+            match shape {
+                Shape::Text | Shape::Value | Shape::Secret => must_complain(&here, table()),
+                Shape::Free => must_complain(&here, truth()),
+                Shape::Secrets(keys) => {
+                    must_complain(&here, table());
+                    for (name, _) in *keys {
+                        let mut item = Table::default();
+                        item.set(&[(*name).to_owned()], table());
+                        let list = Value::Array(vec![Node {
+                            at: Place::Line(7777),
+                            value: Value::Table(item),
+                        }]);
+                        let at = Place::Line(7777);
+                        must_complain(&here, Node { at, value: list });
+                    }
+                }
+                Shape::Table(keys) => {
+                    must_complain(&here, truth());
+                    each_is_read(keys, &here);
+                }
+                Shape::Named(keys) => {
+                    must_complain(&here, truth());
+                    let named = match name.as_str() {
+                        "workspaces" => "acme",
+                        "activations" => "vip-list",
+                        "outgrow" => "shoe-quiz",
+                        _ => "outgrow_quiz_score",
+                    };
+                    let inner: Vec<&str> = here.iter().copied().chain([named]).collect();
+                    each_is_read(keys, &inner);
+                }
+            }
+        }
+    }
+
+    fn must_complain(path: &[&str], node: Node) {
+        let names = [
+            "RELAY_QUIKLY_TOKEN",
+            "RELAY_OUTGROW_TOKEN",
+            "RELAY_BRAZE_WEBHOOK_TOKEN",
+            "ACME_BRAZE_KEY",
+            "ACME_QUIKLY_TOKEN",
+        ];
+        let env = Env::from_pairs(names.map(|name| (name, name)));
+        let mut tree = parse(EXAMPLE).unwrap();
+        let path: Vec<String> = path.iter().map(|&part| part.to_owned()).collect();
+        tree.set(&path, node);
+        let key = path.join(".");
+        let Err(mistakes) = Config::from_tree(tree, &env) else {
+            panic!("nobody reads {key}");
+        };
+        let at_key = |line: usize, found: &str| {
+            line == 7777
+                && found.starts_with(key.trim_end_matches("_env").trim_end_matches("_file"))
+        };
+        assert!(
+            mistakes
+                .0
+                .iter()
+                .any(|mistake| at_key(mistake.line, &mistake.key)),
+            "nobody reads {key}: {mistakes}"
+        );
+    }
+
+    #[test]
+    fn every_key_is_read_and_not_only_known() {
+        each_is_read(ROOT, &[]);
+    }
 }

@@ -5,10 +5,11 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::field::Field;
 use super::mistake::Mistake;
-use super::read::{Field, Section};
+use super::read::Section;
 use super::schema::secret_forms;
-use super::tree::{Node, Value, quoted};
+use super::tree::{Node, Place, Value, quoted};
 
 impl<'a> Section<'a> {
     /// The secret `key`. `exposed`: it is used beyond this machine, so that writing it into the file deserves a warning.
@@ -17,13 +18,14 @@ impl<'a> Section<'a> {
         self.secret_as([&inline, &env, &file], key, needed, exposed)
     }
 
-    /// The list of secrets `key`; each comes with its own table, where more may stand.
+    /// The list of secrets `key`; each comes with its own table, where more may stand. `None`: it is wrong.
     pub(super) fn secrets(
         &self,
         key: &str,
         exposed: bool,
-    ) -> Vec<(SecretString, Section<'a>)> {
-        let allowed = "a list such as [{ env = \"NAME\" }], of { env = … }, { file = … } or { value = … }";
+    ) -> Vec<(Option<SecretString>, Section<'a>)> {
+        let allowed =
+            "a list such as [{ env = \"NAME\" }], of { env = … }, { file = … } or { value = … }";
         let Some(field) = self.field(key) else {
             return Vec::new();
         };
@@ -39,22 +41,33 @@ impl<'a> Section<'a> {
                 path: format!("{}[{at}]", field.path),
             };
             let Value::Table(_) = node.value else {
-                self.mistake(item.mistake("wrong type").found(node.kind()).allowed(allowed));
+                self.mistake(
+                    item.mistake("wrong type")
+                        .found(node.kind())
+                        .allowed(allowed),
+                );
                 return None;
             };
             let item = item.section()?;
-            let secret = item.secret_as(["value", "env", "file"], "", true, exposed)?;
+            let secret = item.secret_as(["value", "env", "file"], "", true, exposed);
             Some((secret, item))
         };
         let read: Vec<_> = items.iter().enumerate().filter_map(read).collect();
         for (at, (secret, item)) in read.iter().enumerate() {
-            let same = |(other, _): &(SecretString, Section<'_>)| {
-                other.expose_secret() == secret.expose_secret()
+            let Some(secret) = secret else { continue };
+            let same = |(other, _): &(Option<SecretString>, Section<'_>)| {
+                other
+                    .as_ref()
+                    .is_some_and(|other| other.expose_secret() == secret.expose_secret())
             };
             if read.iter().take(at).any(same) {
                 self.mistake(
-                    Mistake::new(&item.at, item.path.clone(), "this is the same secret as one above")
-                        .remedy("take one of the two out"),
+                    Mistake::new(
+                        &item.at,
+                        item.path.clone(),
+                        "this is the same secret as one above",
+                    )
+                    .remedy("take one of the two out"),
                 );
             }
         }
@@ -75,7 +88,8 @@ impl<'a> Section<'a> {
             key => self.key(key),
         };
         let given: Vec<&str> = forms.into_iter().filter(|form| self.has(form)).collect();
-        let one_of = format!("exactly one of {env} = \"NAME\", {file} = \"PATH\", {inline} = \"…\"");
+        let one_of =
+            format!("exactly one of {env} = \"NAME\", {file} = \"PATH\", {inline} = \"…\"");
         match given.as_slice() {
             [] => {
                 if needed {
@@ -93,9 +107,9 @@ impl<'a> Section<'a> {
                     return None;
                 };
                 let secret = if *one == env {
-                    self.from_env(&field, text)
+                    self.in_variable(&field, text)
                 } else if *one == file {
-                    self.from_file(&field, text)
+                    self.in_file(&field, text)
                 } else {
                     if exposed {
                         self.context.notes.warn(
@@ -108,9 +122,12 @@ impl<'a> Section<'a> {
                 }?;
                 self.usable(&field, secret)
             }
-            [.., last] => {
+            several => {
+                let places = several.iter().map(|form| self.place(form));
+                let last = places.max_by_key(Place::line);
+                let last = last.unwrap_or_else(|| self.at.clone());
                 self.mistake(
-                    Mistake::new(&self.place(last), path, "this secret is given more than once")
+                    Mistake::new(&last, path, "this secret is given more than once")
                         .found(given.join(" and "))
                         .allowed(one_of)
                         .remedy("keep one of them"),
@@ -120,9 +137,12 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn from_env(&self, field: &Field<'_>, name: &str) -> Option<String> {
+    fn in_variable(&self, field: &Field<'_>, name: &str) -> Option<String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || !name.chars().all(plain) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        if name.is_empty()
+            || !name.chars().all(plain)
+            || name.starts_with(|c: char| c.is_ascii_digit())
+        {
             self.mistake(
                 field
                     .mistake("this is not the name of an environment variable")
@@ -142,7 +162,7 @@ impl<'a> Section<'a> {
         value.map(str::to_owned)
     }
 
-    fn from_file(&self, field: &Field<'_>, path: &str) -> Option<String> {
+    fn in_file(&self, field: &Field<'_>, path: &str) -> Option<String> {
         match std::fs::read_to_string(path) {
             Ok(text) => Some(text.trim().to_owned()),
             Err(error) => {
@@ -174,7 +194,11 @@ impl<'a> Section<'a> {
         } else {
             return Some(SecretString::from(secret));
         };
-        self.mistake(field.mistake(problem).remedy("look whether it was copied whole and without quotes"));
+        self.mistake(
+            field
+                .mistake(problem)
+                .remedy("look whether it was copied whole and without quotes"),
+        );
         None
     }
 }

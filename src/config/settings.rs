@@ -8,8 +8,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::field::is_loopback;
 use super::mistake::Mistake;
-use super::read::{Section, is_loopback};
+use super::read::Section;
 use super::tree::Value;
 use super::{Ingest, Ops, Role, Store};
 use crate::model::event::Source;
@@ -50,7 +51,7 @@ pub(super) fn ingest(section: &Section<'_>) -> Ingest {
     for source in Source::ALL {
         let section = sources.table_or_empty(source.as_str());
         let accepted = section.secrets("tokens", exposed).into_iter();
-        tokens.insert(source, accepted.map(|(token, _)| token).collect());
+        tokens.insert(source, accepted.filter_map(|(token, _)| token).collect());
         if !section.secrets("signing_secrets", exposed).is_empty() {
             section.context.notes.not_yet(
                 &section.place("signing_secrets"),
@@ -76,14 +77,21 @@ fn tls(section: &Section<'_>) {
         };
         if !section.has(other) {
             section.mistake(
-                Mistake::new(&section.place(key), section.key(other), "this key is required")
-                    .remedy(format!("{key} and {other} go together")),
+                Mistake::new(
+                    &section.place(key),
+                    section.key(other),
+                    "this key is required",
+                )
+                .remedy(format!("{key} and {other} go together")),
             );
         }
         if let Some(path) = field.text()
             && let Err(error) = std::fs::File::open(path)
         {
-            field.wrong(&format!("the file cannot be read: {error}"), "a readable PEM file");
+            field.wrong(
+                &format!("the file cannot be read: {error}"),
+                "a readable PEM file",
+            );
         }
         section.context.notes.not_yet(
             &section.place(key),
@@ -100,11 +108,14 @@ pub(super) fn ops(section: &Section<'_>, ingest: &Ingest) -> Ops {
     let tokens: Vec<(SecretString, Role)> = section
         .secrets("tokens", exposed)
         .into_iter()
-        .map(|(token, item)| (token, item.choice("role", &roles).unwrap_or(Role::Viewer)))
+        .filter_map(|(token, item)| {
+            let role = item.choice("role", &roles).unwrap_or(Role::Viewer);
+            Some((token?, role))
+        })
         .collect();
-    let none_given = section.field("tokens").is_none_or(
-        |field| matches!(&field.node.value, Value::Array(items) if items.is_empty()),
-    );
+    let none_given = section
+        .field("tokens")
+        .is_none_or(|field| matches!(&field.node.value, Value::Array(items) if items.is_empty()));
     if exposed && none_given {
         section.mistake(
             Mistake::new(
@@ -139,7 +150,10 @@ enum Engine {
 
 pub(super) fn store(section: &Section<'_>) -> Store {
     let engine = section
-        .choice("engine", &[("sled", Engine::Sled), ("postgres", Engine::Postgres)])
+        .choice(
+            "engine",
+            &[("sled", Engine::Sled), ("postgres", Engine::Postgres)],
+        )
         .unwrap_or(Engine::Sled);
     let url = section.secret("url", engine == Engine::Postgres, false);
     if let Some(url) = &url {
@@ -174,7 +188,10 @@ pub(super) fn store(section: &Section<'_>) -> Store {
 /// The URL is a secret: it is judged and never shown.
 fn postgres_url(section: &Section<'_>, text: &str, engine: Engine) {
     let forms = ["url", "url_env", "url_file"];
-    let form = forms.into_iter().find(|form| section.has(form)).unwrap_or("url");
+    let form = forms
+        .into_iter()
+        .find(|form| section.has(form))
+        .unwrap_or("url");
     let at = section.place(form);
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "postgres" | "postgresql") => {
@@ -187,8 +204,12 @@ fn postgres_url(section: &Section<'_>, text: &str, engine: Engine) {
             }
         }
         _ => section.mistake(
-            Mistake::new(&at, section.key(form), "not the URL of a PostgreSQL database")
-                .allowed("postgres://USER:PASSWORD@HOST/DATABASE"),
+            Mistake::new(
+                &at,
+                section.key(form),
+                "not the URL of a PostgreSQL database",
+            )
+            .allowed("postgres://USER:PASSWORD@HOST/DATABASE"),
         ),
     }
     if engine == Engine::Sled {

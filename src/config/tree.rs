@@ -4,7 +4,7 @@
 
 use toml_edit::{Datetime, Document, Item, TableLike};
 
-use super::mistake::Mistake;
+use super::mistake::{Mistake, Mistakes};
 
 /// Where a value was written.
 #[derive(Clone, PartialEq, Eq)]
@@ -139,18 +139,19 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// Reads TOML. A syntax error is one mistake with its line; what stands in that line is not repeated, since it may
 /// hold a secret.
-pub(super) fn parse(text: &str) -> Result<Table, Mistake> {
+pub(super) fn parse(text: &str) -> Result<Table, Mistakes> {
     let lines = Lines::new(text);
     let document = Document::parse(text).map_err(|error| {
         let at = Place::Line(error.span().map_or(1, |span| lines.of(span.start)));
-        if error.message().contains("duplicate key") {
+        let mistake = if error.message().contains("duplicate key") {
             let key = error.span().and_then(|span| text.get(span)).unwrap_or("");
             Mistake::new(&at, key, "this key or table is written twice")
                 .remedy("keep one of the two")
         } else {
             let problem = format!("this is not TOML: {}", one_line(error.message()));
             Mistake::new(&at, "", problem).remedy("nothing else was checked; see https://toml.io")
-        }
+        };
+        Mistakes(vec![mistake])
     })?;
     Ok(table(document.as_table(), &lines))
 }
@@ -234,11 +235,7 @@ fn node(item: &Item, lines: &Lines, fallback: usize) -> Node {
             tables
                 .iter()
                 .map(|inner| Node {
-                    at: Place::Line(
-                        inner
-                            .span()
-                            .map_or(fallback, |span| lines.of(span.start)),
-                    ),
+                    at: Place::Line(inner.span().map_or(fallback, |span| lines.of(span.start))),
                     value: Value::Table(table(inner, lines)),
                 })
                 .collect(),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::field::is_loopback;
 use super::mistake::Mistake;
-use super::read::{Section, is_loopback};
+use super::read::Section;
 use super::{Braze, Limit, Quikly, Workspace};
 use crate::model::Name;
 use crate::model::lane::LaneKind;
@@ -28,7 +29,10 @@ impl<'a> Known<'a> {
     pub(super) fn of_section(&self, section: &Section<'a>) -> Option<&'a str> {
         let names: Vec<&str> = self.0.iter().map(|(name, _)| *name).collect();
         section
-            .required("workspace", "workspace = \"NAME\", where there is a table [workspaces.NAME]")?
+            .required(
+                "workspace",
+                "workspace = \"NAME\", where there is a table [workspaces.NAME]",
+            )?
             .reference("workspaces", &names)
     }
 
@@ -53,9 +57,13 @@ pub(super) fn plain_name(section: &Section<'_>, name: &str, what: &str) {
     let fits = (1..=64).contains(&name.len()) && name.chars().all(plain) && name != "none";
     if !fits {
         section.mistake(
-            Mistake::new(&section.at, section.path.clone(), format!("not a name for {what}"))
-                .found(format!("{name:?}"))
-                .allowed("1 to 64 of the characters a-z A-Z 0-9 - _ . ~ and not the word none"),
+            Mistake::new(
+                &section.at,
+                section.path.clone(),
+                format!("not a name for {what}"),
+            )
+            .found(format!("{name:?}"))
+            .allowed("1 to 64 of the characters a-z A-Z 0-9 - _ . ~ and not the word none"),
         );
     }
 }
@@ -88,7 +96,10 @@ fn braze(section: &Section<'_>) -> Option<Braze> {
                 .split('-')
                 .all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric()));
         if !fits {
-            field.wrong("not a partner's name", "Organization-Product, such as \"Quikly-BrazeRelay\"");
+            field.wrong(
+                "not a partner's name",
+                "Organization-Product, such as \"Quikly-BrazeRelay\"",
+            );
         }
         Some(text)
     });
@@ -114,7 +125,10 @@ fn braze(section: &Section<'_>) -> Option<Braze> {
 
 fn quikly(section: &Section<'_>) -> Option<Quikly> {
     let url = section
-        .required("url", "Quikly's webhook URL, such as url = \"https://api.quikly.com/webhook/braze\"")
+        .required(
+            "url",
+            "Quikly's webhook URL, such as url = \"https://api.quikly.com/webhook/braze\"",
+        )
         .and_then(|field| field.url());
     let exposed = url.as_ref().is_some_and(|url| !is_loopback(url));
     let token = section.secret("token", true, exposed);
