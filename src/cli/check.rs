@@ -36,12 +36,7 @@ pub fn run(args: &Args) -> u8 {
 }
 
 /// Fails only when nobody listens any more.
-fn answer(
-    args: &Args,
-    env: &Env,
-    out: &mut impl Write,
-    err: &mut impl Write,
-) -> io::Result<u8> {
+fn answer(args: &Args, env: &Env, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
     let Some(file) = args.config.as_deref().filter(|_| !args.example) else {
         out.write_all(EXAMPLE.as_bytes())?;
         return Ok(0);
@@ -184,7 +179,10 @@ mod tests {
         let text = format!("{GOOD}identity = \"email\"\n");
         let (code, out, _) = check(&text, false);
         assert_eq!(code, 0);
-        assert!(out.contains("relay.toml:6: NOT YET: activations.spring.identity"), "{out}");
+        assert!(
+            out.contains("relay.toml:6: NOT YET: activations.spring.identity"),
+            "{out}"
+        );
         assert!(out.contains("REFUSE TO START"), "{out}");
         let (code, out, _) = check(&text, true);
         let document: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -198,7 +196,10 @@ mod tests {
         let text = format!("{GOOD}flwo = \"email\"\n");
         let (code, out, err) = check(&text, false);
         assert_eq!((code, out.as_str()), (1, ""));
-        assert!(err.contains("relay.toml:6: activations.spring.flwo: unknown key"), "{err}");
+        assert!(
+            err.contains("relay.toml:6: activations.spring.flwo: unknown key"),
+            "{err}"
+        );
         let (code, out, err) = check(&text, true);
         assert_eq!((code, err.as_str()), (1, ""));
         let document: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -210,7 +211,10 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let (code, out, err) = check_file(Path::new("/nowhere/relay.toml"), false);
         assert_eq!((code, out.as_str()), (1, ""));
-        assert!(err.starts_with("/nowhere/relay.toml: the file cannot be read"), "{err}");
+        assert!(
+            err.starts_with("/nowhere/relay.toml: the file cannot be read"),
+            "{err}"
+        );
     }
 
     #[test]

@@ -70,7 +70,11 @@ pub(super) fn plain_name(section: &Section<'_>, name: &str, what: &str) {
 
 fn workspace(section: &Section<'_>) -> Option<Workspace> {
     let brand = section.field("brand").and_then(|brand| brand.short_text());
-    let braze = braze(&section.table_or_empty("braze"));
+    let braze = if section.has("braze") {
+        section.table("braze").and_then(|section| braze(&section))
+    } else {
+        braze(&section.table_or_empty("braze"))
+    };
     let quikly = section.table("quikly").map(|section| quikly(&section));
     Some(Workspace {
         brand: brand.map(str::to_owned),
