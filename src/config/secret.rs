@@ -153,9 +153,15 @@ impl<'a> Section<'a> {
         }
         let value = self.context.env.get(name);
         if value.is_none() {
+            // By convention names are upper case; anything else may be the secret itself, put under the wrong key.
+            let shown = if name.chars().any(|c| c.is_ascii_lowercase()) {
+                "named here"
+            } else {
+                name
+            };
             self.mistake(
                 field
-                    .mistake(&format!("the environment variable {name} is not set"))
+                    .mistake(&format!("the environment variable {shown} is not set"))
                     .remedy("set it, or give the secret in another way"),
             );
         }
