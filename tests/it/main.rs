@@ -1,4 +1,6 @@
 //! What crosses layers or processes: one binary, so that the crate is linked once.
 
 mod client;
+mod config;
+mod ingest;
 mod store;
