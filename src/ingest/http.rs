@@ -90,7 +90,9 @@ pub(super) async fn answer<S: Store>(
     let accepted = match take(ingest, route, &head, &mut body).await {
         Ok(accepted) => accepted,
         Err(problem) => {
-            discard(&head.headers, body);
+            if !problem.closes() {
+                discard(&head.headers, body);
+            }
             let (intake, events) = problem.intake();
             ingest.metrics.intake(route.source(), intake, events);
             return problem.into_response();

@@ -25,8 +25,36 @@ pub(super) struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
     faults: Vec<(usize, Fault)>,
-    header: Option<(HeaderName, HeaderValue)>,
+    hint: Option<Hint>,
     events: u64,
+}
+
+/// What a client is told in a header.
+#[derive(Clone, Copy, Debug)]
+enum Hint {
+    /// Only POST.
+    Post,
+    /// A bearer token is missing.
+    Bearer,
+    /// The connection ends here.
+    Close,
+    /// No compression.
+    Plain,
+    /// Come again after so many seconds.
+    Again(u64),
+}
+
+impl Hint {
+    fn header(self) -> (HeaderName, HeaderValue) {
+        let (name, value) = match self {
+            Hint::Post => (ALLOW, "POST"),
+            Hint::Bearer => (WWW_AUTHENTICATE, "Bearer realm=\"braze-relay\""),
+            Hint::Close => (CONNECTION, "close"),
+            Hint::Plain => (ACCEPT_ENCODING, "identity"),
+            Hint::Again(seconds) => return (RETRY_AFTER, HeaderValue::from(seconds)),
+        };
+        (name, HeaderValue::from_static(value))
+    }
 }
 
 impl Problem {
@@ -35,14 +63,14 @@ impl Problem {
             status,
             detail: detail.into(),
             faults: Vec::new(),
-            header: None,
+            hint: None,
             events: 1,
         }
     }
 
-    fn with(self, name: HeaderName, value: impl Into<HeaderValue>) -> Problem {
+    fn with(self, hint: Hint) -> Problem {
         Problem {
-            header: Some((name, value.into())),
+            hint: Some(hint),
             ..self
         }
     }
@@ -65,8 +93,7 @@ impl Problem {
 
     /// 405.
     pub(super) fn wrong_method() -> Problem {
-        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is allowed here")
-            .with(ALLOW, HeaderValue::from_static("POST"))
+        Problem::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is allowed here").with(Hint::Post)
     }
 
     /// 401. The same for a wrong token and for a closed source: who has no token learns nothing.
@@ -75,17 +102,18 @@ impl Problem {
             StatusCode::UNAUTHORIZED,
             "send `Authorization: Bearer` with a token that is accepted for this source",
         )
-        .with(
-            WWW_AUTHENTICATE,
-            HeaderValue::from_static("Bearer realm=\"braze-relay\""),
-        )
+        .with(Hint::Bearer)
     }
 
     /// 408.
     pub(super) fn too_slow(within: Duration) -> Problem {
         let detail = format!("the body did not arrive within {within:?}; send it again");
-        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
-            .with(CONNECTION, HeaderValue::from_static("close"))
+        Problem::new(StatusCode::REQUEST_TIMEOUT, detail).with(Hint::Close)
+    }
+
+    /// Whether the connection ends with it: nothing more is expected from there.
+    pub(super) fn closes(&self) -> bool {
+        self.status == StatusCode::REQUEST_TIMEOUT
     }
 
     /// 400 for a body that ended before its end; nobody is likely to read it.
@@ -106,13 +134,13 @@ impl Problem {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "compressed bodies are not taken; send the body without a content-encoding",
         )
-        .with(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+        .with(Hint::Plain)
     }
 
     /// 503.
     pub(super) fn unavailable(detail: impl Into<Cow<'static, str>>, again_in: Duration) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-            .with(RETRY_AFTER, HeaderValue::from(again_in.as_secs().max(1)))
+            .with(Hint::Again(again_in.as_secs().max(1)))
     }
 
     /// 400, 413 or 415 for a body that cannot be taken. `stated_otherwise`: the request says that it is no JSON.
@@ -181,7 +209,8 @@ impl Problem {
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if let Some((name, value)) = self.header {
+        if let Some(hint) = self.hint {
+            let (name, value) = hint.header();
             headers.insert(name, value);
         }
         response
