@@ -6,18 +6,23 @@
 //! * After the first I/O error nothing is acknowledged any more: every call answers [`StoreError::Failed`].
 //! * A job is leased to at most one worker at a time. Leases live in memory: after a restart everything that was in
 //!   flight is due again.
-//! * Fresh work of a lane is leased in order of acceptance. Work that failed before never displaces it: while fresh
-//!   work is ready, at most a quarter of a lease is work that failed.
+//! * Fresh work of a lane is leased in order of acceptance. Work that failed before never displaces it: of the room
+//!   that fresh work could fill, at most a quarter goes to work that failed.
 //! * An event is remembered by (source, scope, participant, key) for `event_dedupe`, and never shorter than its jobs
-//!   are alive or dead.
+//!   are alive or dead. The participant is the normalised e-mail.
+//! * A job is in exactly one state: alive, dead, done or discarded. An event is queued while one of its jobs lives; else
+//!   dead while one is dead; else discarded when one was discarded; else done.
+//! * A job's id is never given twice: neither to another event nor, within its event, to another child.
 //! * Counts are exact at every moment and never need a scan.
 //!
 //! # Deliberately absent
-//! No knowledge of flows beyond "here is a job and when it is due"; no HTTP; no clock: `now` is an argument.
+//! No knowledge of flows beyond "here is a job and when it is due"; no HTTP; no clock: `now` is an argument, and does
+//! not go back from call to call except over a restart.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -27,6 +32,39 @@ use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
+
+pub mod map;
+
+/// What every store is told about keeping and forgetting (`[store]` of the configuration).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long an event's key is remembered, from `accepted_at`; never shorter than its jobs are alive or dead.
+    pub event_dedupe: Duration,
+    /// How long a child's `once` is remembered, from its spawning; never shorter than its job is alive or dead.
+    pub credit_dedupe: Duration,
+    /// As `event_dedupe`, for what brings no key of its own. Nothing of the kind is accepted yet.
+    pub webhook_dedupe: Duration,
+    /// How long a done event can still be looked up.
+    pub done_retention: Duration,
+    /// How long a dead letter is kept, from its burial; then it counts as discarded.
+    pub dead_retention: Duration,
+    /// With so many jobs alive or dead, new events are no longer taken.
+    pub max_jobs: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        const DAY: Duration = Duration::from_hours(24);
+        Settings {
+            event_dedupe: DAY * 7,
+            credit_dedupe: DAY * 400,
+            webhook_dedupe: DAY,
+            done_retention: DAY * 7,
+            dead_retention: DAY * 90,
+            max_jobs: 20_000_000,
+        }
+    }
+}
 
 /// What [`Store::append`] made of one seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +103,8 @@ pub enum Committed {
         /// How many children were new.
         children: u8,
     },
-    /// The lease was no longer valid (the job was discarded or forgotten meanwhile): nothing was stored.
+    /// The lease was no longer valid (committed or given back before, lost with a restart, the job discarded or
+    /// forgotten meanwhile): nothing was stored.
     LostLease,
 }
 
@@ -88,14 +127,26 @@ pub enum StoreError {
 
 /// The queue as the engine and the ingest see it. Clones share one queue.
 pub trait Store: Clone + Send + Sync + 'static {
-    /// Stores all seeds or none, in order. Duplicates are found by the writer itself, also within the call.
+    /// Stores all seeds or none, in order. Duplicates are found by the writer itself, also within the call; they store
+    /// nothing.
+    ///
+    /// Ids grow with every event accepted, also over a restart and when `now` has gone back. A key is remembered while
+    /// `now < accepted_at + event_dedupe` or a job of its event is alive or dead. A seed with `further` starts that
+    /// instead when a participation (any key) of the same source, scope and participant is remembered, be it from
+    /// earlier in the same call. A seed that starts buried is accepted and a dead letter at once.
+    ///
+    /// [`StoreError::Full`] when any seed is new and `max_jobs` jobs are alive or dead already; one call may go beyond.
     fn append(
         &self,
         seeds: Vec<Seed>,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Appended>, StoreError>> + Send;
 
-    /// Lends up to `at_most` jobs of the lane that are due at `now`.
+    /// Lends up to `at_most` jobs of the lane that are due at `now` and not lent.
+    ///
+    /// First fresh ones in order of their ids, then those that failed before in order of (due, id). When both are ready,
+    /// `at_most / 4` of the room (rounded down) is for those that failed, the rest for fresh ones; what one class leaves
+    /// empty the other fills. A job stays lent until it is committed or given back, or the store is opened again.
     fn lease(
         &self,
         lane: &Lane,
@@ -104,39 +155,47 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Leased>, StoreError>> + Send;
 
     /// Marks leased jobs as begun, durably; they stay leased. For calls that must not happen twice.
+    ///
+    /// The mark stays, over give-back and restart, until a commit replaces the job. Lost leases are passed over.
     fn begin(&self, tokens: Vec<Token>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Takes leased jobs back unchanged; they are due as before.
+    /// Takes leased jobs back unchanged; they are due as before. Lost leases are passed over.
     fn give_back(&self, tokens: Vec<Token>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Stores these moves, each in one atomic write. One answer for each, in order.
+    /// Stores these moves, each in one atomic write. One answer for each, in order; a move sees what those before it did.
+    ///
+    /// A child is spawned unless its number was ever used in this event, or its `once` is remembered for this
+    /// participant (the child's e-mail): while `now < spawned at + credit_dedupe`, or the job spawned then is alive or
+    /// dead. It belongs to the event of its parent. Spawning is never refused for a full queue.
     fn commit(
         &self,
         moves: Vec<(Token, Commit)>,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<Committed>, StoreError>> + Send;
 
-    /// When the lane's next job is due; `Some(moment <= now)` when one is due already. Leased jobs do not count.
+    /// When the lane's next job is due; `Some(moment <= now)` when one is due already. Leased jobs do not count; `None`
+    /// when there is no other.
     fn next_due(
         &self,
         lane: &Lane,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Timestamp>, StoreError>> + Send;
 
-    /// Notified (`notify_one`) whenever something may have become due in this lane earlier than before.
+    /// Notified (`notify_one`) whenever something may have become due in this lane earlier than before: after append,
+    /// commit, give-back and revival. The same one for every caller.
     fn wake(&self, lane: &Lane) -> Arc<Notify>;
 
     /// How much there is of everything, now.
     fn counts(&self, now: Timestamp) -> Counts;
 
-    /// Whether new events would be taken; the error says why not.
+    /// Whether [`Store::append`] would take new events; the error says why not.
     fn admits(&self) -> Result<(), StoreError>;
 }
 
 /// The queue as operators see it.
 pub trait Operate: Clone + Send + Sync + 'static {
-    /// Dead letters that match, oldest first, behind `after`. Looks at a bounded slice: a page may hold fewer than
-    /// `limit` and still have a `next`.
+    /// Dead letters that match, in order of their ids (oldest event first), behind `after`. Looks at a bounded slice: a
+    /// page may hold fewer than `limit` and still have a `next`, which is always behind `after`.
     fn dead_list(
         &self,
         filter: DeadFilter,
@@ -151,7 +210,10 @@ pub trait Operate: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<DeadLetter>, StoreError>> + Send;
 
     /// Lets dead letters live again, each as `Start` says (resumed at its failed step, or started anew by today's
-    /// configuration). Answers for each whether it was a dead letter. Durable when it returns.
+    /// configuration). Answers for each, in order, whether it was a dead letter. Durable when it returns.
+    ///
+    /// [`Start::Run`]: the job lives under the same id, with the letter's event. [`Start::Bury`]: the letter stays, with
+    /// this workspace, flow and burial; the job it holds stays as it was. Never refused for a full queue.
     fn revive(
         &self,
         letters: Vec<(JobId, Start)>,
@@ -173,7 +235,7 @@ pub struct Page<T> {
 pub struct DeadFilter {
     /// Of this workspace.
     pub workspace: Option<String>,
-    /// Of this activation.
+    /// Of this activation: the event's scope, configured or not.
     pub activation: Option<String>,
     /// Of this flow.
     pub flow: Option<Flow>,
@@ -190,7 +252,7 @@ pub struct DeadLetter {
     pub workspace: Option<Name>,
     /// The flow, if it got that far.
     pub flow: Option<Flow>,
-    /// The original event.
+    /// The event, as its job had it.
     pub event: Event,
     /// The job as it was; `None` when it never began.
     pub job: Option<Job>,
@@ -198,7 +260,10 @@ pub struct DeadLetter {
     pub burial: Burial,
 }
 
-/// What is counted together: jobs of one flow of one activation. `none` where unknown.
+/// What is counted together: jobs of one flow of one activation.
+///
+/// The workspace is the one of the job's lane. Where it is unknown, workspace and activation are both `none`: names that
+/// only clients know must not become labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Group {
     /// The workspace, or `none`.
@@ -209,10 +274,22 @@ pub struct Group {
     pub flow: Option<Flow>,
 }
 
+impl Group {
+    /// The group of a job of `event`, in this workspace if one is known.
+    pub fn of(workspace: Option<&Name>, event: &Event, flow: Option<Flow>) -> Group {
+        let none = || Name::from("none");
+        Group {
+            workspace: workspace.cloned().unwrap_or_else(none),
+            activation: workspace.map_or_else(none, |_| event.scope.as_str().into()),
+            flow,
+        }
+    }
+}
+
 /// Jobs of one group by state. A job that is not done is in exactly one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct States {
-    /// Due in the future.
+    /// Due in the future, and not lent.
     pub waiting: u64,
     /// Due, and not lent.
     pub ready: u64,
@@ -244,9 +321,9 @@ pub struct EventCounts {
 pub struct LaneCounts {
     /// Due calls not yet answered, lent ones included.
     pub depth: u64,
-    /// Due in the future.
+    /// Due in the future, and not lent.
     pub waiting: u64,
-    /// Since when the oldest of the due ones is due.
+    /// Since when the oldest of those in `depth` is due.
     pub oldest_due: Option<Timestamp>,
 }
 
