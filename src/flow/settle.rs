@@ -19,7 +19,7 @@
 
 use std::time::Duration;
 
-use super::job::{Burial, Class, Commit, Fate, Job, Reason};
+use super::job::{Burial, Class, Commit, Fate, Job, Profile, Reason, State};
 use super::{NO_ACTIVATION, Step, ask, hear, retry, said};
 use crate::model::call::{Answer, Failure, Reply};
 use crate::model::event::Event;
@@ -136,6 +136,18 @@ pub fn vanished(job: Job, now: Timestamp) -> Commit {
     )
 }
 
+/// What becomes of a job whose activation has moved to another workspace: it starts there with what is true anywhere.
+pub fn moved(job: Job, now: Timestamp, rules: &Rules) -> Commit {
+    let state = match &job.state {
+        State::Email(_) => State::Email(Profile::LookUp),
+        State::Progress(_) => State::Progress(Profile::LookUp),
+        State::Credit { event } => State::Credit {
+            event: event.clone(),
+        },
+    };
+    kept(job.at(state, now), rules)
+}
+
 fn repeat(mut job: Job, answer: Answer, now: Timestamp, rules: &Rules, jitter: f64) -> Settled {
     let since = *job.failing_since.get_or_insert(now);
     job.attempts = job.attempts.saturating_add(1);
@@ -151,13 +163,17 @@ fn repeat(mut job: Job, answer: Answer, now: Timestamp, rules: &Rules, jitter: f
 }
 
 fn keep(job: Job, rules: &Rules) -> Settled {
-    Settled::Commit(Commit {
+    Settled::Commit(kept(job, rules))
+}
+
+fn kept(job: Job, rules: &Rules) -> Commit {
+    Commit {
         fate: Fate::Keep {
             lane: Lane::new(&rules.workspace, job.state.lane()),
             job,
         },
         spawn: Vec::new(),
-    })
+    }
 }
 
 fn bury(job: Job, reason: Reason, class: Class, answer: Answer, now: Timestamp) -> Settled {
