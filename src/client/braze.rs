@@ -1,1 +1,121 @@
-//! To come.
+//! Braze: the requests for one workspace.
+//!
+//! Invariants: one request for each function called, never repeated here. What answers mean is said in `verdict.rs`,
+//! what bodies look like in `body.rs`.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::answer::{self, Redactor};
+use super::body::{ExportBody, TrackBody};
+use super::http::{Http, Method, NotBuilt, RawAnswer, Trouble};
+use super::{Answers, connect_within, verdict};
+use crate::clock::Clock;
+use crate::config;
+use crate::model::call::{Failure, Reply, Track};
+
+/// How much of an answer to a look-up is read. A profile with the fields we ask for has well under 1 KB.
+const EXPORT_BYTES_MAX: usize = 4 << 20;
+
+/// How much of an answer to a track is read: 75 errors have well under 64 KB.
+const TRACK_BYTES_MAX: usize = 1 << 20;
+
+/// One workspace's Braze. Clones share connections.
+#[derive(Clone, Debug)]
+pub struct Braze {
+    http: Http,
+    export_url: Url,
+    track_url: Url,
+    authorization: SecretString,
+    key: SecretString,
+    user_agent: String,
+    timeout: Duration,
+    objects_max: usize,
+    clock: Clock,
+}
+
+impl Braze {
+    /// A pool of connections of its own, as `settings` say.
+    pub fn new(settings: &config::Braze, clock: Clock) -> Result<Braze, NotBuilt> {
+        Ok(Braze {
+            http: Http::new(settings.max_in_flight, connect_within(settings.timeout))?,
+            export_url: under(&settings.url, "/users/export/ids"),
+            track_url: under(&settings.url, "/users/track"),
+            authorization: format!("Bearer {}", settings.api_key.expose_secret()).into(),
+            key: settings.api_key.clone(),
+            // Required of partners, in this form: Braze's "Partner API" page.
+            user_agent: format!("partner-{}/{}", settings.partner, env!("CARGO_PKG_VERSION")),
+            timeout: settings.timeout,
+            objects_max: settings.track_objects_max,
+            clock,
+        })
+    }
+
+    /// `POST /users/export/ids`: the profiles with this normalised e-mail.
+    pub async fn look_up(&self, email: &str) -> Result<Reply, Failure> {
+        let answer = self
+            .post(&self.export_url, &ExportBody::new(email), EXPORT_BYTES_MAX)
+            .await
+            .map_err(|trouble| verdict::once_more(answer::unanswered(&trouble)))?;
+        let mut redactor = Redactor::new(self.key.expose_secret());
+        redactor.hide(email);
+        verdict::profiles(&answer, &redactor, self.clock.now())
+    }
+
+    /// `POST /users/track` with the objects of all `tracks`: one answer for each.
+    pub async fn track(&self, tracks: &[&Track]) -> Answers {
+        let (body, places) = TrackBody::new(tracks);
+        if places.attributes.is_empty() && places.events.is_empty() {
+            // Braze refuses a request without objects; there is nothing to write, and it is written.
+            return vec![Ok(Reply::Tracked); tracks.len()];
+        }
+        match self.post(&self.track_url, &body, TRACK_BYTES_MAX).await {
+            Err(trouble) => vec![Err(answer::unanswered(&trouble)); tracks.len()],
+            Ok(answer) => {
+                let mut redactor = Redactor::new(self.key.expose_secret());
+                for track in tracks {
+                    redactor.hide_track(track);
+                }
+                verdict::tracked(&answer, tracks, &places, &redactor, self.clock.now())
+            }
+        }
+    }
+
+    /// How many objects one track request may carry.
+    pub fn objects_max(&self) -> usize {
+        self.objects_max
+    }
+
+    async fn post(
+        &self,
+        url: &Url,
+        body: &impl serde::Serialize,
+        cap_bytes: usize,
+    ) -> Result<RawAnswer, Trouble> {
+        let body = serde_json::to_vec(body).map_err(|error| Trouble::NotSent(error.to_string()))?;
+        let headers = [
+            ("authorization", self.authorization.expose_secret()),
+            ("content-type", "application/json"),
+            ("user-agent", &self.user_agent),
+        ];
+        self.http
+            .request(
+                Method::POST,
+                url,
+                &headers,
+                Some(body),
+                self.timeout,
+                cap_bytes,
+            )
+            .await
+    }
+}
+
+/// `path` under the path that `base` has already.
+fn under(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    url
+}

@@ -1,17 +1,34 @@
 //! The outside world as the engine sees it: requests that carry calls, and an answer for each call.
 //!
 //! Invariants: a client decides nothing about jobs; it says which of the few [`Failure`]s an answer is. It never shows
-//! a key, a body or an address in what it returns. Store and client know nothing of each other.
+//! a key, a body or an address in what it returns. Store and client know nothing of each other. Each workspace's
+//! Braze and Quikly have connections and time-outs of their own, so that a dead host stalls nobody else.
+//! Deliberately absent: retries, pacing and any limit on how many requests are under way; those are the engine's.
 
+mod answer;
+mod body;
 pub mod braze;
 pub mod http;
 pub mod pack;
 pub mod quikly;
+mod throttle;
+mod verdict;
 
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
+use secrecy::ExposeSecret;
+
+use self::answer::not_configured;
+use self::braze::Braze;
+use self::quikly::Quikly;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::model::Name;
 use crate::model::call::{Call, Failure, Reply};
-use crate::model::lane::Lane;
+use crate::model::lane::{Lane, LaneKind};
 
 /// One answer for each call of a request, in order.
 pub type Answers = Vec<Result<Reply, Failure>>;
@@ -24,4 +41,143 @@ pub trait Client: Clone + Send + Sync + 'static {
 
     /// How many objects one request of this lane may carry.
     fn objects_max(&self, lane: &Lane) -> usize;
+}
+
+/// The real outside: Braze and Quikly of every configured workspace.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    workspaces: Arc<BTreeMap<Name, Workspace>>,
+}
+
+#[derive(Debug)]
+struct Workspace {
+    braze: Braze,
+    quikly: Option<Quikly>,
+}
+
+/// Why there is no outside.
+#[derive(Debug, thiserror::Error)]
+pub enum OutsideError {
+    /// The key or token holds a character that no header can carry.
+    #[error(
+        "workspace {workspace}: {secret} has a character that cannot be sent in a header (a line break?)"
+    )]
+    Secret {
+        /// Whose.
+        workspace: Name,
+        /// Which: `braze.api_key` or `quikly.token`.
+        secret: &'static str,
+    },
+    /// TLS could not be set up.
+    #[error(transparent)]
+    Http(#[from] http::NotBuilt),
+}
+
+impl Outside {
+    /// The outside of `config`. Opens no connection yet.
+    pub fn new(config: &Config, clock: Clock) -> Result<Outside, OutsideError> {
+        Outside::of(&config.workspaces, clock)
+    }
+
+    /// The outside of these workspaces.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "clones of a clock are handed on; all agree"
+    )]
+    pub fn of(
+        workspaces: &BTreeMap<Name, config::Workspace>,
+        clock: Clock,
+    ) -> Result<Outside, OutsideError> {
+        let workspaces = workspaces
+            .iter()
+            .map(|(name, settings)| {
+                let workspace = Workspace::new(name, settings, &clock)?;
+                Ok((name.clone(), workspace))
+            })
+            .collect::<Result<_, OutsideError>>()?;
+        Ok(Outside {
+            workspaces: Arc::new(workspaces),
+        })
+    }
+}
+
+impl Client for Outside {
+    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Answers {
+        let Some(workspace) = self.workspaces.get(&lane.workspace) else {
+            let text = format!("no workspace {} is configured", lane.workspace);
+            return vec![Err(not_configured(&text)); calls.len()];
+        };
+        let tracks: Vec<_> = calls
+            .iter()
+            .filter_map(|call| match call {
+                Call::Track(track) => Some(track),
+                Call::LookUp { .. } | Call::Credit(_) => None,
+            })
+            .collect();
+        if tracks.len() == calls.len() {
+            return workspace.braze.track(&tracks).await;
+        }
+        let mut answers = Answers::with_capacity(calls.len());
+        for call in &calls {
+            answers.push(workspace.perform(call).await);
+        }
+        answers
+    }
+
+    fn objects_max(&self, lane: &Lane) -> usize {
+        match (lane.kind, self.workspaces.get(&lane.workspace)) {
+            (LaneKind::UsersTrack, Some(workspace)) => workspace.braze.objects_max(),
+            _ => 1,
+        }
+    }
+}
+
+impl Workspace {
+    fn new(
+        name: &Name,
+        settings: &config::Workspace,
+        clock: &Clock,
+    ) -> Result<Workspace, OutsideError> {
+        let check = |value: &str, secret| {
+            if http::fits_a_header(value) {
+                return Ok(());
+            }
+            Err(OutsideError::Secret {
+                workspace: name.clone(),
+                secret,
+            })
+        };
+        check(settings.braze.api_key.expose_secret(), "braze.api_key")?;
+        let quikly = settings.quikly.as_ref();
+        if let Some(quikly) = quikly {
+            check(quikly.token.expose_secret(), "quikly.token")?;
+        }
+        Ok(Workspace {
+            braze: Braze::new(&settings.braze, clock.clone())?,
+            quikly: quikly
+                .map(|settings| Quikly::new(settings, clock.clone()))
+                .transpose()?,
+        })
+    }
+
+    /// One call in a request of its own.
+    async fn perform(&self, call: &Call) -> Result<Reply, Failure> {
+        match (call, &self.quikly) {
+            (Call::LookUp { email }, _) => self.braze.look_up(email).await,
+            (Call::Track(track), _) => {
+                let mut answers = self.braze.track(&[track]).await;
+                answers
+                    .pop()
+                    .unwrap_or_else(|| Err(not_configured("no answer")))
+            }
+            (Call::Credit(credit), Some(quikly)) => quikly.credit(credit).await,
+            (Call::Credit(_), None) => Err(not_configured("the workspace has no quikly settings")),
+        }
+    }
+}
+
+/// How long a connection may take to stand: well within the request's time-out, so that one that never stood is known
+/// to have carried nothing.
+fn connect_within(timeout: Duration) -> Duration {
+    (timeout / 2).min(Duration::from_secs(10))
 }
