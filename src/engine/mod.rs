@@ -1,1 +1,369 @@
-//! To come.
+//! The engine: carries out what is stored, lane by lane, as fast as each may go.
+//!
+//! Invariants: every decision about a job is the flow's ([`crate::flow`]); the engine leases, asks, sends, listens and
+//! stores. One task per lane, so that a lane that waits keeps nobody else waiting; requests of a lane run side by side,
+//! bounded per workspace and host. It never waits by turning: it sleeps until something is due, a gate opens, or the
+//! store wakes it. The first error of the store, or a panic, ends the engine with an error: nothing is lost, since what
+//! was not committed is due again.
+//!
+//! Deliberately absent in this version: known participants and shared look-ups, the breaker, holds of activations.
+
+pub mod gate;
+mod lane;
+mod request;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::config::{Config, Limit};
+use crate::model::Name;
+use crate::model::lane::{Lane, LaneKind};
+use crate::model::rules::RuleBook;
+use crate::model::time::Timestamp;
+use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
+use gate::{Gate, Hold, HoldReason};
+
+/// The lanes of a workspace at Braze that this version has calls for.
+const BRAZE_LANES: [LaneKind; 2] = [LaneKind::UsersExportIds, LaneKind::UsersTrack];
+
+/// What the engine needs to know of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct EngineSettings {
+    /// Every workspace.
+    pub workspaces: BTreeMap<Name, WorkspaceSettings>,
+    /// How long requests under way are waited for at a stop.
+    pub stop_within: Duration,
+}
+
+/// One workspace's hosts.
+#[derive(Clone, Debug)]
+pub struct WorkspaceSettings {
+    /// Braze.
+    pub braze: HostSettings,
+    /// Quikly, where something is told to it.
+    pub quikly: Option<HostSettings>,
+}
+
+/// How one host of one workspace may be used.
+#[derive(Clone, Debug)]
+pub struct HostSettings {
+    /// The windows of each of its lanes, all of which apply.
+    pub limits: BTreeMap<LaneKind, Vec<Limit>>,
+    /// The part of them that is ours, 0–1.
+    pub share: f64,
+    /// Requests under way at once, over all its lanes.
+    pub max_in_flight: usize,
+    /// How long a request that is not full waits for more calls.
+    pub linger: Duration,
+}
+
+impl EngineSettings {
+    /// What `config` says.
+    pub fn of(config: &Config) -> EngineSettings {
+        let workspaces = config
+            .workspaces
+            .iter()
+            .map(|(name, workspace)| {
+                let braze = &workspace.braze;
+                let settings = WorkspaceSettings {
+                    braze: HostSettings {
+                        limits: braze.limits.clone(),
+                        share: braze.share,
+                        max_in_flight: braze.max_in_flight,
+                        linger: braze.linger,
+                    },
+                    quikly: workspace.quikly.as_ref().map(|quikly| HostSettings {
+                        limits: BTreeMap::from([(LaneKind::Quikly, quikly.limit.clone())]),
+                        share: 1.0,
+                        max_in_flight: quikly.max_in_flight,
+                        linger: Duration::ZERO,
+                    }),
+                };
+                (name.clone(), settings)
+            })
+            .collect();
+        EngineSettings {
+            workspaces,
+            stop_within: config.stop_within,
+        }
+    }
+}
+
+/// Why the engine ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store did not do what it was asked.
+    #[error("the engine stops, for {0}")]
+    Store(#[from] StoreError),
+    /// A mistake in our code. What it was working on is due again after a restart.
+    #[error("the engine stops, for a task of lane {lane} panicked")]
+    Panicked {
+        /// The lane.
+        lane: String,
+    },
+}
+
+/// One lane as operators see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LaneView {
+    /// The lane.
+    pub lane: Lane,
+    /// Its hold, if it is held.
+    pub held: Option<Hold>,
+    /// The end of its stop after a 429, if it is stopped.
+    pub stopped_until: Option<Timestamp>,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Requests a second that its limits allow in the long run; `None` without limits.
+    pub requests_per_second: Option<f64>,
+    /// Objects a request may carry.
+    pub objects_max: usize,
+}
+
+/// Carries out what is stored. Clones are handles of one engine.
+pub struct Engine<S, C> {
+    shared: Arc<Shared<S, C>>,
+}
+
+impl<S, C> Clone for Engine<S, C> {
+    fn clone(&self) -> Self {
+        Engine {
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+/// What all workers of an engine share.
+struct Shared<S, C> {
+    store: S,
+    client: C,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    book: RwLock<Arc<RuleBook>>,
+    jitter: Jitter,
+    lanes: BTreeMap<Lane, Arc<LaneState>>,
+    stop_within: Duration,
+}
+
+/// One lane: what its worker, its requests and operators share.
+struct LaneState {
+    lane: Lane,
+    gate: Mutex<Gate>,
+    /// Notified whenever the gate may have changed.
+    changed: Notify,
+    in_flight: AtomicUsize,
+    limits: Vec<Limit>,
+    share: f64,
+    linger: Duration,
+    /// Requests under way, shared by the lanes of one host.
+    permits: Arc<Semaphore>,
+    /// `false`: the store has work for it and the configuration does not know it.
+    configured: bool,
+}
+
+impl LaneState {
+    fn new(lane: Lane, host: &HostSettings, permits: &Arc<Semaphore>) -> LaneState {
+        LaneState {
+            limits: host.limits.get(&lane.kind).cloned().unwrap_or_default(),
+            lane,
+            gate: Mutex::default(),
+            changed: Notify::new(),
+            in_flight: AtomicUsize::new(0),
+            share: host.share,
+            linger: host.linger,
+            permits: permits.clone(),
+            configured: true,
+        }
+    }
+
+    /// A lane that the store remembers from an earlier configuration.
+    fn unconfigured(lane: Lane) -> LaneState {
+        let host = HostSettings {
+            limits: BTreeMap::new(),
+            share: 1.0,
+            max_in_flight: 1,
+            linger: Duration::ZERO,
+        };
+        LaneState {
+            configured: false,
+            ..LaneState::new(lane, &host, &Arc::new(Semaphore::new(1)))
+        }
+    }
+
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Store, C: Client> Engine<S, C> {
+    /// An engine that works for nobody yet. `seed` decides the jitter.
+    pub fn new(
+        store: S,
+        client: C,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        settings: &EngineSettings,
+        book: Arc<RuleBook>,
+        seed: u64,
+    ) -> Engine<S, C> {
+        let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings)
+            .map(|state| (state.lane.clone(), Arc::new(state)))
+            .collect();
+        for lane in store.counts(clock.now()).lanes.into_keys() {
+            lanes
+                .entry(lane.clone())
+                .or_insert_with(|| Arc::new(LaneState::unconfigured(lane)));
+        }
+        Engine {
+            shared: Arc::new(Shared {
+                store,
+                client,
+                clock,
+                metrics,
+                book: RwLock::new(book),
+                jitter: Jitter(AtomicU64::new(seed)),
+                lanes,
+                stop_within: settings.stop_within,
+            }),
+        }
+    }
+
+    /// Works until `stop` is ready; then leases nothing more, waits for the requests under way for at most
+    /// `stop_within`, gives back the rest, and returns. Returns earlier only with an error, after which nothing is
+    /// under way. Dropping the future is a crash: what was under way is lost, as after a kill.
+    pub async fn run(&self, stop: impl Future<Output = ()>) -> Result<(), EngineError> {
+        let (tell, told) = watch::channel(false);
+        let mut workers = JoinSet::new();
+        let mut names = BTreeMap::new();
+        for lane in self.shared.lanes.values() {
+            let worker = worker::Worker::new(self.shared.clone(), lane.clone(), told.clone());
+            let handle = workers.spawn(worker.run());
+            names.insert(handle.id(), lane.lane.to_string());
+        }
+        let mut stop = pin!(stop);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                () = &mut stop, if !stopping => {
+                    stopping = true;
+                    tell.send_replace(true);
+                }
+                ended = workers.join_next() => match ended {
+                    None if stopping => return Ok(()),
+                    None => {
+                        stop.await;
+                        return Ok(());
+                    }
+                    Some(Ok(ended)) => ended?,
+                    Some(Err(panic)) => {
+                        let lane = names.remove(&panic.id()).unwrap_or_default();
+                        return Err(EngineError::Panicked { lane });
+                    }
+                },
+            }
+        }
+    }
+
+    /// Every lane, in order.
+    pub fn lanes(&self) -> Vec<LaneView> {
+        let now = self.shared.clock.now();
+        let view = |state: &Arc<LaneState>| {
+            let gate = state.gate();
+            LaneView {
+                lane: state.lane.clone(),
+                held: gate.held(now),
+                stopped_until: gate.stopped_until(now),
+                in_flight: state.in_flight.load(Ordering::Relaxed),
+                requests_per_second: lane::requests_per_second(&state.limits, state.share),
+                objects_max: self.shared.client.objects_max(&state.lane),
+            }
+        };
+        self.shared.lanes.values().map(view).collect()
+    }
+
+    /// Holds a lane until `until`, or until it is released. Answers whether there is such a lane.
+    pub fn hold(&self, lane: &Lane, until: Option<Timestamp>) -> bool {
+        let now = self.shared.clock.now();
+        self.at_gate(lane, |gate| gate.hold(HoldReason::Manual, now, until))
+    }
+
+    /// Ends a lane's hold, whatever its reason. Answers whether there is such a lane.
+    pub fn release(&self, lane: &Lane) -> bool {
+        self.at_gate(lane, Gate::release)
+    }
+
+    /// From now on jobs follow `book`. Lanes held as denied are tried again at once.
+    pub fn set_rules(&self, book: Arc<RuleBook>) {
+        *self
+            .shared
+            .book
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = book;
+        let now = self.shared.clock.now();
+        for (lane, state) in &self.shared.lanes {
+            let held = state.gate().held(now);
+            if held.is_some_and(|hold| hold.reason == HoldReason::Denied) {
+                self.release(lane);
+            }
+        }
+    }
+
+    fn at_gate(&self, lane: &Lane, change: impl FnOnce(&mut Gate)) -> bool {
+        let Some(state) = self.shared.lanes.get(lane) else {
+            return false;
+        };
+        change(&mut state.gate());
+        state.changed.notify_one();
+        true
+    }
+}
+
+fn configured_lanes(settings: &EngineSettings) -> impl Iterator<Item = LaneState> {
+    settings.workspaces.iter().flat_map(|(name, workspace)| {
+        let braze = (&workspace.braze, &BRAZE_LANES[..]);
+        let quikly = workspace
+            .quikly
+            .as_ref()
+            .map(|host| (host, &[LaneKind::Quikly][..]));
+        std::iter::once(braze)
+            .chain(quikly)
+            .flat_map(move |(host, kinds)| {
+                let permits = Arc::new(Semaphore::new(host.max_in_flight.max(1)));
+                let lanes = kinds.iter();
+                lanes.map(move |kind| LaneState::new(Lane::new(name, *kind), host, &permits))
+            })
+    })
+}
+
+impl<S, C> Shared<S, C> {
+    fn book(&self) -> Arc<RuleBook> {
+        self.book
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Numbers from 0 to 1 that follow from a seed (splitmix64): enough to keep a crowd apart.
+struct Jitter(AtomicU64);
+
+impl Jitter {
+    fn next(&self) -> f64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut bits = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((bits ^ (bits >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Name;
 use crate::model::call::{Address, Answer};
 use crate::model::event::Event;
-use crate::model::lane::Lane;
+use crate::model::lane::{Lane, LaneKind};
 use crate::model::time::Timestamp;
 
 /// How many attempts a job remembers one by one; older ones are only counted.
@@ -159,6 +159,17 @@ impl State {
         }
     }
 
+    /// Where its call goes.
+    pub const fn lane(&self) -> LaneKind {
+        match self {
+            State::Email(profile) | State::Progress(profile) => match profile {
+                Profile::LookUp => LaneKind::UsersExportIds,
+                Profile::Create | Profile::Update(_) => LaneKind::UsersTrack,
+            },
+            State::Credit { .. } => LaneKind::Quikly,
+        }
+    }
+
     /// The step's name, for people.
     pub const fn step(&self) -> &'static str {
         match self {
@@ -220,6 +231,29 @@ impl Job {
             failures: 0,
             history: Vec::new(),
         }
+    }
+
+    /// The same job at a new step: what failed before counts no longer, what is remembered of it stays.
+    #[must_use]
+    pub fn at(self, state: State, due: Timestamp) -> Job {
+        Job {
+            failures: self.failures,
+            history: self.history,
+            ..Job::new(state, due)
+        }
+    }
+
+    /// Notes one failed attempt; the oldest is forgotten when there are more than [`HISTORY_MAX`].
+    pub fn note(&mut self, at: Timestamp, answer: Answer) {
+        self.failures = self.failures.saturating_add(1);
+        if self.history.len() >= HISTORY_MAX {
+            self.history.drain(..=self.history.len() - HISTORY_MAX);
+        }
+        self.history.push(Attempt {
+            at,
+            step: self.state.step().to_owned(),
+            answer,
+        });
     }
 }
 

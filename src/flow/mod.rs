@@ -2,5 +2,182 @@
 //!
 //! Invariants: pure. No async, no clock, no randomness, no I/O: `now`, jitter and ids are arguments. A crash
 //! therefore costs nothing: the stored state alone says what to do next.
+//!
+//! # Transitions
+//! | flow | step | call | reply | leads to |
+//! |---|---|---|---|---|
+//! | `email` | `look_up` | look up the e-mail | no profile | `create` |
+//! | | | | a whole profile, and something to write | `update` |
+//! | | | | a whole profile, nothing to write | done `found`, credit |
+//! | | | | a profile without the e-mail or without an id | `look_up`, later |
+//! | | `create` | track: alias-only profile, `created_attributes`, marks, own attributes; `created_event`, own event | accepted | done `created`, credit |
+//! | | `update` | track: marks, own attributes, own event, to the profile found | accepted | done `found`, credit |
+//! | `progress` | `look_up` | look up the e-mail | no profile | `create` |
+//! | | | | a whole profile, and something to write | `update` |
+//! | | | | a whole profile, nothing to write | done `found` |
+//! | | | | a profile without the e-mail or without an id | `look_up`, later |
+//! | | `create` | track: alias-only profile, `created_attributes`, own attributes; own event | accepted | done `created` |
+//! | | `update` | track: own attributes, own event, to the profile found | accepted | done `updated` |
+//! | `credit` | `credit` | tell Quikly | accepted | done `credited` |
+//!
+//! "Credit" is a child of flow `credit`, where the activation gives one. A reply of another kind than the call asks
+//! for is [`Step::Unfitting`]. Where a failure leads is the same at every step: see [`settle`](mod@settle).
 
+mod credit;
+mod email;
+mod identity;
 pub mod job;
+mod progress;
+pub mod retry;
+pub mod settle;
+
+use job::{Burial, Child, Class, Flow, Job, Outcome, Profile, Reason, Start, State};
+
+use crate::model::call::{Answer, Call, Reply};
+use crate::model::event::{Event, EventKind};
+use crate::model::lane::Lane;
+use crate::model::rules::{ParticipationFlow, RuleBook, Rules};
+use crate::model::time::Timestamp;
+
+/// Where a reply leads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// On to this state; its call is due at once.
+    Next(State),
+    /// Nowhere yet: ask the same later. Counts as a failed attempt; the text says why.
+    Again(&'static str),
+    /// To the end.
+    Done {
+        /// How it ended.
+        outcome: Outcome,
+        /// What it spawned.
+        spawn: Vec<Child>,
+    },
+    /// The reply is of another kind than the call asked for: a mistake of ours, treated as an unknown outcome.
+    Unfitting,
+}
+
+/// What `job` wants of the outside now, by today's `rules` of its activation.
+pub fn ask(job: &Job, event: &Event, rules: &Rules) -> Call {
+    match &job.state {
+        State::Email(profile) => email::ask(profile, event, rules),
+        State::Progress(profile) => progress::ask(profile, event, rules),
+        State::Credit { event: earned } => credit::ask(earned, event, rules),
+    }
+}
+
+/// Where `reply` leads `job`, which was asked with the same `rules`.
+pub fn hear(job: &Job, event: &Event, reply: &Reply, now: Timestamp, rules: &Rules) -> Step {
+    match &job.state {
+        State::Email(profile) => email::hear(profile, event, reply, now, rules),
+        State::Progress(profile) => progress::hear(profile, event, reply),
+        State::Credit { .. } => credit::hear(reply),
+    }
+}
+
+/// Whether `call` would write nothing: its configuration went away after it was found necessary. It is not sent and
+/// counts as accepted.
+pub fn is_empty(call: &Call) -> bool {
+    match call {
+        Call::LookUp { .. } | Call::Credit(_) => false,
+        Call::Track(track) => {
+            !track.create && track.attributes.is_empty() && track.events.is_empty()
+        }
+    }
+}
+
+/// What an accepted event starts, and what it starts instead when this participant has taken part in this activation
+/// before (`None`: the same).
+pub fn start(event: &Event, book: &RuleBook, now: Timestamp) -> (Start, Option<Start>) {
+    let Some(rules) = book.activation(&event.scope) else {
+        let reason = Reason::UnknownActivation;
+        return (stillborn(None, None, reason, now), None);
+    };
+    let run = |state: State| Start::Run {
+        lane: Lane::new(&rules.workspace, state.lane()),
+        job: Job::new(state, now),
+    };
+    let no_flow = |flow| stillborn(Some(rules), flow, Reason::NoFlow, now);
+    match (event.kind, rules.flow) {
+        (EventKind::Progress, _) => (run(State::Progress(Profile::LookUp)), None),
+        (EventKind::Participation, Some(ParticipationFlow::Email)) => (
+            run(State::Email(Profile::LookUp)),
+            Some(run(State::Progress(Profile::LookUp))),
+        ),
+        (EventKind::Participation, Some(ParticipationFlow::Sms)) => {
+            (no_flow(Some(Flow::Sms)), None)
+        }
+        (EventKind::Participation, Some(ParticipationFlow::DoubleOptIn)) => {
+            (no_flow(Some(Flow::DoubleOptIn)), None)
+        }
+        (EventKind::Participation, None) => (no_flow(None), None),
+    }
+}
+
+/// How a dead letter lives again: a job resumes at its failed step with a clean slate (its history stays); one that
+/// never began starts anew by today's configuration. The error says why it still cannot run.
+pub fn revive(
+    event: &Event,
+    job: Option<&Job>,
+    book: &RuleBook,
+    now: Timestamp,
+) -> Result<Start, Reason> {
+    let Some(job) = job else {
+        return match start(event, book, now).0 {
+            Start::Run { lane, job } => Ok(Start::Run {
+                lane,
+                job: Job {
+                    fresh: false,
+                    ..job
+                },
+            }),
+            Start::Bury { burial, .. } => Err(burial.reason),
+        };
+    };
+    let rules = book
+        .activation(&event.scope)
+        .ok_or(Reason::UnknownActivation)?;
+    Ok(Start::Run {
+        lane: Lane::new(&rules.workspace, job.state.lane()),
+        job: Job {
+            fresh: false,
+            alone: job.alone,
+            ..job.clone().at(job.state.clone(), now)
+        },
+    })
+}
+
+/// What is told of a job whose activation is not configured.
+const NO_ACTIVATION: &str = "no activation of this name is configured";
+
+/// An answer of our own.
+fn said(text: &str) -> Answer {
+    Answer {
+        status: None,
+        text: text.to_owned(),
+    }
+}
+
+fn stillborn(
+    rules: Option<&std::sync::Arc<Rules>>,
+    flow: Option<Flow>,
+    reason: Reason,
+    now: Timestamp,
+) -> Start {
+    Start::Bury {
+        workspace: rules.map(|rules| rules.workspace.clone()),
+        flow,
+        burial: Burial {
+            reason,
+            class: Class::Configuration,
+            answer: said(match reason {
+                Reason::UnknownActivation => NO_ACTIVATION,
+                _ => "the activation has no flow for this",
+            }),
+            at: now,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! One request: mark, perform, unpack, settle, commit; and what its answers say about the lane.
+//!
+//! Invariants: every job that a request carries is settled exactly once, with its own answer. A call that parks is
+//! marked as begun, durably, before it leaves.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{EngineError, LaneState, Shared};
+use crate::client::{Answers, Client};
+use crate::flow::job::{Commit, Fate, Flow, Job};
+use crate::flow::settle::{Settled, settle};
+use crate::model::call::{Answer, Call, Failure, Reply};
+use crate::model::event::Event;
+use crate::model::rules::Rules;
+use crate::model::time::Timestamp;
+use crate::store::{Committed, Store, Token};
+use crate::telemetry::RequestOutcome;
+
+/// A job on loan that knows what it wants.
+pub(super) struct Asked {
+    pub(super) token: Token,
+    pub(super) event: Event,
+    pub(super) job: Job,
+    pub(super) rules: Arc<Rules>,
+    pub(super) call: Call,
+}
+
+/// One move, with what is counted when it is stored.
+pub(super) struct Move {
+    pub(super) token: Token,
+    pub(super) commit: Commit,
+    pub(super) flow: Flow,
+    pub(super) accepted_at: Timestamp,
+}
+
+/// Counts a request as under way for as long as it lives, whatever ends it.
+struct UnderWay(Arc<LaneState>);
+
+impl UnderWay {
+    fn new(lane: &Arc<LaneState>) -> UnderWay {
+        lane.in_flight.fetch_add(1, Ordering::Relaxed);
+        UnderWay(lane.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One request from mark to commit. The permit is kept until its answers are stored, so that no more outcomes than
+/// requests allowed can be unknown after a crash.
+pub(super) async fn carry<S: Store, C: Client>(
+    shared: Arc<Shared<S, C>>,
+    lane: Arc<LaneState>,
+    mut batch: Vec<Asked>,
+    _permit: OwnedSemaphorePermit,
+) -> Result<(), EngineError> {
+    let _under_way = UnderWay::new(&lane);
+    let mut begins = Vec::new();
+    for asked in &mut batch {
+        if asked.call.parks() {
+            asked.job.begun = true;
+            begins.push(asked.token);
+        }
+    }
+    if !begins.is_empty() {
+        shared.store.begin(begins).await?;
+    }
+    let calls = batch.iter().map(|asked| asked.call.clone()).collect();
+    let sent_at = shared.clock.now();
+    let mut answers = shared.client.perform(&lane.lane, calls).await;
+    answers.resize(batch.len(), Err(Failure::Unknown(unanswered())));
+    let now = shared.clock.now();
+    let seconds = now.since(sent_at).as_secs_f64();
+    shared
+        .metrics
+        .request(&lane.lane, outcome_of(&answers), seconds, batch.len());
+    shared.hear_lane(&lane, sent_at, now, &mut answers);
+
+    let mut moves = Vec::new();
+    let mut unchanged = Vec::new();
+    for (asked, answer) in batch.into_iter().zip(answers) {
+        let Asked {
+            token,
+            event,
+            job,
+            rules,
+            ..
+        } = asked;
+        let flow = job.state.flow();
+        match settle(job, &event, answer, now, &rules, shared.jitter.next()) {
+            Settled::Commit(commit) => moves.push(Move {
+                token,
+                commit,
+                flow,
+                accepted_at: event.accepted_at,
+            }),
+            Settled::GiveBack => unchanged.push(token),
+        }
+    }
+    if !unchanged.is_empty() {
+        shared.store.give_back(unchanged).await?;
+    }
+    shared.store_moves(&lane, moves).await
+}
+
+impl<S: Store, C: Client> Shared<S, C> {
+    /// What the answers say about the lane as a whole. A throttle without a moment gets the lane's.
+    fn hear_lane(
+        &self,
+        lane: &LaneState,
+        sent_at: Timestamp,
+        now: Timestamp,
+        answers: &mut Answers,
+    ) {
+        let taken = |answer: &Result<Reply, Failure>| {
+            matches!(
+                answer,
+                Ok(_) | Err(Failure::Rejected(_) | Failure::Apart(_))
+            )
+        };
+        let mut gate = lane.gate();
+        let mut changed = false;
+        if answers.iter().any(taken) && gate.succeeded(sent_at) {
+            tracing::info!(lane = %lane.lane, "the lane works again");
+            changed = true;
+        }
+        let denied = answers.iter().find_map(|answer| match answer {
+            Err(Failure::Denied(answer)) => Some(answer),
+            _ => None,
+        });
+        if let Some(answer) = denied {
+            if gate.denied(now) {
+                tracing::error!(lane = %lane.lane, status = answer.status, answer = answer.text,
+                    "the lane is held: key, permission or address is refused; one probe a minute");
+            }
+            changed = true;
+        }
+        let told: Vec<_> = answers
+            .iter_mut()
+            .filter_map(|answer| match answer {
+                Err(Failure::Throttled { until, .. }) => Some(until),
+                _ => None,
+            })
+            .collect();
+        if !told.is_empty() {
+            let latest = told.iter().filter_map(|until| **until).max();
+            let stop = gate.throttled(sent_at, now, latest, self.jitter.next());
+            for until in told {
+                *until = Some(stop);
+            }
+            changed = true;
+        }
+        drop(gate);
+        if changed {
+            lane.changed.notify_one();
+        }
+    }
+
+    /// Stores `moves` and counts what ended.
+    pub(super) async fn store_moves(
+        &self,
+        lane: &LaneState,
+        moves: Vec<Move>,
+    ) -> Result<(), EngineError> {
+        if moves.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let mut counted = Vec::with_capacity(moves.len());
+        let mut commits = Vec::with_capacity(moves.len());
+        for it in moves {
+            let end = match &it.commit.fate {
+                Fate::Keep { .. } => None,
+                Fate::Finish(outcome) => Some(Ok(*outcome)),
+                Fate::Bury { burial, .. } => Some(Err(burial.reason)),
+            };
+            counted.push((it.flow, it.accepted_at, end));
+            commits.push((it.token, it.commit));
+        }
+        let stored = self.store.commit(commits, now).await?;
+        let seconds = self.clock.now().since(now).as_secs_f64();
+        self.metrics.commit(seconds);
+        let workspace = &lane.lane.workspace;
+        for ((flow, accepted_at, end), stored) in counted.into_iter().zip(stored) {
+            match (stored, end) {
+                (Committed::LostLease, _) | (Committed::Stored { .. }, None) => {}
+                (Committed::Stored { .. }, Some(Ok(outcome))) => {
+                    let age = now.since(accepted_at).as_secs_f64();
+                    self.metrics.done(workspace, flow, outcome, age);
+                }
+                (Committed::Stored { .. }, Some(Err(reason))) => {
+                    self.metrics.dead(workspace, Some(flow), reason);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What became of a request, by its answers.
+fn outcome_of(answers: &Answers) -> RequestOutcome {
+    let mut classes = answers.iter().map(|answer| match answer {
+        Ok(_) => RequestOutcome::Ok,
+        Err(Failure::Transient(_)) => RequestOutcome::Transient,
+        Err(Failure::Unknown(_)) => RequestOutcome::Unknown,
+        Err(Failure::Throttled { .. }) => RequestOutcome::Throttled,
+        Err(Failure::Rejected(_) | Failure::Apart(_)) => RequestOutcome::Rejected,
+        Err(Failure::Denied(_)) => RequestOutcome::Denied,
+    });
+    let first = classes.next().unwrap_or(RequestOutcome::Unknown);
+    if classes.all(|class| class == first) {
+        first
+    } else {
+        RequestOutcome::Partial
+    }
+}
+
+fn unanswered() -> Answer {
+    Answer {
+        status: None,
+        text: "no answer for this call".to_owned(),
+    }
+}

@@ -1,0 +1,354 @@
+//! The loop of one lane: lease, ask, admit, pack, perform, unpack, settle, commit.
+//!
+//! Invariants: a lease ends in a commit or is given back, or the engine ends with an error. A request leaves only when
+//! the gate, the pace and the host's bound on requests under way agree. No more is leased than can be sent soon. After a stop nothing is leased any more.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+
+use super::gate::{HoldReason, Opening};
+use super::lane::Pace;
+use super::request::{Asked, Move, carry};
+use super::{EngineError, LaneState, Shared};
+use crate::client::Client;
+use crate::client::pack::{BODY_BYTES_MAX, pack};
+use crate::flow::settle::{Settled, found_begun, moved, settle, vanished};
+use crate::flow::{ask, is_empty};
+use crate::model::call::{Call, Reply};
+use crate::model::rules::RuleBook;
+use crate::model::time::Timestamp;
+use crate::store::{Leased, Store, Token};
+
+/// How many requests' worth of jobs may be on loan and waiting for their turn.
+const WINDOW_REQUESTS: usize = 4;
+
+/// How long the lane rests when the store says that something is due and lends nothing: it is about to change.
+const SETTLING: Duration = Duration::from_millis(10);
+
+/// The worker of one lane.
+pub(super) struct Worker<S, C> {
+    shared: Arc<Shared<S, C>>,
+    lane: Arc<LaneState>,
+    pace: Pace,
+    objects_max: usize,
+    /// On loan, in order, not sent yet.
+    pending: VecDeque<Asked>,
+    /// Under way.
+    requests: JoinSet<Result<(), EngineError>>,
+    /// What each request under way carries.
+    lent: HashMap<Id, Vec<Token>>,
+    stop: watch::Receiver<bool>,
+}
+
+impl<S: Store, C: Client> Worker<S, C> {
+    pub(super) fn new(
+        shared: Arc<Shared<S, C>>,
+        lane: Arc<LaneState>,
+        stop: watch::Receiver<bool>,
+    ) -> Worker<S, C> {
+        Worker {
+            pace: Pace::new(&lane.limits, lane.share, &shared.clock),
+            objects_max: shared.client.objects_max(&lane.lane).max(1),
+            shared,
+            lane,
+            pending: VecDeque::new(),
+            requests: JoinSet::new(),
+            lent: HashMap::new(),
+            stop,
+        }
+    }
+
+    /// Works until it is told to stop, or until the first error.
+    pub(super) async fn run(mut self) -> Result<(), EngineError> {
+        while !*self.stop.borrow() {
+            self.turn().await?;
+        }
+        self.finish().await
+    }
+
+    /// One request, or one rest.
+    async fn turn(&mut self) -> Result<(), EngineError> {
+        while let Some(ended) = self.requests.try_join_next_with_id() {
+            self.ended(ended)?;
+        }
+        let opening = self.opening();
+        if let Opening::Closed(until) = opening {
+            self.give_back_pending().await?;
+            return self.rest(until, false).await;
+        }
+        if self.pending.is_empty() && self.lease(self.window(opening)).await? == 0 {
+            return self.rest_until_due().await;
+        }
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let Some(permit) = self.admitted(opening).await? else {
+            return Ok(());
+        };
+        if self.opening() == opening && !*self.stop.borrow() {
+            self.send(opening, permit);
+        }
+        Ok(())
+    }
+
+    fn opening(&self) -> Opening {
+        self.lane.gate().opening(self.shared.clock.now())
+    }
+
+    /// How many jobs may be taken on loan at once.
+    fn window(&self, opening: Opening) -> usize {
+        match opening {
+            Opening::Probe => 1,
+            Opening::Open | Opening::Closed(_) => {
+                let free = self.lane.permits.available_permits();
+                self.objects_max * free.clamp(1, WINDOW_REQUESTS)
+            }
+        }
+    }
+
+    /// Takes up to `at_most` jobs on loan and asks them; those that have nothing to ask are settled at once. Returns how
+    /// many there were.
+    async fn lease(&mut self, at_most: usize) -> Result<usize, EngineError> {
+        let now = self.shared.clock.now();
+        let book = self.shared.book();
+        let leased = self
+            .shared
+            .store
+            .lease(&self.lane.lane, now, at_most)
+            .await?;
+        let count = leased.len();
+        let mut moves = Vec::new();
+        let mut stray = Vec::new();
+        for leased in leased {
+            self.shared
+                .metrics
+                .due_lag(now.since(leased.job.due).as_secs_f64());
+            match self.prepare(leased, &book, now) {
+                Prepared::Asks(asked) => self.pending.push_back(asked),
+                Prepared::Moves(it) => moves.push(it),
+                Prepared::Stray(token) => stray.push(token),
+            }
+        }
+        if !stray.is_empty() {
+            let lane = &self.lane.lane;
+            tracing::error!(%lane, jobs = stray.len(), "the queue has work for a lane that is not configured; it is held");
+            self.lane.gate().hold(HoldReason::Unconfigured, now, None);
+            self.shared.store.give_back(stray).await?;
+        }
+        self.shared.store_moves(&self.lane, moves).await?;
+        Ok(count)
+    }
+
+    fn prepare(&self, leased: Leased, book: &RuleBook, now: Timestamp) -> Prepared {
+        let Leased { token, event, job } = leased;
+        let flow = job.state.flow();
+        let accepted_at = event.accepted_at;
+        let moves = |commit| {
+            Prepared::Moves(Move {
+                token,
+                commit,
+                flow,
+                accepted_at,
+            })
+        };
+        let Some(rules) = book.activation(&event.scope).cloned() else {
+            return moves(vanished(job, now));
+        };
+        if let Some(commit) = found_begun(&job, &event, now, &rules) {
+            return moves(commit);
+        }
+        if rules.workspace != self.lane.lane.workspace {
+            return moves(moved(job, now, &rules));
+        }
+        if !self.lane.configured {
+            return Prepared::Stray(token);
+        }
+        let call = ask(&job, &event, &rules);
+        if is_empty(&call) {
+            return match settle(job, &event, Ok(Reply::Tracked), now, &rules, 0.0) {
+                Settled::Commit(commit) => moves(commit),
+                Settled::GiveBack => Prepared::Stray(token),
+            };
+        }
+        Prepared::Asks(Asked {
+            token,
+            event,
+            job,
+            rules,
+            call,
+        })
+    }
+
+    /// Waits until a request may leave, filling it meanwhile. `None`: something changed, look again.
+    async fn admitted(
+        &mut self,
+        opening: Opening,
+    ) -> Result<Option<OwnedSemaphorePermit>, EngineError> {
+        let since = self.shared.clock.now();
+        let permits = self.lane.permits.clone();
+        let permit = loop {
+            tokio::select! {
+                biased;
+                () = told(&mut self.stop) => return Ok(None),
+                () = self.lane.changed.notified() => return Ok(None),
+                Some(ended) = self.requests.join_next_with_id() => ended_at(&mut self.lent, &self.lane, ended)?,
+                permit = async {
+                    self.pace.ready().await;
+                    permits.clone().acquire_owned().await
+                } => break permit.ok(),
+            }
+        };
+        if opening == Opening::Open && self.pending.len() < self.objects_max && self.objects_max > 1
+        {
+            self.linger(since + self.lane.linger).await;
+            if !*self.stop.borrow() {
+                self.lease(self.objects_max - self.pending.len()).await?;
+            }
+        }
+        Ok(permit)
+    }
+
+    /// Gives a request that is not full the chance to become fuller.
+    async fn linger(&mut self, until: Timestamp) {
+        tokio::select! {
+            () = told(&mut self.stop) => {},
+            () = self.shared.clock.sleep_until(until) => {},
+        }
+    }
+
+    /// Sends the first request of what is pending.
+    fn send(&mut self, opening: Opening, permit: OwnedSemaphorePermit) {
+        let now = self.shared.clock.now();
+        let calls: Vec<(&Call, bool)> = self
+            .pending
+            .iter()
+            .take(self.objects_max)
+            .map(|asked| (&asked.call, asked.job.alone))
+            .collect();
+        let mut first = pack(&calls, self.objects_max, BODY_BYTES_MAX)
+            .into_iter()
+            .next()
+            .unwrap_or_default();
+        if opening == Opening::Probe {
+            first.truncate(1);
+            self.lane.gate().probing(now);
+        }
+        let mut batch = Vec::with_capacity(first.len());
+        let mut rest = VecDeque::with_capacity(self.pending.len());
+        let mut picked = first.into_iter().peekable();
+        for (position, asked) in self.pending.drain(..).enumerate() {
+            if picked.next_if_eq(&position).is_some() {
+                batch.push(asked);
+            } else {
+                rest.push_back(asked);
+            }
+        }
+        self.pending = rest;
+        self.pace.spend();
+        let tokens = batch.iter().map(|asked| asked.token).collect();
+        let lane = self.lane.clone();
+        let handle = self
+            .requests
+            .spawn(carry(self.shared.clone(), lane, batch, permit));
+        self.lent.insert(handle.id(), tokens);
+    }
+
+    async fn rest_until_due(&mut self) -> Result<(), EngineError> {
+        let now = self.shared.clock.now();
+        let due = self.shared.store.next_due(&self.lane.lane, now).await?;
+        self.rest(due.map(|due| due.max(now + SETTLING)), true)
+            .await
+    }
+
+    /// Rests until `until`, or until something changes that matters; new work matters when `for_work`.
+    async fn rest(&mut self, until: Option<Timestamp>, for_work: bool) -> Result<(), EngineError> {
+        let wake = self.shared.store.wake(&self.lane.lane);
+        tokio::select! {
+            biased;
+            () = told(&mut self.stop) => {},
+            () = self.lane.changed.notified() => {},
+            Some(ended) = self.requests.join_next_with_id() => ended_at(&mut self.lent, &self.lane, ended)?,
+            () = wake.notified(), if for_work => {},
+            () = self.shared.clock.sleep_until(until.unwrap_or_default()), if until.is_some() => {},
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, ended: Ended) -> Result<(), EngineError> {
+        ended_at(&mut self.lent, &self.lane, ended)
+    }
+
+    async fn give_back_pending(&mut self) -> Result<(), EngineError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let tokens = self.pending.drain(..).map(|asked| asked.token).collect();
+        Ok(self.shared.store.give_back(tokens).await?)
+    }
+
+    /// Waits for what is under way, for as long as a stop may take; gives back what is left.
+    async fn finish(mut self) -> Result<(), EngineError> {
+        self.give_back_pending().await?;
+        let end = self.shared.clock.now() + self.shared.stop_within;
+        loop {
+            tokio::select! {
+                biased;
+                ended = self.requests.join_next_with_id() => match ended {
+                    None => return Ok(()),
+                    Some(ended) => self.ended(ended)?,
+                },
+                () = self.shared.clock.sleep_until(end) => break,
+            }
+        }
+        self.requests.abort_all();
+        while let Some(ended) = self.requests.join_next_with_id().await {
+            match ended {
+                Err(error) if error.is_cancelled() => {}
+                ended => self.ended(ended)?,
+            }
+        }
+        let left = self.lent.drain().flat_map(|(_, tokens)| tokens).collect();
+        Ok(self.shared.store.give_back(left).await?)
+    }
+}
+
+/// Returns once a stop is told.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
+type Ended = Result<(Id, Result<(), EngineError>), JoinError>;
+
+fn ended_at(
+    lent: &mut HashMap<Id, Vec<Token>>,
+    lane: &LaneState,
+    ended: Ended,
+) -> Result<(), EngineError> {
+    match ended {
+        Ok((id, result)) => {
+            lent.remove(&id);
+            result
+        }
+        Err(_) => Err(EngineError::Panicked {
+            lane: lane.lane.to_string(),
+        }),
+    }
+}
+
+/// What becomes of a job on loan before anything is sent.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for a moment, one at a time"
+)]
+enum Prepared {
+    /// It has something to ask.
+    Asks(Asked),
+    /// It is settled already.
+    Moves(Move),
+    /// It cannot be worked here, and not elsewhere either.
+    Stray(Token),
+}
