@@ -1,1 +1,3 @@
+//! Tests that need several layers or the real binary.
+
 mod store;
