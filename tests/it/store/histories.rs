@@ -4,12 +4,12 @@
 //! agreeing, nothing may be lost: a ledger that knows nothing of states counts what came in and what ended, and at the
 //! end every job is found exactly once.
 
+mod plans;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use braze_relay::flow::job::{Burial, Child, Commit, Fate, Flow, Job, Outcome, Profile, Reason};
-use braze_relay::flow::job::{Seed, Start, State};
-use braze_relay::model::event::{EventKind, Source};
+use braze_relay::flow::job::{Commit, Fate, Seed};
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
@@ -18,11 +18,11 @@ use braze_relay::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, LaneCounts, Leased, Operate, Settings,
     States, Store, StoreError, Token,
 };
-use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, TestRunner};
 
+use self::plans::{ChildPlan, FatePlan, Pick, SeedPlan, StartPlan, Step, lane_of, step};
 use super::Harness;
-use super::material::{self, Ask, attributes, burial, laden, second};
+use super::material::{Ask, comparable, second};
 
 /// Times so short and a queue so small that histories reach every edge.
 const SETTINGS: Settings = Settings {
@@ -34,181 +34,15 @@ const SETTINGS: Settings = Settings {
     max_jobs: 60,
 };
 
-const PEOPLE: [&str; 3] = ["ada@example.com", "bo@example.com", "ćira@例え.jp"];
-
-/// What is done to both.
-#[derive(Clone, Debug)]
-enum Step {
-    Append(Vec<SeedPlan>),
-    Lease { lane: u8, at_most: usize },
-    Begin(Vec<Pick>),
-    GiveBack(Vec<Pick>),
-    Commit(Vec<(Pick, FatePlan, Vec<ChildPlan>)>),
-    Revive(Vec<(u16, StartPlan)>),
-    Pass { milliseconds: u64 },
-    Crash,
-    Close,
-}
-
-/// One of the tokens that are out, or one of those that are spent.
-#[derive(Clone, Copy, Debug)]
-struct Pick {
-    index: u16,
-    spent: bool,
-}
-
-#[derive(Clone, Debug)]
-struct SeedPlan {
-    source: bool,
-    progress: bool,
-    scope: bool,
-    person: u8,
-    key: u8,
-    bytes: usize,
-    start: StartPlan,
-    further: Option<StartPlan>,
-}
-
-#[derive(Clone, Debug)]
-enum StartPlan {
-    Run(JobPlan),
-    Bury { known: bool, reason: u8 },
-}
-
-#[derive(Clone, Debug)]
-struct JobPlan {
-    lane: u8,
-    /// Milliseconds from three seconds ago.
-    due: u64,
-    fresh: bool,
-    begun: bool,
-    flow: u8,
-    bytes_per_attempt: usize,
-}
-
-#[derive(Clone, Debug)]
-enum FatePlan {
-    Keep(JobPlan),
-    Finish(u8),
-    Bury(JobPlan, u8),
-}
-
-#[derive(Clone, Debug)]
-struct ChildPlan {
-    number: u8,
-    person: u8,
-    once: Option<bool>,
-    job: JobPlan,
-}
-
-fn bytes() -> impl Strategy<Value = usize> {
-    prop_oneof![8 => Just(0), 2 => Just(90), 1 => Just(5_000), 1 => Just(20_000)]
-}
-
-fn job() -> impl Strategy<Value = JobPlan> {
-    let bytes_per_attempt = prop_oneof![8 => Just(0), 1 => Just(100), 1 => Just(1_000)];
-    let due = prop_oneof![3 => Just(3_000), 2 => 0..3_000_u64, 2 => 3_000..12_000_u64];
-    (
-        0..3_u8,
-        due,
-        any::<bool>(),
-        any::<bool>(),
-        0..3_u8,
-        bytes_per_attempt,
-    )
-        .prop_map(
-            |(lane, due, fresh, begun, flow, bytes_per_attempt)| JobPlan {
-                lane,
-                due,
-                fresh,
-                begun,
-                flow,
-                bytes_per_attempt,
-            },
-        )
-}
-
-fn start() -> impl Strategy<Value = StartPlan> {
-    prop_oneof![
-        6 => job().prop_map(StartPlan::Run),
-        1 => (any::<bool>(), 0..9_u8)
-            .prop_map(|(known, reason)| StartPlan::Bury { known, reason }),
-    ]
-}
-
-fn seed() -> impl Strategy<Value = SeedPlan> {
-    let what = (prop::bool::weighted(0.1), prop::bool::weighted(0.3));
-    let further = prop::option::of(start());
-    (
-        what,
-        any::<bool>(),
-        0..3_u8,
-        0..5_u8,
-        bytes(),
-        start(),
-        further,
-    )
-        .prop_map(
-            |((source, progress), scope, person, key, bytes, start, further)| SeedPlan {
-                source,
-                progress,
-                scope,
-                person,
-                key,
-                bytes,
-                start,
-                further,
-            },
-        )
-}
-
-fn pick() -> impl Strategy<Value = Pick> {
-    (any::<u16>(), prop::bool::weighted(0.1)).prop_map(|(index, spent)| Pick { index, spent })
-}
-
-fn fate() -> impl Strategy<Value = FatePlan> {
-    prop_oneof![
-        3 => job().prop_map(FatePlan::Keep),
-        3 => (0..4_u8).prop_map(FatePlan::Finish),
-        2 => (job(), 0..9_u8).prop_map(|(job, reason)| FatePlan::Bury(job, reason)),
-    ]
-}
-
-fn child() -> impl Strategy<Value = ChildPlan> {
-    (0..5_u8, 0..3_u8, prop::option::of(any::<bool>()), job()).prop_map(
-        |(number, person, once, job)| ChildPlan {
-            number,
-            person,
-            once,
-            job,
-        },
-    )
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let moves = (pick(), fate(), prop::collection::vec(child(), 0..3));
-    prop_oneof![
-        6 => prop::collection::vec(seed(), 0..7).prop_map(Step::Append),
-        6 => (0..3_u8, 0..12_usize).prop_map(|(lane, at_most)| Step::Lease { lane, at_most }),
-        1 => prop::collection::vec(pick(), 0..3).prop_map(Step::Begin),
-        1 => prop::collection::vec(pick(), 0..4).prop_map(Step::GiveBack),
-        6 => prop::collection::vec(moves, 1..6).prop_map(Step::Commit),
-        2 => prop::collection::vec((any::<u16>(), start()), 0..4).prop_map(Step::Revive),
-        4 => (0..9_000_u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
-        1 => Just(Step::Crash),
-        1 => Just(Step::Close),
-    ]
-}
-
 /// Plays histories against the adapter and the map until one disagrees; tells the shortest one that does.
 pub fn agree_with_the_plain_map<H: Harness>() {
-    let mut runner = TestRunner::new(ProptestConfig {
+    let mut runner = TestRunner::new(Config {
         cases: H::HISTORIES,
         failure_persistence: None,
         max_shrink_iters: 1_000,
-        ..ProptestConfig::default()
+        ..Config::default()
     });
-    let outcome = runner.run(&prop::collection::vec(step(), 1..50), |steps| {
+    let outcome = runner.run(&proptest::collection::vec(step(), 1..50), |steps| {
         super::hold(async {
             let mut pair = Pair::<H>::open().await;
             for step in steps {
@@ -279,7 +113,7 @@ impl<H: Harness> Pair<H> {
             Step::Commit(moves) => self.commit(moves).await,
             Step::Revive(letters) => self.revive(letters).await,
             Step::Pass { milliseconds } => {
-                self.now = self.now + Duration::from_millis(milliseconds)
+                self.now = self.now + Duration::from_millis(milliseconds);
             }
             Step::Crash => {
                 self.house.crash_and_reopen().await;
@@ -481,6 +315,7 @@ fn without_token((id, leased): (JobId, Leased)) -> Leased {
     let token = Token { id, lease: 0 };
     Leased { token, ..leased }
 }
+<<<<<<< HEAD
 
 /// Without what is the adapter's own business, and without what is nought.
 fn comparable(mut counts: Counts) -> Counts {
@@ -603,3 +438,5 @@ impl ChildPlan {
         }
     }
 }
+=======
+>>>>>>> map

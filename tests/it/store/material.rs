@@ -15,7 +15,8 @@ use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::{
-    Appended, Committed, DeadFilter, DeadLetter, Group, Leased, Operate, Settings, Store, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Group, LaneCounts, Leased, Operate,
+    Settings, States, Store, Token,
 };
 use tokio::sync::Notify;
 
@@ -303,4 +304,20 @@ impl<S: Store + Operate> Ask for S {}
 /// Whether a word is already there; takes it.
 pub fn take_word(wake: &Arc<Notify>) -> bool {
     std::pin::pin!(wake.notified()).enable()
+}
+
+/// Without what is the adapter's own business, and without what is nought.
+pub fn comparable(mut counts: Counts) -> Counts {
+    counts.jobs.retain(|_, states| *states != States::default());
+    counts.dead.retain(|_, count| *count > 0);
+    counts.done.retain(|_, count| *count > 0);
+    let idle = LaneCounts::default();
+    counts.lanes.retain(|_, lane| *lane != idle);
+    Counts {
+        commit: 0,
+        store_bytes: 0,
+        live_bytes: 0,
+        free_bytes: 0,
+        ..counts
+    }
 }
