@@ -264,7 +264,7 @@ impl<'a> Field<'a> {
 }
 
 /// Whether this URL leads to this machine and nowhere else.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

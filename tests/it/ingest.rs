@@ -113,8 +113,8 @@ impl Store for Fake {
     fn wake(&self, _: &Lane) -> Arc<Notify> {
         Arc::default()
     }
-    fn counts(&self, _: Timestamp) -> Counts {
-        Counts::default()
+    async fn counts(&self, _: Timestamp) -> Result<Counts, StoreError> {
+        Ok(Counts::default())
     }
     fn admits(&self) -> Result<(), StoreError> {
         self.0
