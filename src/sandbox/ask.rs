@@ -10,21 +10,16 @@
 //! | `DELETE /` | everything as it was at the start |
 //!
 //! Invariants: `profiles`, `credits` and `summary` first wait until every write accepted by then has taken effect, at most
-//! five seconds of real time; `wait=false` does not. With `limit` the header `x-sandbox-next` says where to go on (as
-//! `after`), if there is more. Large answers are made in slices, so that nobody waits for them.
+//! five seconds of real time; `wait=false` does not. Without `limit` everything is answered; with it the header
+//! `x-sandbox-next` says where to go on (as `after`), if there is more. Large answers are made in slices, so that requests to
+//! Braze and Quikly have their turn in between.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use http_body_util::BodyExt;
-use hyper::body::Frame;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
@@ -46,7 +41,11 @@ impl Query {
     fn read(query: &str) -> Query {
         let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        Query(pairs.map(|(name, value)| (decode(name), decode(value))).collect())
+        Query(
+            pairs
+                .map(|(name, value)| (decode(name), decode(value)))
+                .collect(),
+        )
     }
 
     fn text(&self, name: &str) -> Option<&str> {
@@ -59,20 +58,29 @@ impl Query {
 
     /// Whether `value` is what was asked for under `name`, if anything was.
     fn fits(&self, name: &str, value: Option<&str>) -> bool {
-        self.text(name).is_none_or(|wanted| value.is_some_and(|value| value.eq_ignore_ascii_case(wanted)))
+        self.text(name)
+            .is_none_or(|wanted| value.is_some_and(|value| value.eq_ignore_ascii_case(wanted)))
     }
 }
 
 /// Answers one question. `question` is the path behind `/_sandbox`.
-pub async fn answer(sandbox: &Arc<Sandbox>, method: &Method, question: &str, query: &str, body: Body) -> Response {
+pub async fn answer(
+    sandbox: &Sandbox,
+    method: &Method,
+    question: &str,
+    query: &str,
+    body: Body,
+) -> Response {
     let query = Query::read(query);
-    if matches!(question, "/profiles" | "/credits" | "/summary") && query.text("wait") != Some("false") {
+    if matches!(question, "/profiles" | "/credits" | "/summary")
+        && query.text("wait") != Some("false")
+    {
         wait(sandbox).await;
     }
     match (method.as_str(), question) {
-        ("GET", "/profiles") => lines(sandbox, query, profile_lines),
-        ("GET", "/credits") => lines(sandbox, query, credit_lines),
-        ("GET", "/requests") => lines(sandbox, query, request_lines),
+        ("GET", "/profiles") => lines(sandbox, query, profile_lines).await,
+        ("GET", "/credits") => lines(sandbox, query, credit_lines).await,
+        ("GET", "/requests") => lines(sandbox, query, request_lines).await,
         ("GET", "/summary") => {
             let mut world = sandbox.world();
             world.settle(sandbox.clock.now());
@@ -95,12 +103,17 @@ pub async fn answer(sandbox: &Arc<Sandbox>, method: &Method, question: &str, que
             *sandbox.world() = World::new(&sandbox.options, sandbox.clock.now());
             json(StatusCode::OK, &json!({"message": "as at the start"}))
         }
-        _ => json(StatusCode::NOT_FOUND, &json!({"message": "no such question"})),
+        _ => json(
+            StatusCode::NOT_FOUND,
+            &json!({"message": "no such question"}),
+        ),
     }
 }
 
 async fn script(body: Body) -> Result<Script, String> {
-    let bytes = to_bytes(body, SCRIPT_BYTES_MAX).await.map_err(|error| error.to_string())?;
+    let bytes = to_bytes(body, SCRIPT_BYTES_MAX)
+        .await
+        .map_err(|error| error.to_string())?;
     let text = std::str::from_utf8(&bytes).map_err(|error| error.to_string())?;
     Script::parse(text).map_err(|error| error.to_string())
 }
@@ -109,7 +122,11 @@ async fn script(body: Body) -> Result<Script, String> {
 async fn wait(sandbox: &Sandbox) {
     let last = {
         let world = sandbox.world();
-        world.workspaces.iter().filter_map(|workspace| workspace.pending().1).max()
+        world
+            .workspaces
+            .iter()
+            .filter_map(|workspace| workspace.pending().1)
+            .max()
     };
     if let Some(last) = last {
         // Too long a wait is answered with what there is; the summary says how much is on its way.
@@ -120,60 +137,39 @@ async fn wait(sandbox: &Sandbox) {
 fn json(status: StatusCode, value: &Value) -> Response {
     let mut response = Response::new(Body::from(value.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }
 
 /// Makes the lines from place `after` on, at most so many, and says where to go on, if there is more.
 type Maker = fn(&World, &Query, after: usize, at_most: usize) -> (Vec<u8>, usize, Option<usize>);
 
-fn lines(sandbox: &Arc<Sandbox>, query: Query, make: Maker) -> Response {
+async fn lines(sandbox: &Sandbox, query: Query, make: Maker) -> Response {
     sandbox.world().settle(sandbox.clock.now());
-    let after = query.number("after").unwrap_or(0);
-    let mut response = if let Some(limit) = query.number("limit") {
-        let (mut all, mut rest, mut next) = (Vec::new(), limit, Some(after));
-        while let (Some(place), 1..) = (next, rest) {
-            let (some, made, then) = make(&sandbox.world(), &query, place, rest);
-            all.extend(some);
-            rest = rest.saturating_sub(made);
-            next = then;
-        }
-        let mut response = Response::new(Body::from(all));
-        if let Some(next) = next {
-            response.headers_mut().insert("x-sandbox-next", HeaderValue::from(next));
-        }
-        response
-    } else {
-        let next = Some(after);
-        let sandbox = sandbox.clone();
-        Response::new(Body::new(Slices { sandbox, query, make, next }.boxed_unsync()))
-    };
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    response
-}
-
-/// A body of lines, made as they are sent.
-struct Slices {
-    sandbox: Arc<Sandbox>,
-    query: Query,
-    make: Maker,
-    next: Option<usize>,
-}
-
-impl hyper::body::Body for Slices {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        while let Some(place) = self.next {
-            let (some, _, next) = (self.make)(&self.sandbox.world(), &self.query, place, usize::MAX);
-            self.next = next;
-            if !some.is_empty() {
-                return Poll::Ready(Some(Ok(Frame::data(some.into()))));
-            }
-        }
-        Poll::Ready(None)
+    let mut all = Vec::new();
+    let mut rest = query.number("limit").unwrap_or(usize::MAX);
+    let mut next = Some(query.number("after").unwrap_or(0));
+    while let (Some(place), 1..) = (next, rest) {
+        let (some, made, then) = make(&sandbox.world(), &query, place, rest);
+        all.extend(some);
+        rest = rest.saturating_sub(made);
+        next = then;
+        // Others have their turn between slices.
+        tokio::task::yield_now().await;
     }
+    let mut response = Response::new(Body::from(all));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
+    if let Some(next) = next {
+        headers.insert("x-sandbox-next", HeaderValue::from(next));
+    }
+    response
 }
 
 fn push(lines: &mut Vec<u8>, value: &Value) {
@@ -201,12 +197,21 @@ fn slice(
 }
 
 /// Places count through the workspaces, in order. An e-mail that is asked for is looked up rather than searched.
-fn profile_lines(world: &World, query: &Query, after: usize, at_most: usize) -> (Vec<u8>, usize, Option<usize>) {
+fn profile_lines(
+    world: &World,
+    query: &Query,
+    after: usize,
+    at_most: usize,
+) -> (Vec<u8>, usize, Option<usize>) {
     if let Some(email) = query.text("email") {
         let email = email.to_lowercase();
         let mut lines = Vec::new();
         let mut made = 0;
-        for workspace in world.workspaces.iter().filter(|one| query.fits("workspace", Some(&one.name))) {
+        for workspace in world
+            .workspaces
+            .iter()
+            .filter(|one| query.fits("workspace", Some(&one.name)))
+        {
             for place in workspace.profiles.with_email(&email) {
                 let profile = &workspace.profiles.all()[*place];
                 if profile_fits(profile, query) {
@@ -217,13 +222,18 @@ fn profile_lines(world: &World, query: &Query, after: usize, at_most: usize) -> 
         }
         return (lines, made, None);
     }
-    let length = world.workspaces.iter().map(|one| one.profiles.all().len()).sum();
+    let length = world
+        .workspaces
+        .iter()
+        .map(|one| one.profiles.all().len())
+        .sum();
     slice(length, after, at_most, |place| {
         let mut local = place;
         for workspace in &world.workspaces {
             let all = workspace.profiles.all();
             if let Some(profile) = all.get(local) {
-                let fits = query.fits("workspace", Some(&workspace.name)) && profile_fits(profile, query);
+                let fits =
+                    query.fits("workspace", Some(&workspace.name)) && profile_fits(profile, query);
                 return fits.then(|| shown(&workspace.name, local, profile));
             }
             local -= all.len();
@@ -249,7 +259,16 @@ fn shown(workspace: &str, place: usize, profile: &Profile) -> Value {
     let groups: BTreeMap<_, _> = profile
         .groups
         .iter()
-        .map(|(group, is)| (group, if is.subscribed { "Subscribed" } else { "Unsubscribed" }))
+        .map(|(group, is)| {
+            (
+                group,
+                if is.subscribed {
+                    "Subscribed"
+                } else {
+                    "Unsubscribed"
+                },
+            )
+        })
         .collect();
     json!({
         "id": place, "workspace": workspace, "braze_id": profile.braze_id, "external_id": profile.external_id,
@@ -260,7 +279,12 @@ fn shown(workspace: &str, place: usize, profile: &Profile) -> Value {
     })
 }
 
-fn credit_lines(world: &World, query: &Query, after: usize, at_most: usize) -> (Vec<u8>, usize, Option<usize>) {
+fn credit_lines(
+    world: &World,
+    query: &Query,
+    after: usize,
+    at_most: usize,
+) -> (Vec<u8>, usize, Option<usize>) {
     let credits = &world.quikly.credits;
     slice(credits.len(), after, at_most, |place| {
         let credit = &credits[place];
@@ -272,7 +296,12 @@ fn credit_lines(world: &World, query: &Query, after: usize, at_most: usize) -> (
     })
 }
 
-fn request_lines(world: &World, _: &Query, after: usize, at_most: usize) -> (Vec<u8>, usize, Option<usize>) {
+fn request_lines(
+    world: &World,
+    _: &Query,
+    after: usize,
+    at_most: usize,
+) -> (Vec<u8>, usize, Option<usize>) {
     let (mut lines, mut made, mut next) = (Vec::new(), 0, None);
     for (number, line) in world.record.latest(after as u64) {
         if made == at_most.min(SLICE) {
@@ -293,7 +322,11 @@ fn summary(world: &World) -> Value {
     for workspace in &world.workspaces {
         let all = workspace.profiles.all();
         let by_api = all.iter().filter(|profile| profile.created_by_api).count();
-        let shared: usize = workspace.profiles.shared_emails().map(|many| many - 1).sum();
+        let shared: usize = workspace
+            .profiles
+            .shared_emails()
+            .map(|many| many - 1)
+            .sum();
         for (name, tally) in all.iter().flat_map(|profile| &profile.events) {
             *custom_events.entry(name).or_default() += tally.count;
         }

@@ -6,7 +6,8 @@
 use serde_json::{Value, json};
 
 use super::email;
-use super::profiles::{BAD_EMAIL, Object, Problem, Profile, Profiles, problem};
+use super::identifier::{BAD_EMAIL, Problem, problem};
+use super::profiles::{Object, Profile, Profiles};
 
 /// Longest key and string value, in characters.
 pub const TEXT_CHARS_MAX: usize = 255;
@@ -64,11 +65,17 @@ pub struct GroupWish {
 /// Reads one group wish: a v1 status set, an entry of v2, or of `subscription_groups`.
 pub fn group_wish(entry: &Value, known: &dyn Fn(&str) -> bool) -> Result<GroupWish, Problem> {
     let Some(entry) = entry.as_object() else {
-        return Err(problem("'subscription_groups' entries must be objects", "BAD_SUBSCRIPTION_GROUP_HASH"));
+        return Err(problem(
+            "'subscription_groups' entries must be objects",
+            "BAD_SUBSCRIPTION_GROUP_HASH",
+        ));
     };
     let group = entry.get("subscription_group_id").and_then(Value::as_str);
     let Some(group) = group.filter(|id| known(id)) else {
-        return Err(problem("Invalid subscription group ID", "BAD_SUBSCRIPTION_GROUP_ID"));
+        return Err(problem(
+            "Invalid subscription group ID",
+            "BAD_SUBSCRIPTION_GROUP_ID",
+        ));
     };
     let subscribed = match entry.get("subscription_state").and_then(Value::as_str) {
         Some("subscribed") => true,
@@ -83,14 +90,18 @@ pub fn group_wish(entry: &Value, known: &dyn Fn(&str) -> bool) -> Result<GroupWi
     Ok(GroupWish {
         group: group.to_owned(),
         subscribed,
-        double_opt_in: subscribed && entry.get("use_double_opt_in_logic") == Some(&Value::Bool(true)),
+        double_opt_in: subscribed
+            && entry.get("use_double_opt_in_logic") == Some(&Value::Bool(true)),
     })
 }
 
 /// The `subscription_groups` of an attributes object that was checked.
 pub fn group_wishes(object: &Object) -> Vec<GroupWish> {
     let entries = object.get("subscription_groups").and_then(Value::as_array);
-    let read = entries.into_iter().flatten().map(|entry| group_wish(entry, &|_| true));
+    let read = entries
+        .into_iter()
+        .flatten()
+        .map(|entry| group_wish(entry, &|_| true));
     read.filter_map(Result::ok).collect()
 }
 
@@ -103,7 +114,10 @@ pub fn check(object: &Object, known_group: &dyn Fn(&str) -> bool) -> Result<(), 
     }
     let state = |key: &str| match object.get(key) {
         None | Some(Value::Null) => true,
-        Some(value) => matches!(value.as_str(), Some("opted_in" | "subscribed" | "unsubscribed")),
+        Some(value) => matches!(
+            value.as_str(),
+            Some("opted_in" | "subscribed" | "unsubscribed")
+        ),
     };
     if !state("email_subscribe") {
         return Err(problem(
@@ -119,8 +133,13 @@ pub fn check(object: &Object, known_group: &dyn Fn(&str) -> bool) -> Result<(), 
     }
     match object.get("subscription_groups") {
         None => Ok(()),
-        Some(Value::Array(entries)) => entries.iter().try_for_each(|one| group_wish(one, known_group).map(drop)),
-        Some(_) => Err(problem("'subscription_groups' must be an array", "BAD_SUBSCRIPTION_GROUP_ARRAY")),
+        Some(Value::Array(entries)) => entries
+            .iter()
+            .try_for_each(|one| group_wish(one, known_group).map(drop)),
+        Some(_) => Err(problem(
+            "'subscription_groups' must be an array",
+            "BAD_SUBSCRIPTION_GROUP_ARRAY",
+        )),
     }
 }
 
@@ -156,9 +175,8 @@ fn set_field(profile: &mut Profile, key: &str, value: &Value) -> bool {
     let letters = |many: usize| text.len() == many && text.bytes().all(|b| b.is_ascii_alphabetic());
     let valid = value.is_null()
         || match key {
-            "country" => letters(2),
+            "country" | "language" => letters(2),
             "gender" => matches!(text, "M" | "F" | "O" | "N" | "P"),
-            "language" => letters(2),
             "dob" => is_date(text),
             "time_zone" => text == "UTC" || text.contains('/'),
             _ => !too_long(value),
@@ -188,14 +206,17 @@ fn set_custom(profile: &mut Profile, key: &str, value: &Value) -> bool {
     if key.is_empty() || key.chars().count() > TEXT_CHARS_MAX || too_long(value) {
         return false;
     }
+    let before = profile.custom.get(key);
     let after = match value {
         Value::Null => {
             profile.custom.shift_remove(key);
             return true;
         }
-        Value::Object(operation) if operation.len() == 1 => {
-            operate(profile.custom.get(key), operation).unwrap_or_else(|| Some(value.clone()))
-        }
+        Value::Object(object) => match operation(object) {
+            Some(("inc", by)) => increment(before, by),
+            Some((operator, values)) => change_array(before, operator == "add", values),
+            None => Some(value.clone()),
+        },
         Value::Array(values) => Some(bounded(values.clone())),
         plain => Some(plain.clone()),
     };
@@ -208,14 +229,11 @@ fn set_custom(profile: &mut Profile, key: &str, value: &Value) -> bool {
     }
 }
 
-/// `inc`, `add`, `remove`. `None`: no operator; `Some(None)`: one that does not fit what is there.
-fn operate(before: Option<&Value>, operation: &Object) -> Option<Option<Value>> {
-    let (operator, operand) = operation.iter().next()?;
-    match operator.as_str() {
-        "inc" => Some(increment(before, operand)),
-        "add" | "remove" => Some(change_array(before, operator == "add", operand)),
-        _ => None,
-    }
+/// The operator and its operand, if the object is one.
+fn operation(object: &Object) -> Option<(&str, &Value)> {
+    let (operator, operand) = object.iter().next()?;
+    let only = object.len() == 1 && matches!(operator.as_str(), "inc" | "add" | "remove");
+    only.then_some((operator, operand))
 }
 
 fn increment(before: Option<&Value>, by: &Value) -> Option<Value> {
@@ -278,10 +296,19 @@ mod tests {
     #[test]
     fn null_removes_and_control_keys_never_become_attributes() {
         let mut profiles = world();
-        write(&mut profiles, &json!({"level": 3, "first_name": "Ada", "email": "A@b.co", "_update_existing_only": true}));
-        assert_eq!(Value::Object(profiles.all()[0].custom.clone()), json!({"level": 3}));
+        write(
+            &mut profiles,
+            &json!({"level": 3, "first_name": "Ada", "email": "A@b.co", "_update_existing_only": true}),
+        );
+        assert_eq!(
+            Value::Object(profiles.all()[0].custom.clone()),
+            json!({"level": 3})
+        );
         assert_eq!(profiles.all()[0].email.as_deref(), Some("a@b.co"));
-        write(&mut profiles, &json!({"level": null, "first_name": null, "email": null}));
+        write(
+            &mut profiles,
+            &json!({"level": null, "first_name": null, "email": null}),
+        );
         let profile = &profiles.all()[0];
         assert!(profile.custom.is_empty() && profile.fields.is_empty() && profile.email.is_none());
         assert!(profiles.with_email("a@b.co").is_empty());
@@ -290,8 +317,14 @@ mod tests {
     #[test]
     fn operators_change_what_is_there() {
         let mut profiles = world();
-        write(&mut profiles, &json!({"n": {"inc": 2}, "tags": {"add": ["a", "b"]}}));
-        write(&mut profiles, &json!({"n": {"inc": -5}, "tags": {"add": ["a", "c"]}}));
+        write(
+            &mut profiles,
+            &json!({"n": {"inc": 2}, "tags": {"add": ["a", "b"]}}),
+        );
+        write(
+            &mut profiles,
+            &json!({"n": {"inc": -5}, "tags": {"add": ["a", "c"]}}),
+        );
         let custom = |profiles: &Profiles| Value::Object(profiles.all()[0].custom.clone());
         assert_eq!(custom(&profiles), json!({"n": -3, "tags": ["b", "a", "c"]}));
         write(&mut profiles, &json!({"tags": {"remove": ["b", "c"]}}));
@@ -310,21 +343,49 @@ mod tests {
 
     #[test]
     fn bad_values_of_named_fields_have_their_codes() {
-        assert_eq!(checked(&json!({"email": "a b@c.co"})), Err("EMAIL_BAD_FORMAT"));
-        assert_eq!(checked(&json!({"email_subscribe": "yes"})), Err("BAD_EMAIL_SUBSCRIPTION_STATE"));
-        assert_eq!(checked(&json!({"push_subscribe": 1})), Err("BAD_PUSH_SUBSCRIPTION_STATE"));
-        assert_eq!(checked(&json!({"subscription_groups": {}})), Err("BAD_SUBSCRIPTION_GROUP_ARRAY"));
-        assert_eq!(checked(&json!({"subscription_groups": [1]})), Err("BAD_SUBSCRIPTION_GROUP_HASH"));
-        let with = |id: &str, key: &str| checked(&json!({"subscription_groups": [{"subscription_group_id": id, key: "subscribed"}]}));
-        assert_eq!(with("other", "subscription_state"), Err("BAD_SUBSCRIPTION_GROUP_ID"));
-        assert_eq!(with("known", "subscription_status"), Err("BAD_SUBSCRIPTION_GROUP_STATE"));
+        assert_eq!(
+            checked(&json!({"email": "a b@c.co"})),
+            Err("EMAIL_BAD_FORMAT")
+        );
+        assert_eq!(
+            checked(&json!({"email_subscribe": "yes"})),
+            Err("BAD_EMAIL_SUBSCRIPTION_STATE")
+        );
+        assert_eq!(
+            checked(&json!({"push_subscribe": 1})),
+            Err("BAD_PUSH_SUBSCRIPTION_STATE")
+        );
+        assert_eq!(
+            checked(&json!({"subscription_groups": {}})),
+            Err("BAD_SUBSCRIPTION_GROUP_ARRAY")
+        );
+        assert_eq!(
+            checked(&json!({"subscription_groups": [1]})),
+            Err("BAD_SUBSCRIPTION_GROUP_HASH")
+        );
+        let with = |id: &str, key: &str| {
+            checked(
+                &json!({"subscription_groups": [{"subscription_group_id": id, key: "subscribed"}]}),
+            )
+        };
+        assert_eq!(
+            with("other", "subscription_state"),
+            Err("BAD_SUBSCRIPTION_GROUP_ID")
+        );
+        assert_eq!(
+            with("known", "subscription_status"),
+            Err("BAD_SUBSCRIPTION_GROUP_STATE")
+        );
         assert_eq!(with("known", "subscription_state"), Ok(()));
     }
 
     #[test]
     fn a_bad_country_becomes_null() {
         let mut profiles = world();
-        write(&mut profiles, &json!({"country": "DE", "dob": "1990-02-30"}));
+        write(
+            &mut profiles,
+            &json!({"country": "DE", "dob": "1990-02-30"}),
+        );
         write(&mut profiles, &json!({"country": "Germany"}));
         assert!(profiles.all()[0].fields.is_empty());
     }

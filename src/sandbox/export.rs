@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::profiles::{Identifier, Object, Profile, Tally};
+use super::identifier::Identifier;
+use super::profiles::{Object, Profile, Tally};
 use super::wire::Answer;
 use super::workspace::Workspace;
 use crate::model::time::Timestamp;
@@ -19,11 +20,41 @@ const EVENTS_LIVE: Duration = Duration::from_hours(90 * 24);
 const HEAVY: [&str; 2] = ["campaigns_received", "canvases_received"];
 /// Other fields that may be asked for (users_by_identifier).
 const FIELDS: [&str; 36] = [
-    "apps", "attributed_ad", "attributed_adgroup", "attributed_campaign", "attributed_source", "braze_id", "cards_clicked",
-    "country", "created_at", "custom_attributes", "custom_events", "devices", "dob", "email", "email_opted_in_at",
-    "email_subscribe", "email_unsubscribed_at", "external_id", "first_name", "gender", "home_city", "language",
-    "last_coordinates", "last_name", "phone", "purchases", "push_opted_in_at", "push_subscribe", "push_tokens",
-    "push_unsubscribed_at", "random_bucket", "time_zone", "total_revenue", "uninstalled_at", "user_aliases",
+    "apps",
+    "attributed_ad",
+    "attributed_adgroup",
+    "attributed_campaign",
+    "attributed_source",
+    "braze_id",
+    "cards_clicked",
+    "country",
+    "created_at",
+    "custom_attributes",
+    "custom_events",
+    "devices",
+    "dob",
+    "email",
+    "email_opted_in_at",
+    "email_subscribe",
+    "email_unsubscribed_at",
+    "external_id",
+    "first_name",
+    "gender",
+    "home_city",
+    "language",
+    "last_coordinates",
+    "last_name",
+    "phone",
+    "purchases",
+    "push_opted_in_at",
+    "push_subscribe",
+    "push_tokens",
+    "push_unsubscribed_at",
+    "random_bucket",
+    "time_zone",
+    "total_revenue",
+    "uninstalled_at",
+    "user_aliases",
     "subscription_groups",
 ];
 
@@ -38,9 +69,17 @@ pub fn is_heavy(body: &Value) -> bool {
 pub fn export(workspace: &Workspace, body: &Object, now: Timestamp) -> Answer {
     match wanted(workspace, body) {
         Err(message) => Answer::message(400, message),
-        Ok(Wanted { places, invalid, asked, fields }) => {
+        Ok(Wanted {
+            places,
+            invalid,
+            asked,
+            fields,
+        }) => {
             let all = workspace.profiles.all();
-            let users: Vec<Value> = places.iter().map(|place| shown(&all[*place], *place, &fields, now)).collect();
+            let users: Vec<Value> = places
+                .iter()
+                .map(|place| shown(&all[*place], *place, &fields, now))
+                .collect();
             let mut answer = json!({"message": "success", "users": users});
             if !invalid.is_empty() {
                 answer["invalid_user_ids"] = json!(invalid);
@@ -84,16 +123,29 @@ fn wanted<'a>(workspace: &Workspace, body: &'a Object) -> Result<Wanted<'a>, &'s
         primary.push((Identifier::ExternalId(id.to_owned()), id));
     }
     for alias in aliases {
-        let part = |key: &str| alias.get(key).and_then(Value::as_str).ok_or("user_aliases must be objects with alias_name and alias_label");
+        let part = |key: &str| {
+            alias
+                .get(key)
+                .and_then(Value::as_str)
+                .ok_or("user_aliases must be objects with alias_name and alias_label")
+        };
         let (name, label) = (part("alias_name")?, part("alias_label")?);
         let (alias_name, label) = (name.to_owned(), label.to_owned());
-        primary.push((Identifier::Alias { name: alias_name, label }, name));
+        primary.push((
+            Identifier::Alias {
+                name: alias_name,
+                label,
+            },
+            name,
+        ));
     }
     primary.extend(braze_id.map(|id| (Identifier::BrazeId(id.to_owned()), id)));
     let others = [device, email, phone].into_iter().flatten().count();
     let asked = primary.len() + others;
     if asked == 0 {
-        return Err("At least one of external_ids, user_aliases, braze_id, device_id, email_address or phone is required");
+        return Err(
+            "At least one of external_ids, user_aliases, braze_id, device_id, email_address or phone is required",
+        );
     }
     let mut places = Vec::new();
     let mut invalid = Vec::new();
@@ -107,15 +159,23 @@ fn wanted<'a>(workspace: &Workspace, body: &'a Object) -> Result<Wanted<'a>, &'s
     places.extend(phone.map_or(&[][..], |phone| workspace.profiles.with_phone(phone)));
     places.sort_unstable();
     places.dedup();
-    Ok(Wanted { places, invalid, asked, fields })
+    Ok(Wanted {
+        places,
+        invalid,
+        asked,
+        fields,
+    })
 }
 
 fn fields(body: &Object) -> Result<Vec<&str>, &'static str> {
     let fields = body.get("fields_to_export").and_then(Value::as_array);
-    let fields = fields.filter(|fields| !fields.is_empty()).ok_or("fields_to_export is required")?;
+    let fields = fields
+        .filter(|fields| !fields.is_empty())
+        .ok_or("fields_to_export is required")?;
     let known = |field: &&str| FIELDS.contains(field) || HEAVY.contains(field);
     let read = fields.iter().map(|field| field.as_str().filter(known));
-    read.collect::<Option<_>>().ok_or("fields_to_export contains an unknown field")
+    read.collect::<Option<_>>()
+        .ok_or("fields_to_export contains an unknown field")
 }
 
 fn shown(profile: &Profile, place: usize, fields: &[&str], now: Timestamp) -> Value {
@@ -129,7 +189,9 @@ fn shown(profile: &Profile, place: usize, fields: &[&str], now: Timestamp) -> Va
             "created_at" => Some(json!(created_at(profile, place))),
             "random_bucket" => Some(json!(place * 7919 % 10_000)),
             "user_aliases" => (!profile.aliases.is_empty()).then(|| profile.user_aliases()),
-            "custom_attributes" => (!profile.custom.is_empty()).then(|| Value::Object(profile.custom.clone())),
+            "custom_attributes" => {
+                (!profile.custom.is_empty()).then(|| Value::Object(profile.custom.clone()))
+            }
             "custom_events" => custom_events(profile, now),
             other => profile.fields.get(other).cloned(),
         };
@@ -178,11 +240,16 @@ mod tests {
 
     #[test]
     fn all_profiles_of_an_email_are_shown_with_only_what_they_have() {
-        let answer = ask(&json!({"email_address": "ada@b.co", "fields_to_export": ["external_id", "user_aliases", "first_name"]}));
+        let answer = ask(
+            &json!({"email_address": "ada@b.co", "fields_to_export": ["external_id", "user_aliases", "first_name"]}),
+        );
         assert_eq!(answer.status, 201);
-        assert_eq!(answer.body, json!({"message": "success", "users": [
+        assert_eq!(
+            answer.body,
+            json!({"message": "success", "users": [
             {"external_id": "7"},
-            {"user_aliases": [{"alias_name": "ada@b.co", "alias_label": "email"}]}]}));
+            {"user_aliases": [{"alias_name": "ada@b.co", "alias_label": "email"}]}]})
+        );
     }
 
     #[test]
@@ -213,7 +280,9 @@ mod tests {
 
     #[test]
     fn only_campaigns_and_canvases_are_heavy() {
-        assert!(is_heavy(&json!({"fields_to_export": ["email", "campaigns_received"]})));
+        assert!(is_heavy(
+            &json!({"fields_to_export": ["email", "campaigns_received"]})
+        ));
         assert!(!is_heavy(&json!({"fields_to_export": ["email"]})));
     }
 }

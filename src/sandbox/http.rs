@@ -103,13 +103,21 @@ impl Cuttable {
 }
 
 impl AsyncRead for Cuttable {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Cuttable {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.whole()?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -226,13 +234,21 @@ async fn read(body: HttpBody) -> Option<Body> {
         Ok(bytes) if bytes.len() > BODY_BYTES_MAX => Some(Body::TooLong),
         Ok(bytes) => Some(serde_json::from_slice(&bytes).map_or(Body::Malformed, Body::Json)),
         Err(error) => {
-            let source = std::error::Error::source(&error);
-            source.is_some_and(|one| one.is::<http_body_util::LengthLimitError>()).then_some(Body::TooLong)
+            let source = std::error::Error::source(&error)?;
+            source
+                .is::<http_body_util::LengthLimitError>()
+                .then_some(Body::TooLong)
         }
     }
 }
 
-fn note(sandbox: &Sandbox, path: &'static str, key: Option<&str>, answer: &Answer, answer_dropped: bool) {
+fn note(
+    sandbox: &Sandbox,
+    path: &'static str,
+    key: Option<&str>,
+    answer: &Answer,
+    answer_dropped: bool,
+) {
     let at = sandbox.clock.now();
     let mut world = sandbox.world();
     let workspace = world.workspace_of(key).map(str::to_owned);
@@ -253,9 +269,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn response(answer: Answer) -> Response {
     let mut response = Response::new(HttpBody::from(answer.body.to_string()));
     // Only a script can ask for a status that is none.
-    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     for (name, value) in answer.headers {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);

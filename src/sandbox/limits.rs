@@ -88,7 +88,11 @@ pub struct Window {
 impl FromStr for Window {
     type Err = NotAnOption;
     fn from_str(text: &str) -> Result<Self, NotAnOption> {
-        let wrong = || NotAnOption(format!("{text:?} is no limit such as 3000/3s, 40/s or 5000/min"));
+        let wrong = || {
+            NotAnOption(format!(
+                "{text:?} is no limit such as 3000/3s, 40/s or 5000/min"
+            ))
+        };
         let (requests, length) = text.split_once('/').ok_or_else(wrong)?;
         let unit = length.trim_start_matches(|c: char| c.is_ascii_digit());
         let times = match &length[..length.len() - unit.len()] {
@@ -199,14 +203,22 @@ impl Meter {
         for gauge in &mut self.0 {
             gauge.turn_to(now);
         }
-        let full = self.0.iter().map(Gauge::standing).filter(|one| one.remaining == 0);
+        let full = self
+            .0
+            .iter()
+            .map(Gauge::standing)
+            .filter(|one| one.remaining == 0);
         if let Some(full) = full.max_by_key(|one| one.reset) {
             return Err(full);
         }
         for gauge in &mut self.0 {
             gauge.used += 1;
         }
-        Ok(self.0.iter().map(Gauge::standing).min_by_key(|one| one.remaining))
+        Ok(self
+            .0
+            .iter()
+            .map(Gauge::standing)
+            .min_by_key(|one| one.remaining))
     }
 }
 
@@ -274,7 +286,9 @@ mod tests {
         let now = at(1_592_427_597_500);
         let names = |variant, refused| -> Vec<_> {
             let told = headers(variant, standing, refused, now);
-            told.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+            told.into_iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect()
         };
         let three = |reset: &str| {
             vec![
@@ -286,7 +300,10 @@ mod tests {
         assert_eq!(names(HeaderVariant::Epoch, true), three("1592427600"));
         assert_eq!(names(HeaderVariant::Delta, true), three("3"));
         assert_eq!(names(HeaderVariant::Mau, false), three("3"));
-        assert_eq!(names(HeaderVariant::Mau, true), ["x-ratelimit-retry-after=3"]);
+        assert_eq!(
+            names(HeaderVariant::Mau, true),
+            ["x-ratelimit-retry-after=3"]
+        );
         assert!(names(HeaderVariant::None, true).is_empty());
     }
 
@@ -294,7 +311,10 @@ mod tests {
     fn windows_are_written_with_s_min_and_h() {
         let window: Window = "250000/h".parse().unwrap();
         assert_eq!(window.length, Duration::from_secs(3600));
-        assert_eq!("3000/3s".parse::<Window>().unwrap().length, Duration::from_secs(3));
+        assert_eq!(
+            "3000/3s".parse::<Window>().unwrap().length,
+            Duration::from_secs(3)
+        );
         for wrong in ["", "5", "5/", "5/0s", "x/s", "5/3d"] {
             assert!(wrong.parse::<Window>().is_err(), "{wrong}");
         }

@@ -16,8 +16,10 @@
 mod ask;
 mod attributes;
 mod email;
+mod events;
 mod export;
 mod http;
+mod identifier;
 mod limits;
 mod options;
 mod profiles;

@@ -124,15 +124,20 @@ impl FromStr for Spread {
     fn from_str(text: &str) -> Result<Self, NotAnOption> {
         let (least, most) = text.split_once("..").unwrap_or((text, text));
         let read = |part: &str| {
-            humantime::parse_duration(part.trim())
-                .map_err(|_| NotAnOption(format!("{text:?} is no duration or range such as 10ms..100ms")))
+            humantime::parse_duration(part.trim()).map_err(|_| {
+                NotAnOption(format!(
+                    "{text:?} is no duration or range such as 10ms..100ms"
+                ))
+            })
         };
         let spread = Spread {
             least: read(least)?,
             most: read(most)?,
         };
         if spread.least > spread.most {
-            return Err(NotAnOption(format!("{text:?}: the shorter duration comes first")));
+            return Err(NotAnOption(format!(
+                "{text:?}: the shorter duration comes first"
+            )));
         }
         Ok(spread)
     }
@@ -243,10 +248,13 @@ pub fn read_known(text: &str) -> Result<Vec<Object>, NotAnOption> {
         });
         read.collect::<Result<_, _>>()?
     };
-    let objects = values.into_iter().enumerate().map(|(place, value)| match value {
-        Value::Object(object) => Ok(object),
-        _ => Err(wrong(place, "not an object")),
-    });
+    let objects = values
+        .into_iter()
+        .enumerate()
+        .map(|(place, value)| match value {
+            Value::Object(object) => Ok(object),
+            _ => Err(wrong(place, "not an object")),
+        });
     objects.collect()
 }
 
@@ -261,14 +269,20 @@ mod tests {
         assert_eq!(range.pick(0), Duration::from_millis(10));
         assert_eq!(range.pick(990), Duration::from_secs(1));
         assert_eq!(range.pick(991), Duration::from_millis(10));
-        assert_eq!("5s".parse::<Spread>().unwrap().pick(77), Duration::from_secs(5));
+        assert_eq!(
+            "5s".parse::<Spread>().unwrap().pick(77),
+            Duration::from_secs(5)
+        );
         assert!("2s..1s".parse::<Spread>().is_err());
         assert!("soon".parse::<Spread>().is_err());
     }
 
     #[test]
     fn known_profiles_are_lines_or_an_array_of_objects() {
-        assert_eq!(read_known("{\"email\":\"a@b.co\"}\n\n{}\n").unwrap().len(), 2);
+        assert_eq!(
+            read_known("{\"email\":\"a@b.co\"}\n\n{}\n").unwrap().len(),
+            2
+        );
         assert_eq!(read_known(" [{},{}]").unwrap().len(), 2);
         assert!(read_known("[1]").is_err());
         assert!(read_known("{}\nnope").is_err());

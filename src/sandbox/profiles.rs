@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Map, Value, json};
 
 use super::email;
+use super::identifier::{Identifier, text, user_alias};
 use crate::model::time::Timestamp;
 
 /// A JSON object.
@@ -15,125 +16,6 @@ pub type Object = Map<String, Value>;
 
 /// How many times of one custom event are remembered on a profile; the count goes on.
 const EVENT_TIMES_MAX: usize = 100;
-
-/// How an object names its profile.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Identifier {
-    /// `external_id`
-    ExternalId(String),
-    /// `user_alias`
-    Alias {
-        /// `alias_name`
-        name: String,
-        /// `alias_label`
-        label: String,
-    },
-    /// `braze_id`
-    BrazeId(String),
-    /// `email`, without a primary identifier
-    Email(String),
-    /// `phone`, without a primary identifier and without an e-mail
-    Phone(String),
-}
-
-/// Why an object is not taken: the sentence seen in practice and the documented code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// As integrators see it.
-    pub sentence: &'static str,
-    /// As the newest documentation lists it.
-    pub code: &'static str,
-}
-
-/// Shorthand.
-pub const fn problem(sentence: &'static str, code: &'static str) -> Problem {
-    Problem { sentence, code }
-}
-
-/// Longest `alias_name` and `alias_label`, in bytes.
-const ALIAS_BYTES_MAX: usize = 236;
-/// Longest `external_id`, in bytes.
-const EXTERNAL_ID_BYTES_MAX: usize = 987;
-
-impl Identifier {
-    /// Which profile `object` means: its only primary identifier; without one its e-mail, without that its phone.
-    pub fn of(object: &Object) -> Result<Identifier, Problem> {
-        let present = |key: &str| object.get(key).filter(|value| !value.is_null());
-        let primaries = ["external_id", "user_alias", "braze_id"].map(present);
-        if primaries.iter().flatten().count() > 1 {
-            return Err(problem(
-                "only one of 'external_id', 'braze_id' or 'user_alias' may be given",
-                "BAD_IDENTIFIER",
-            ));
-        }
-        match primaries {
-            [Some(id), _, _] => external_id(id),
-            [_, Some(alias), _] => user_alias(alias),
-            [_, _, Some(id)] => text(id).map(Identifier::BrazeId).ok_or(MISSING),
-            [None, None, None] => {
-                if let Some(address) = present("email") {
-                    let address = text(address).ok_or(BAD_EMAIL)?;
-                    Ok(Identifier::Email(address))
-                } else {
-                    let phone = present("phone").and_then(text).ok_or(MISSING)?;
-                    Ok(Identifier::Phone(email::kept_phone(&phone)))
-                }
-            }
-        }
-    }
-
-    /// Whether an attributes object creates the profile when it does not say `_update_existing_only`.
-    pub fn creates_by_default(&self) -> bool {
-        match self {
-            Identifier::ExternalId(_) | Identifier::Email(_) | Identifier::Phone(_) => true,
-            Identifier::Alias { .. } | Identifier::BrazeId(_) => false,
-        }
-    }
-}
-
-const MISSING: Problem = problem(
-    "'external_id', 'braze_id', 'user_alias', 'email' or 'phone' is required",
-    "MISSING_IDENTIFIER",
-);
-
-/// An e-mail that the syntax check refuses.
-pub const BAD_EMAIL: Problem = problem(
-    "The value provided for the 'email' field is not a valid email.",
-    "EMAIL_BAD_FORMAT",
-);
-
-fn text(value: &Value) -> Option<String> {
-    let text = value.as_str()?;
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
-fn external_id(value: &Value) -> Result<Identifier, Problem> {
-    let id = text(value).ok_or(MISSING)?;
-    if id.len() > EXTERNAL_ID_BYTES_MAX {
-        return Err(problem(
-            "'external_id' must be fewer than 988 bytes",
-            "EXTERNAL_USER_ID_TOO_LARGE",
-        ));
-    }
-    Ok(Identifier::ExternalId(id))
-}
-
-fn user_alias(value: &Value) -> Result<Identifier, Problem> {
-    let part = |key: &str| value.get(key).and_then(text);
-    let (Some(name), Some(label)) = (part("alias_name"), part("alias_label")) else {
-        return Err(problem(
-            "'user_alias' must be an object with non-empty 'alias_name' and 'alias_label'",
-            "BAD_USER_ALIAS",
-        ));
-    };
-    if name.len().max(label.len()) > ALIAS_BYTES_MAX {
-        return Err(problem(
-            "'alias_name' and 'alias_label' must be at most 236 bytes",
-            "BAD_USER_ALIAS",
-        ));
-    }
-    Ok(Identifier::Alias { name, label })
-}
 
 /// What a profile remembers of one custom event.
 #[derive(Clone, Debug)]
@@ -210,7 +92,8 @@ impl Profile {
 
     /// `user_aliases` as Braze shows them.
     pub fn user_aliases(&self) -> Value {
-        let shown = |(label, name): &(String, String)| json!({"alias_name": name, "alias_label": label});
+        let shown =
+            |(label, name): &(String, String)| json!({"alias_name": name, "alias_label": label});
         Value::Array(self.aliases.iter().map(shown).collect())
     }
 }
@@ -245,7 +128,10 @@ impl Profiles {
 
     /// How many profiles share each e-mail, for e-mails with more than one.
     pub fn shared_emails(&self) -> impl Iterator<Item = usize> {
-        self.by_email.values().map(Vec::len).filter(|many| *many > 1)
+        self.by_email
+            .values()
+            .map(Vec::len)
+            .filter(|many| *many > 1)
     }
 
     /// A later number than any before; a profile's latest one says when it was updated.
@@ -275,7 +161,11 @@ impl Profiles {
     }
 
     /// The profile that `identifier` means, made if there is none. `None`: Braze gives braze ids, nobody else does.
-    pub fn find_or_create(&mut self, identifier: &Identifier, now: Timestamp) -> Option<(usize, bool)> {
+    pub fn find_or_create(
+        &mut self,
+        identifier: &Identifier,
+        now: Timestamp,
+    ) -> Option<(usize, bool)> {
         if let Some(found) = self.find(identifier) {
             return Some((found, false));
         }
@@ -310,11 +200,16 @@ impl Profiles {
     pub fn add_known(&mut self, known: &Object, now: Timestamp) {
         let given = |key: &str| known.get(key).and_then(text);
         let aliases: Vec<_> = match known.get("user_aliases") {
-            Some(Value::Array(aliases)) => aliases.iter().filter_map(|one| user_alias(one).ok()).collect(),
+            Some(Value::Array(aliases)) => aliases
+                .iter()
+                .filter_map(|one| user_alias(one).ok())
+                .collect(),
             _ => Vec::new(),
         };
         let external_id = given("external_id");
-        let taken = external_id.as_ref().is_some_and(|id| self.by_external_id.contains_key(id))
+        let taken = external_id
+            .as_ref()
+            .is_some_and(|id| self.by_external_id.contains_key(id))
             || given("braze_id").is_some_and(|id| self.by_braze_id.contains_key(&id))
             || aliases.iter().any(|alias| self.find(alias).is_some());
         if taken {
@@ -337,7 +232,10 @@ impl Profiles {
                 ("custom_attributes", Value::Object(custom)) => {
                     self.all[place].custom.clone_from(custom);
                 }
-                ("workspace" | "external_id" | "braze_id" | "user_aliases" | "email" | "phone", _) => {}
+                (
+                    "workspace" | "external_id" | "braze_id" | "user_aliases" | "email" | "phone",
+                    _,
+                ) => {}
                 _ => {
                     self.all[place].fields.insert(key.clone(), value.clone());
                 }
@@ -347,7 +245,8 @@ impl Profiles {
 
     fn add(&mut self, braze_id: Option<String>, now: Timestamp, created_by_api: bool) -> usize {
         let place = self.all.len();
-        let braze_id = braze_id.unwrap_or_else(|| format!("{:08x}{place:016x}", now.as_millis() / 1000));
+        let braze_id =
+            braze_id.unwrap_or_else(|| format!("{:08x}{place:016x}", now.as_millis() / 1000));
         self.by_braze_id.insert(braze_id.clone(), place);
         let revision = self.next_revision();
         self.all.push(Profile {
@@ -371,7 +270,9 @@ impl Profiles {
     fn put_alias(&mut self, place: usize, label: &str, name: &str) {
         let names = self.by_alias.entry(label.to_owned()).or_default();
         names.insert(name.to_owned(), place);
-        self.all[place].aliases.push((label.to_owned(), name.to_owned()));
+        self.all[place]
+            .aliases
+            .push((label.to_owned(), name.to_owned()));
     }
 
     /// The profile at `place`, to be changed; it counts as updated.
@@ -425,53 +326,31 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests may")]
     use super::*;
 
-    fn of(object: &Value) -> Result<Identifier, Problem> {
-        Identifier::of(object.as_object().unwrap())
-    }
-
     fn alias(name: &str) -> Identifier {
         let (name, label) = (name.to_owned(), "email".to_owned());
         Identifier::Alias { name, label }
     }
 
     #[test]
-    fn more_than_one_primary_identifier_is_refused() {
-        assert!(of(&json!({"external_id": "1", "braze_id": "2"})).is_err());
-        let both = json!({"external_id": "1", "user_alias": {"alias_name": "a", "alias_label": "b"}});
-        assert!(of(&both).is_err());
-    }
-
-    #[test]
-    fn an_email_names_a_profile_only_without_a_primary_and_wins_over_a_phone() {
-        let object = json!({"user_alias": {"alias_name": "a@b.co", "alias_label": "email"}, "email": "x@y.co"});
-        assert_eq!(of(&object).unwrap(), alias("a@b.co"));
-        let object = json!({"phone": "+15550100000", "email": "x@y.co"});
-        assert_eq!(of(&object).unwrap(), Identifier::Email("x@y.co".into()));
-        assert!(of(&json!({"first_name": "Ada"})).is_err());
-    }
-
-    #[test]
-    fn an_alias_needs_both_parts_and_has_at_most_236_bytes() {
-        let of_alias = |name: &str, label: &str| {
-            of(&json!({"user_alias": {"alias_name": name, "alias_label": label}}))
-        };
-        assert!(of_alias(&"a".repeat(236), "email").is_ok());
-        assert!(of_alias(&"a".repeat(237), "email").is_err());
-        assert!(of_alias(&"ä".repeat(119), "email").is_err());
-        assert!(of_alias("", "email").is_err());
-        assert!(of(&json!({"user_alias": {"alias_name": "a"}})).is_err());
-    }
-
-    #[test]
     fn an_unknown_alias_with_a_known_email_makes_a_second_profile() {
         let mut profiles = Profiles::default();
-        profiles.add_known(json!({"external_id": "7", "email": "Ada@b.co"}).as_object().unwrap(), Timestamp::ZERO);
-        let (place, created) = profiles.find_or_create(&alias("ada@b.co"), Timestamp::ZERO).unwrap();
+        profiles.add_known(
+            json!({"external_id": "7", "email": "Ada@b.co"})
+                .as_object()
+                .unwrap(),
+            Timestamp::ZERO,
+        );
+        let (place, created) = profiles
+            .find_or_create(&alias("ada@b.co"), Timestamp::ZERO)
+            .unwrap();
         assert!(created);
         profiles.set_email(place, Some("ada@b.co"));
         assert_eq!(profiles.with_email("ada@b.co").len(), 2);
         assert_eq!(profiles.shared_emails().sum::<usize>(), 2);
-        assert_eq!(profiles.find_or_create(&alias("ada@b.co"), Timestamp::ZERO), Some((place, false)));
+        assert_eq!(
+            profiles.find_or_create(&alias("ada@b.co"), Timestamp::ZERO),
+            Some((place, false))
+        );
     }
 
     #[test]
@@ -486,8 +365,14 @@ mod tests {
         assert_eq!(profiles.find(&meant), Some(1));
         profiles.update(0);
         assert_eq!(profiles.find(&meant), Some(0));
-        known(&mut profiles, json!({"email": "a@b.co", "external_id": "x"}));
-        known(&mut profiles, json!({"email": "a@b.co", "external_id": "y"}));
+        known(
+            &mut profiles,
+            json!({"email": "a@b.co", "external_id": "x"}),
+        );
+        known(
+            &mut profiles,
+            json!({"email": "a@b.co", "external_id": "y"}),
+        );
         profiles.update(0);
         assert_eq!(profiles.find(&meant), Some(3));
         profiles.update(2);
@@ -497,8 +382,13 @@ mod tests {
     #[test]
     fn an_email_makes_a_profile_without_alias_and_a_braze_id_makes_none() {
         let mut profiles = Profiles::default();
-        let (place, _) = profiles.find_or_create(&Identifier::Email("a@b.co".into()), Timestamp::ZERO).unwrap();
+        let (place, _) = profiles
+            .find_or_create(&Identifier::Email("a@b.co".into()), Timestamp::ZERO)
+            .unwrap();
         assert!(profiles.all()[place].aliases.is_empty());
-        assert_eq!(profiles.find_or_create(&Identifier::BrazeId("x".into()), Timestamp::ZERO), None);
+        assert_eq!(
+            profiles.find_or_create(&Identifier::BrazeId("x".into()), Timestamp::ZERO),
+            None
+        );
     }
 }

@@ -70,7 +70,13 @@ impl Quikly {
 
     /// How many different (`q_scope`, event, e-mail) have a credit.
     pub fn distinct(&self) -> usize {
-        let whole = |credit: &Credit| (credit.scope.clone(), credit.event.clone(), credit.email.to_lowercase());
+        let whole = |credit: &Credit| {
+            (
+                credit.scope.clone(),
+                credit.event.clone(),
+                credit.email.to_lowercase(),
+            )
+        };
         self.credits.iter().map(whole).collect::<HashSet<_>>().len()
     }
 
@@ -91,7 +97,9 @@ impl Quikly {
             Some(Value::String(text)) if !text.is_empty() => Some(text),
             _ => None,
         };
-        let (Some(scope), Some(event), Some(email)) = (text("q_scope"), text("event"), text("email")) else {
+        let (Some(scope), Some(event), Some(email)) =
+            (text("q_scope"), text("event"), text("email"))
+        else {
             return Answer::message(422, "q_scope, event and email are required");
         };
         self.requests += 1;
@@ -143,7 +151,9 @@ mod tests {
             idempotency_key: key,
             accepted_at: None,
         };
-        quikly.answer(&asked, Body::Json(body), Timestamp::ZERO).status
+        quikly
+            .answer(&asked, Body::Json(body), Timestamp::ZERO)
+            .status
     }
 
     fn credit() -> Value {
@@ -158,7 +168,10 @@ mod tests {
                 assert_eq!(ask(&mut quikly, "t", Some("k"), credit()), 200);
             }
             assert_eq!(quikly.credits.len(), credits);
-            assert_eq!((quikly.requests, quikly.repeated, quikly.distinct()), (3, 2, 1));
+            assert_eq!(
+                (quikly.requests, quikly.repeated, quikly.distinct()),
+                (3, 2, 1)
+            );
         }
     }
 
@@ -175,7 +188,15 @@ mod tests {
     fn a_wrong_token_or_a_missing_pair_gives_nothing() {
         let mut quikly = quikly(true);
         assert_eq!(ask(&mut quikly, "x", None, credit()), 401);
-        assert_eq!(ask(&mut quikly, "t", None, json!({"q_scope": "s", "event": "e", "email": ""})), 422);
+        assert_eq!(
+            ask(
+                &mut quikly,
+                "t",
+                None,
+                json!({"q_scope": "s", "event": "e", "email": ""})
+            ),
+            422
+        );
         assert_eq!(ask(&mut quikly, "t", None, json!([])), 400);
         assert!(quikly.credits.is_empty());
     }

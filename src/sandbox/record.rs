@@ -63,7 +63,10 @@ impl Record {
         self.total += 1;
         *self.by_path.entry((seen.path, seen.status)).or_default() += 1;
         if seen.path == "/users/track" && seen.objects > 0 {
-            *self.track_objects.entry(seen.objects.min(1000)).or_default() += 1;
+            *self
+                .track_objects
+                .entry(seen.objects.min(1000))
+                .or_default() += 1;
         }
         self.answers_dropped += u64::from(seen.answer_dropped);
         if self.kept > 0 {
@@ -83,21 +86,31 @@ impl Record {
             });
             (*number, line)
         };
-        self.latest.iter().filter(move |(number, _)| *number >= after).map(shown)
+        self.latest
+            .iter()
+            .filter(move |(number, _)| *number >= after)
+            .map(shown)
     }
 
     /// All requests, and all by path and status.
     pub fn totals(&self) -> (u64, Value) {
         let mut by_path: BTreeMap<&str, BTreeMap<String, u64>> = BTreeMap::new();
         for ((path, status), count) in &self.by_path {
-            by_path.entry(path).or_default().insert(status.to_string(), *count);
+            by_path
+                .entry(path)
+                .or_default()
+                .insert(status.to_string(), *count);
         }
         (self.total, json!(by_path))
     }
 
     /// How many track requests had so many objects.
     pub fn track_objects(&self) -> Value {
-        let shown: BTreeMap<String, u64> = self.track_objects.iter().map(|(objects, count)| (objects.to_string(), *count)).collect();
+        let shown: BTreeMap<String, u64> = self
+            .track_objects
+            .iter()
+            .map(|(objects, count)| (objects.to_string(), *count))
+            .collect();
         json!(shown)
     }
 }

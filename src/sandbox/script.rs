@@ -42,7 +42,12 @@ pub struct Rule {
     #[serde(default, with = "humantime_text")]
     pub from: Duration,
     /// For so long; without it, for ever.
-    #[serde(default, with = "humantime_option", rename = "for", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "humantime_option",
+        rename = "for",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub lasting: Option<Duration>,
     /// Let so many matching requests pass first.
     #[serde(default)]
@@ -51,7 +56,11 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
     /// With `action.status`: a `Retry-After` of so long.
-    #[serde(default, with = "humantime_option", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        with = "humantime_option",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub retry_after: Option<Duration>,
     /// What happens.
     pub action: Action,
@@ -105,7 +114,9 @@ impl Script {
             serde_json::from_str(text).map_err(|error| error.to_string())
         } else {
             let document: Result<toml_edit::DocumentMut, _> = text.parse();
-            let value = document.map_err(|error| error.to_string()).map(|document| table(document.as_table()));
+            let value = document
+                .map_err(|error| error.to_string())
+                .map(|document| table(document.as_table()));
             value.and_then(|value| serde_json::from_value(value).map_err(|error| error.to_string()))
         };
         read.map_err(NotAScript)
@@ -113,7 +124,12 @@ impl Script {
 }
 
 fn table(table: &dyn toml_edit::TableLike) -> Value {
-    Value::Object(table.iter().map(|(key, item)| (key.to_owned(), item_json(item))).collect())
+    Value::Object(
+        table
+            .iter()
+            .map(|(key, item)| (key.to_owned(), item_json(item)))
+            .collect(),
+    )
 }
 
 fn item_json(item: &toml_edit::Item) -> Value {
@@ -121,7 +137,9 @@ fn item_json(item: &toml_edit::Item) -> Value {
         toml_edit::Item::None => Value::Null,
         toml_edit::Item::Value(value) => value_json(value),
         toml_edit::Item::Table(one) => table(one),
-        toml_edit::Item::ArrayOfTables(tables) => Value::Array(tables.iter().map(|one| table(one)).collect()),
+        toml_edit::Item::ArrayOfTables(tables) => {
+            Value::Array(tables.iter().map(|one| table(one)).collect())
+        }
     }
 }
 
@@ -315,7 +333,7 @@ mod tests {
         let script = Script::parse(
             r#"{"rules": [{"lane": "users_track", "from": "10s", "for": "5s", "skip": 1, "next": 2, "action": {"status": 500}}]}"#,
         );
-        let at = |seconds| Timestamp::from_millis(seconds * 1000);
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1000);
         let mut play = Play::new(script.unwrap(), at(100));
         let other = Matter {
             lane: Some("quikly"),

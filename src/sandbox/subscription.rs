@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::attributes::{GroupWish, group_wish};
 use super::email;
-use super::profiles::{Identifier, Object};
+use super::identifier::Identifier;
+use super::profiles::Object;
 use super::wire::Answer;
 use super::workspace::{Workspace, Write};
 use super::world::Means;
@@ -17,16 +18,24 @@ use super::world::Means;
 const PEOPLE_MAX: usize = 50;
 const TOO_MANY: &str = "The max number of ids per request was exceeded";
 const BAD_GROUP: &str = "Invalid subscription group ID";
-const NOT_BOTH: &str = "Either an email address or a phone number should be provided, but not both.";
+const NOT_BOTH: &str =
+    "Either an email address or a phone number should be provided, but not both.";
 const NOBODY: &str = "One of external_id, email or phone is required";
 
 /// Name and value of each pair, decoded as forms are: a `+` is a space.
 fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
-    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
-    query.split('&').filter(|pair| !pair.is_empty()).map(move |pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
-    })
+    let decode = |text: &str| {
+        percent_decode_str(&text.replace('+', " "))
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(move |pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
 }
 
 /// `GET /subscription/status/get`.
@@ -46,7 +55,11 @@ pub fn get(workspace: &Workspace, query: &str, means: &mut Means<'_>) -> Answer 
         return Answer::message(400, BAD_GROUP);
     };
     // With an external id only that is asked about.
-    let people = match (external_ids.is_empty(), emails.is_empty(), phones.is_empty()) {
+    let people = match (
+        external_ids.is_empty(),
+        emails.is_empty(),
+        phones.is_empty(),
+    ) {
         (false, _, _) => external_ids,
         (true, false, false) => return Answer::message(400, NOT_BOTH),
         (true, false, true) => emails.clone(),
@@ -65,7 +78,11 @@ pub fn get(workspace: &Workspace, query: &str, means: &mut Means<'_>) -> Answer 
             let places = match (by_email, by_phone) {
                 (true, false) => workspace.profiles.with_email(&person).to_vec(),
                 (false, true) => workspace.profiles.with_phone(&person).to_vec(),
-                _ => workspace.profiles.find(&Identifier::ExternalId(person.clone())).into_iter().collect(),
+                _ => workspace
+                    .profiles
+                    .find(&Identifier::ExternalId(person.clone()))
+                    .into_iter()
+                    .collect(),
             };
             let said = said(workspace, &places, &group, means);
             (person, json!(said))
@@ -75,8 +92,15 @@ pub fn get(workspace: &Workspace, query: &str, means: &mut Means<'_>) -> Answer 
 }
 
 /// The latest word of all profiles meant. Both spellings of "unknown" have been seen.
-fn said(workspace: &Workspace, places: &[usize], group: &str, means: &mut Means<'_>) -> &'static str {
-    let memberships = places.iter().filter_map(|place| workspace.profiles.all()[*place].groups.get(group));
+fn said(
+    workspace: &Workspace,
+    places: &[usize],
+    group: &str,
+    means: &mut Means<'_>,
+) -> &'static str {
+    let memberships = places
+        .iter()
+        .filter_map(|place| workspace.profiles.all()[*place].groups.get(group));
     match memberships.max_by_key(|one| one.revision) {
         Some(one) if one.subscribed => "Subscribed",
         Some(_) => "Unsubscribed",
@@ -103,7 +127,9 @@ pub fn set(workspace: &mut Workspace, body: &Object, means: &mut Means<'_>) -> A
         return Answer::message(400, NOT_BOTH);
     }
     // Here a phone that is not E.164 "won't apply"; v2 refuses it.
-    let applied = people.iter().filter(|one| !matches!(one, Identifier::Phone(phone) if !email::is_e164(phone)));
+    let applied = people
+        .iter()
+        .filter(|one| !matches!(one, Identifier::Phone(phone) if !email::is_e164(phone)));
     let writes = applied.map(|identifier| write(identifier, &wish)).collect();
     accept(workspace, writes, means);
     Answer::message(201, "success").about(people.len())
@@ -127,7 +153,10 @@ pub fn set_v2(workspace: &mut Workspace, body: &Object, means: &mut Means<'_>) -
             Ok(people) => people,
             Err(message) => return Answer::message(400, message),
         };
-        if people.iter().any(|one| matches!(one, Identifier::Phone(phone) if !email::is_e164(phone))) {
+        if people
+            .iter()
+            .any(|one| matches!(one, Identifier::Phone(phone) if !email::is_e164(phone)))
+        {
             return Answer::message(400, "phone numbers must be in E.164 format");
         }
         writes.extend(people.iter().map(|identifier| write(identifier, &wish)));
@@ -147,7 +176,11 @@ pub fn set_v2(workspace: &mut Workspace, body: &Object, means: &mut Means<'_>) -
 }
 
 fn accept(workspace: &mut Workspace, writes: Vec<Write>, means: &mut Means<'_>) {
-    let delay = means.effects.appear.unwrap_or(means.appear).pick(means.random.next());
+    let delay = means
+        .effects
+        .appear
+        .unwrap_or(means.appear)
+        .pick(means.random.next());
     workspace.accept(writes, means.now, delay, None, means.random);
 }
 
@@ -165,7 +198,8 @@ fn both(people: &[Identifier]) -> bool {
 
 /// Whoever stands under the three keys (external ids, e-mails, phones), as text or arrays of texts, up to 50 each.
 fn people(object: &Object, keys: [&str; 3]) -> Result<Vec<Identifier>, &'static str> {
-    let kinds: [fn(String) -> Identifier; 3] = [Identifier::ExternalId, Identifier::Email, Identifier::Phone];
+    let kinds: [fn(String) -> Identifier; 3] =
+        [Identifier::ExternalId, Identifier::Email, Identifier::Phone];
     let mut people = Vec::new();
     for (key, kind) in keys.into_iter().zip(kinds) {
         let values = match object.get(key) {
@@ -208,7 +242,10 @@ mod tests {
     impl Scene {
         fn new(known: &[Value]) -> Scene {
             let mut options = Options::default();
-            options.known = known.iter().map(|one| one.as_object().unwrap().clone()).collect();
+            options.known = known
+                .iter()
+                .map(|one| one.as_object().unwrap().clone())
+                .collect();
             let workspace = Workspace::new(&options.workspaces[0], &options, Timestamp::ZERO);
             let now = Timestamp::ZERO;
             Scene { workspace, now }
@@ -238,19 +275,27 @@ mod tests {
             self.now = self.now + after;
             let query = format!("subscription_group_id={GROUP}&phone=%2B15550100000");
             let answer = self.run(|workspace, means| get(workspace, &query, means));
-            answer.body["status"][PHONE].as_str().unwrap().to_lowercase()
+            answer.body["status"][PHONE]
+                .as_str()
+                .unwrap()
+                .to_lowercase()
         }
     }
 
     fn subscribe(more: &Value) -> Value {
         let mut body = json!({"subscription_group_id": GROUP, "subscription_state": "subscribed", "phone": PHONE});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         body
     }
 
     #[test]
     fn a_set_reaches_everybody_with_the_phone_after_its_delay() {
-        let mut scene = Scene::new(&[json!({"external_id": "1", "phone": PHONE}), json!({"external_id": "2", "phone": PHONE})]);
+        let mut scene = Scene::new(&[
+            json!({"external_id": "1", "phone": PHONE}),
+            json!({"external_id": "2", "phone": PHONE}),
+        ]);
         assert_eq!(scene.set(&subscribe(&json!({}))).status, 201);
         assert_eq!(scene.status(Duration::from_millis(49)), "unknown");
         assert_eq!(scene.status(Duration::from_millis(1)), "subscribed");
@@ -289,7 +334,11 @@ mod tests {
         scene.set(&subscribe(&json!({})));
         scene.status(DAY);
         scene.set(&wish);
-        assert_eq!(scene.status(DAY), "subscribed", "who is subscribed stays so");
+        assert_eq!(
+            scene.status(DAY),
+            "subscribed",
+            "who is subscribed stays so"
+        );
         assert_eq!(scene.workspace.silent.opt_ins_dropped, 1);
     }
 
@@ -313,30 +362,60 @@ mod tests {
     fn sets_are_refused_as_documented() {
         let verdict = |more: Value| {
             let answer = Scene::new(&[]).set(&subscribe(&more));
-            (answer.status, answer.body["message"].as_str().unwrap().to_owned())
+            (
+                answer.status,
+                answer.body["message"].as_str().unwrap().to_owned(),
+            )
         };
-        assert_eq!(verdict(json!({"subscription_group_id": "nope"})), (400, BAD_GROUP.into()));
+        assert_eq!(
+            verdict(json!({"subscription_group_id": "nope"})),
+            (400, BAD_GROUP.into())
+        );
         assert_eq!(verdict(json!({"email": "a@b.co"})), (400, NOT_BOTH.into()));
-        assert_eq!(verdict(json!({"phone": vec![PHONE; 51]})), (400, TOO_MANY.into()));
+        assert_eq!(
+            verdict(json!({"phone": vec![PHONE; 51]})),
+            (400, TOO_MANY.into())
+        );
         assert_eq!(verdict(json!({"phone": null})), (400, NOBODY.into()));
-        assert_eq!(verdict(json!({"subscription_state": null, "subscription_status": "subscribed"})).0, 400);
-        assert_eq!(verdict(json!({"phone": "5550100000"})), (201, "success".into()));
+        assert_eq!(
+            verdict(json!({"subscription_state": null, "subscription_status": "subscribed"})).0,
+            400
+        );
+        assert_eq!(
+            verdict(json!({"phone": "5550100000"})),
+            (201, "success".into())
+        );
     }
 
     #[test]
     fn v2_refuses_a_phone_that_is_not_e164_and_takes_fifty_people_in_all() {
         let verdict = |groups: Value| {
             let body = json!({ "subscription_groups": groups });
-            Scene::new(&[]).run(|workspace, means| set_v2(workspace, body.as_object().unwrap(), means)).status
+            Scene::new(&[])
+                .run(|workspace, means| set_v2(workspace, body.as_object().unwrap(), means))
+                .status
         };
         let entry = |more: Value| {
-            let mut entry = json!({"subscription_group_id": GROUP, "subscription_state": "subscribed"});
-            entry.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let mut entry =
+                json!({"subscription_group_id": GROUP, "subscription_state": "subscribed"});
+            entry
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             entry
         };
         assert_eq!(verdict(json!([entry(json!({"phones": [PHONE]}))])), 201);
-        assert_eq!(verdict(json!([entry(json!({"phones": ["5550100000"]}))])), 400);
-        assert_eq!(verdict(json!([entry(json!({"phones": [PHONE]})), entry(json!({"emails": ["a@b.co"]}))])), 400);
+        assert_eq!(
+            verdict(json!([entry(json!({"phones": ["5550100000"]}))])),
+            400
+        );
+        assert_eq!(
+            verdict(json!([
+                entry(json!({"phones": [PHONE]})),
+                entry(json!({"emails": ["a@b.co"]}))
+            ])),
+            400
+        );
         let many = entry(json!({"phones": vec![PHONE; 30]}));
         assert_eq!(verdict(json!([many, many])), 400);
         assert_eq!(verdict(json!([])), 400);
@@ -344,10 +423,20 @@ mod tests {
 
     #[test]
     fn a_status_can_be_asked_for_fifty_people_of_one_kind() {
-        let verdict = |query: &str| Scene::new(&[]).run(|workspace, means| get(workspace, query, means)).status;
+        let verdict = |query: &str| {
+            Scene::new(&[])
+                .run(|workspace, means| get(workspace, query, means))
+                .status
+        };
         let group = format!("subscription_group_id={GROUP}");
-        assert_eq!(verdict(&format!("{group}&external_id[]=1&external_id%5B%5D=2")), 200);
-        assert_eq!(verdict(&format!("{group}{}", "&phone[]=%2B1555".repeat(51))), 400);
+        assert_eq!(
+            verdict(&format!("{group}&external_id[]=1&external_id%5B%5D=2")),
+            200
+        );
+        assert_eq!(
+            verdict(&format!("{group}{}", "&phone[]=%2B1555".repeat(51))),
+            400
+        );
         assert_eq!(verdict(&format!("{group}&email=a&phone=b")), 400);
         assert_eq!(verdict(&group), 400);
         assert_eq!(verdict("external_id=1"), 400);

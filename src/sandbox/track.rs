@@ -5,20 +5,20 @@
 
 use serde_json::{Value, json};
 
-use super::attributes::{self, TEXT_CHARS_MAX};
+use super::attributes;
 use super::email;
-use super::profiles::{BAD_EMAIL, Identifier, Object, Problem, problem};
+use super::events;
+use super::identifier::{BAD_EMAIL, Identifier, Problem, problem};
+use super::profiles::Object;
 use super::script::ErrorShape;
 use super::wire::Answer;
 use super::workspace::{Workspace, Write};
 use super::world::Means;
-use crate::model::time::Timestamp;
 
 /// Most objects of one request, all arrays together.
 const OBJECTS_MAX: usize = 75;
-/// Most bytes of properties that hold arrays or objects.
-const PROPERTIES_BYTES_MAX: usize = 102_400;
-const NO_DATA: &str = "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields.";
+const NO_DATA: &str =
+    "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Array {
@@ -83,27 +83,49 @@ pub fn track(workspace: &mut Workspace, mut body: Object, means: &mut Means<'_>)
     if !errors.is_empty() {
         answer.insert("errors".to_owned(), Value::Array(errors));
     }
-    let delay = means.effects.appear.unwrap_or(means.appear).pick(means.random.next());
-    workspace.accept(writes, means.now, delay, means.effects.email_later, means.random);
+    let delay = means
+        .effects
+        .appear
+        .unwrap_or(means.appear)
+        .pick(means.random.next());
+    workspace.accept(
+        writes,
+        means.now,
+        delay,
+        means.effects.email_later,
+        means.random,
+    );
     Answer::new(201, Value::Object(answer)).about(total)
 }
 
 fn shaped(shape: ErrorShape, problem: Problem, array: Array, index: usize) -> Value {
     let array = array.as_str();
     match shape {
-        ErrorShape::Sentences => json!({"type": problem.sentence, "input_array": array, "index": index}),
+        ErrorShape::Sentences => {
+            json!({"type": problem.sentence, "input_array": array, "index": index})
+        }
         ErrorShape::Codes => json!({"type": problem.code, "input_array": array, "index": index}),
         ErrorShape::Strings => json!(problem.sentence),
         ErrorShape::NoIndex => json!({"type": problem.sentence, "input_array": array}),
     }
 }
 
-fn judge(workspace: &Workspace, array: Array, value: Value, means: &Means<'_>) -> Result<Write, Problem> {
+fn judge(
+    workspace: &Workspace,
+    array: Array,
+    value: Value,
+    means: &Means<'_>,
+) -> Result<Write, Problem> {
     let Value::Object(object) = value else {
         return Err(problem("each entry must be an object", "BAD_OBJECT"));
     };
     let identifier = Identifier::of(&object)?;
-    if means.effects.rejected.iter().any(|email| names(&identifier, &object, email)) {
+    if means
+        .effects
+        .rejected
+        .iter()
+        .any(|email| names(&identifier, &object, email))
+    {
         return Err(problem(
             "provided external_id is blacklisted and disallowed",
             "BLACKLISTED_EXTERNAL_USER_ID",
@@ -126,7 +148,7 @@ fn judge(workspace: &Workspace, array: Array, value: Value, means: &Means<'_>) -
         }
         // An event or a purchase never creates a profile by alias, whatever it says.
         Array::Events => {
-            let (name, time) = event(&object, means.now)?;
+            let (name, time) = events::event(&object, means.now)?;
             Ok(Write::Event {
                 create: by_default && update_only != Some(true),
                 identifier,
@@ -135,7 +157,7 @@ fn judge(workspace: &Workspace, array: Array, value: Value, means: &Means<'_>) -
             })
         }
         Array::Purchases => {
-            purchase(&object)?;
+            events::purchase(&object)?;
             Ok(Write::Purchase {
                 create: by_default && update_only != Some(true),
                 identifier,
@@ -146,69 +168,11 @@ fn judge(workspace: &Workspace, array: Array, value: Value, means: &Means<'_>) -
 
 fn names(identifier: &Identifier, object: &Object, email: &str) -> bool {
     let same = |text: &str| text.eq_ignore_ascii_case(email);
-    object.get("email").and_then(Value::as_str).is_some_and(same)
+    object
+        .get("email")
+        .and_then(Value::as_str)
+        .is_some_and(same)
         || matches!(identifier, Identifier::Alias { name, .. } if same(name))
-}
-
-/// Name and time of an event object; a time in the future is now.
-fn event(object: &Object, now: Timestamp) -> Result<(String, Timestamp), Problem> {
-    let name = object.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
-    let Some(name) = name.filter(|name| name.chars().count() <= TEXT_CHARS_MAX) else {
-        return Err(problem("'name' is required", "BAD_EVENT_NAME"));
-    };
-    let Some(time) = object.get("time").and_then(Value::as_str).and_then(moment) else {
-        return Err(problem("'time' is not valid", "BAD_TIME"));
-    };
-    match object.get("properties") {
-        None | Some(Value::Null) => {}
-        Some(Value::Object(properties)) => check_properties(properties)?,
-        Some(_) => return Err(problem("'properties' must be an object", "BAD_PROPERTIES")),
-    }
-    Ok((name.to_owned(), time.min(now)))
-}
-
-fn check_properties(properties: &Object) -> Result<(), Problem> {
-    let mut nested = false;
-    for (key, value) in properties {
-        if key == "time" || key == "event_name" {
-            return Err(problem("'time' and 'event_name' are reserved property names", "RESERVED_PROPERTY"));
-        }
-        if key.is_empty() || key.starts_with('$') || key.chars().count() > TEXT_CHARS_MAX {
-            return Err(problem("property names must have 1 to 255 characters and no leading '$'", "BAD_PROPERTY_NAME"));
-        }
-        if value.as_str().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
-            return Err(problem("property values must have at most 255 characters", "BAD_PROPERTY_VALUE"));
-        }
-        nested |= value.is_array() || value.is_object();
-    }
-    let bytes = || serde_json::to_vec(properties).map_or(0, |text| text.len());
-    if nested && bytes() > PROPERTIES_BYTES_MAX {
-        return Err(problem("'properties' must be at most 100 KB", "BAD_PROPERTIES"));
-    }
-    Ok(())
-}
-
-fn purchase(object: &Object) -> Result<(), Problem> {
-    let text = |key: &str| object.get(key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-    if !text("product_id") || !text("currency") {
-        return Err(problem("'product_id' and 'currency' are required", "BAD_PURCHASE"));
-    }
-    if !object.get("price").is_some_and(Value::is_number) {
-        return Err(problem("'price' is not valid", "BAD_PURCHASE"));
-    }
-    if object.get("time").and_then(Value::as_str).and_then(moment).is_none() {
-        return Err(problem("'time' is not valid", "BAD_TIME"));
-    }
-    Ok(())
-}
-
-/// ISO 8601, also without offset (then UTC) and as `yyyy-MM-dd'T'HH:mm:ss:SSSZ`.
-fn moment(text: &str) -> Option<Timestamp> {
-    let read = |text: &str| Timestamp::parse_rfc3339(text).ok();
-    read(text).or_else(|| read(&format!("{text}Z"))).or_else(|| {
-        let (seconds, rest) = text.split_at_checked(19)?;
-        read(&format!("{seconds}.{}", rest.strip_prefix(':')?))
-    })
 }
 
 #[cfg(test)]
@@ -217,6 +181,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::time::Timestamp;
     use crate::sandbox::options::{Options, Spread};
     use crate::sandbox::profiles::Profile;
     use crate::sandbox::script::Effects;
@@ -227,11 +192,19 @@ mod tests {
 
     fn workspace(known: &[Value]) -> Workspace {
         let mut options = Options::default();
-        options.known = known.iter().map(|one| one.as_object().unwrap().clone()).collect();
+        options.known = known
+            .iter()
+            .map(|one| one.as_object().unwrap().clone())
+            .collect();
         Workspace::new(&options.workspaces[0], &options, NOW)
     }
 
-    fn post_with(workspace: &mut Workspace, effects: &Effects, body: Value, now: Timestamp) -> Answer {
+    fn post_with(
+        workspace: &mut Workspace,
+        effects: &Effects,
+        body: Value,
+        now: Timestamp,
+    ) -> Answer {
         let mut means = Means {
             now,
             effects,
@@ -253,7 +226,10 @@ mod tests {
 
     fn by_alias(name: &str, more: &Value) -> Value {
         let mut object = json!({"user_alias": {"alias_name": name, "alias_label": "email"}});
-        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         object
     }
 
@@ -265,8 +241,14 @@ mod tests {
             (json!({"_update_existing_only": false}), 1),
         ] {
             let mut workspace = workspace(&[]);
-            let answer = post(&mut workspace, json!({"attributes": [by_alias("a@b.co", &more)]}));
-            assert_eq!((answer.status, &answer.body["attributes_processed"]), (201, &json!(1)));
+            let answer = post(
+                &mut workspace,
+                json!({"attributes": [by_alias("a@b.co", &more)]}),
+            );
+            assert_eq!(
+                (answer.status, &answer.body["attributes_processed"]),
+                (201, &json!(1))
+            );
             assert_eq!(settled(&mut workspace).len(), created, "{more}");
         }
     }
@@ -284,13 +266,19 @@ mod tests {
 
     #[test]
     fn an_event_never_creates_by_alias_but_finds_what_its_own_request_creates() {
-        let event = by_alias("a@b.co", &json!({"name": "e", "time": "2020-01-01T00:00:00Z", "_update_existing_only": false}));
+        let event = by_alias(
+            "a@b.co",
+            &json!({"name": "e", "time": "2020-01-01T00:00:00Z", "_update_existing_only": false}),
+        );
         let create = by_alias("a@b.co", &json!({"_update_existing_only": false}));
         let mut alone = workspace(&[]);
         post(&mut alone, json!({"events": [event]}));
         assert_eq!(settled(&mut alone).len(), 0);
         let mut together = workspace(&[]);
-        post(&mut together, json!({"events": [event, event], "attributes": [create]}));
+        post(
+            &mut together,
+            json!({"events": [event, event], "attributes": [create]}),
+        );
         assert_eq!(settled(&mut together)[0].events["e"].count, 2);
     }
 
@@ -298,25 +286,39 @@ mod tests {
     fn an_update_by_alias_before_the_creation_took_effect_is_lost() {
         let mut workspace = workspace(&[]);
         let effects = Effects::default();
-        let create = by_alias("a@b.co", &json!({"_update_existing_only": false, "first": 1}));
-        let update = |value: i32| json!({"attributes": [by_alias("a@b.co", &json!({"level": value}))]});
+        let create = by_alias(
+            "a@b.co",
+            &json!({"_update_existing_only": false, "first": 1}),
+        );
+        let update =
+            |value: i32| json!({"attributes": [by_alias("a@b.co", &json!({"level": value}))]});
         post(&mut workspace, json!({"attributes": [create]}));
         let early = NOW + Duration::from_millis(49);
         post_with(&mut workspace, &effects, update(1), early);
         post_with(&mut workspace, &effects, update(2), NOW + SOON);
         workspace.settle(NOW + SOON * 2);
         assert_eq!(workspace.silent.updates_dropped, 1);
-        assert_eq!(Value::Object(workspace.profiles.all()[0].custom.clone()), json!({"first": 1, "level": 2}));
+        assert_eq!(
+            Value::Object(workspace.profiles.all()[0].custom.clone()),
+            json!({"first": 1, "level": 2})
+        );
     }
 
     #[test]
     fn the_same_alias_twice_is_one_profile_even_before_the_first_took_effect() {
         let mut workspace = workspace(&[json!({"email": "a@b.co", "external_id": "7"})]);
-        let create = by_alias("a@b.co", &json!({"_update_existing_only": false, "email": "a@b.co"}));
+        let create = by_alias(
+            "a@b.co",
+            &json!({"_update_existing_only": false, "email": "a@b.co"}),
+        );
         for _ in 0..2 {
             post(&mut workspace, json!({"attributes": [create, create]}));
         }
-        assert_eq!(settled(&mut workspace).len(), 2, "the known one is not found by its e-mail");
+        assert_eq!(
+            settled(&mut workspace).len(),
+            2,
+            "the known one is not found by its e-mail"
+        );
     }
 
     #[test]
@@ -328,8 +330,24 @@ mod tests {
         let answer = post(&mut workspace, body);
         assert_eq!(answer.status, 201);
         let errors = answer.body["errors"].as_array().unwrap();
-        let places: Vec<_> = errors.iter().map(|one| (one["input_array"].as_str().unwrap(), one["index"].as_u64().unwrap())).collect();
-        assert_eq!(places, [("attributes", 0), ("attributes", 2), ("attributes", 3), ("events", 0)]);
+        let places: Vec<_> = errors
+            .iter()
+            .map(|one| {
+                (
+                    one["input_array"].as_str().unwrap(),
+                    one["index"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            places,
+            [
+                ("attributes", 0),
+                ("attributes", 2),
+                ("attributes", 3),
+                ("events", 0)
+            ]
+        );
         assert_eq!(answer.body["attributes_processed"], json!(1));
         assert_eq!(answer.body["events_processed"], json!(0));
         assert!(answer.body.get("purchases_processed").is_none());
@@ -338,62 +356,65 @@ mod tests {
 
     #[test]
     fn nothing_valid_is_400_with_the_same_indexed_errors() {
-        let answer = post(&mut workspace(&[]), json!({"attributes": [{"email": "nope"}]}));
+        let answer = post(
+            &mut workspace(&[]),
+            json!({"attributes": [{"email": "nope"}]}),
+        );
         assert_eq!(answer.status, 400);
         assert_eq!(answer.body["message"], json!(NO_DATA));
         assert_eq!(answer.body["errors"][0]["index"], json!(0));
-        for body in [json!({}), json!({"attributes": []}), json!({"attributes": {}})] {
+        for body in [
+            json!({}),
+            json!({"attributes": []}),
+            json!({"attributes": {}}),
+        ] {
             let answer = post(&mut workspace(&[]), body);
-            assert_eq!((answer.status, answer.body), (400, json!({"message": NO_DATA})));
+            assert_eq!(
+                (answer.status, answer.body),
+                (400, json!({"message": NO_DATA}))
+            );
         }
     }
 
     #[test]
     fn seventy_five_objects_in_all_arrays_together_and_no_more() {
-        let many = |count| vec![json!({"external_id": "1", "name": "e", "time": "2020-01-01T00:00:00Z"}); count];
+        let many = |count| {
+            vec![json!({"external_id": "1", "name": "e", "time": "2020-01-01T00:00:00Z"}); count]
+        };
         let full = json!({"attributes": many(40), "events": many(35)});
         assert_eq!(post(&mut workspace(&[]), full).status, 201);
-        let over = post(&mut workspace(&[]), json!({"attributes": many(40), "events": many(36)}));
+        let over = post(
+            &mut workspace(&[]),
+            json!({"attributes": many(40), "events": many(36)}),
+        );
         assert_eq!((over.status, over.objects), (400, 76));
     }
 
     #[test]
     fn errors_come_in_every_shape_the_script_asks_for() {
         let told = |shape| {
-            let effects = Effects { shape, ..Effects::default() };
-            post_with(&mut workspace(&[]), &effects, json!({"attributes": [{"email": "x"}]}), NOW).body["errors"][0].clone()
+            let effects = Effects {
+                shape,
+                ..Effects::default()
+            };
+            post_with(
+                &mut workspace(&[]),
+                &effects,
+                json!({"attributes": [{"email": "x"}]}),
+                NOW,
+            )
+            .body["errors"][0]
+                .clone()
         };
-        assert_eq!(told(ErrorShape::Codes), json!({"type": "EMAIL_BAD_FORMAT", "input_array": "attributes", "index": 0}));
+        assert_eq!(
+            told(ErrorShape::Codes),
+            json!({"type": "EMAIL_BAD_FORMAT", "input_array": "attributes", "index": 0})
+        );
         assert_eq!(told(ErrorShape::Strings), json!(BAD_EMAIL.sentence));
-        assert_eq!(told(ErrorShape::NoIndex), json!({"type": BAD_EMAIL.sentence, "input_array": "attributes"}));
-    }
-
-    #[test]
-    fn events_need_name_and_time_and_their_properties_have_rules() {
-        let verdict = |more: Value| {
-            let mut object = json!({"external_id": "1", "name": "e", "time": "2020-01-01T00:00:00Z"});
-            object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            post(&mut workspace(&[]), json!({"events": [object]})).status
-        };
-        assert_eq!(verdict(json!({"properties": {"a": 1, "b": ["x"]}})), 201);
-        assert_eq!(verdict(json!({"time": "2020-01-01T00:00:00:123+0100"})), 201);
-        assert_eq!(verdict(json!({"time": "2020-01-01T00:00:00"})), 201);
-        for wrong in [
-            json!({"name": ""}),
-            json!({"name": null}),
-            json!({"name": "x".repeat(256)}),
-            json!({"time": 1_577_836_800}),
-            json!({"time": "yesterday"}),
-            json!({"properties": []}),
-            json!({"properties": {"time": 1}}),
-            json!({"properties": {"event_name": 1}}),
-            json!({"properties": {"$a": 1}}),
-            json!({"properties": {"": 1}}),
-            json!({"properties": {"a": "x".repeat(256)}}),
-            json!({"properties": {"a": vec!["x".repeat(200); 600]}}),
-        ] {
-            assert_eq!(verdict(wrong.clone()), 400, "{wrong}");
-        }
+        assert_eq!(
+            told(ErrorShape::NoIndex),
+            json!({"type": BAD_EMAIL.sentence, "input_array": "attributes"})
+        );
     }
 
     #[test]
@@ -414,8 +435,16 @@ mod tests {
             ..Effects::default()
         };
         let mut workspace = workspace(&[]);
-        let create = by_alias("a@b.co", &json!({"_update_existing_only": false, "email": "a@b.co", "x": 1}));
-        post_with(&mut workspace, &effects, json!({"attributes": [create]}), NOW);
+        let create = by_alias(
+            "a@b.co",
+            &json!({"_update_existing_only": false, "email": "a@b.co", "x": 1}),
+        );
+        post_with(
+            &mut workspace,
+            &effects,
+            json!({"attributes": [create]}),
+            NOW,
+        );
         let appeared = settled(&mut workspace);
         assert_eq!((appeared.len(), appeared[0].email.is_none()), (1, true));
         workspace.settle(NOW + SOON + Duration::from_secs(5));
@@ -430,6 +459,9 @@ mod tests {
         };
         let body = json!({"attributes": [by_alias("a@b.co", &json!({"_update_existing_only": false})), {"email": "c@d.co"}]});
         let answer = post_with(&mut workspace(&[]), &effects, body, NOW);
-        assert_eq!((answer.status, &answer.body["errors"][0]["index"]), (201, &json!(0)));
+        assert_eq!(
+            (answer.status, &answer.body["errors"][0]["index"]),
+            (201, &json!(0))
+        );
     }
 }

@@ -180,7 +180,8 @@ pub fn is_json(content_type: &str) -> bool {
 /// Whether it is `partner-<Organization>-<Product>/<version>` with names in Pascal case (api_partner).
 pub fn is_partner(user_agent: &str) -> bool {
     let name = |text: &str| {
-        text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
+        text.starts_with(|c: char| c.is_ascii_uppercase())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric())
     };
     let parts = user_agent
         .strip_prefix("partner-")

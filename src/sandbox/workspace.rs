@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::attributes::{self, GroupWish};
+use super::identifier::Identifier;
 use super::limits::{Bucket, Meter};
 use super::options::{Options, Permission, Spread, WorkspaceOptions};
-use super::profiles::{Identifier, Membership, Object, Profiles};
+use super::profiles::{Membership, Object, Profiles};
 use super::world::Random;
 use crate::model::time::Timestamp;
 
@@ -98,8 +99,6 @@ pub struct Silent {
 pub struct Workspace {
     /// Its name.
     pub name: String,
-    /// Its REST key.
-    pub key: String,
     /// What the key may do.
     pub permissions: BTreeSet<Permission>,
     /// What has taken effect.
@@ -123,10 +122,12 @@ impl Workspace {
                 profiles.add_known(known, now);
             }
         }
-        let meters = options.limits.iter().map(|(bucket, windows)| (*bucket, Meter::new(windows)));
+        let meters = options
+            .limits
+            .iter()
+            .map(|(bucket, windows)| (*bucket, Meter::new(windows)));
         Workspace {
             name: workspace.name.clone(),
-            key: workspace.api_key.clone(),
             permissions: workspace.permissions.clone(),
             profiles,
             silent: Silent::default(),
@@ -222,7 +223,8 @@ impl Workspace {
                 }
                 Identifier::Email(_) | Identifier::Phone(_) => {
                     self.silent.sets_orphaned += 1;
-                    self.orphans.insert((identifier, wish.group), (wish.subscribed, now));
+                    self.orphans
+                        .insert((identifier, wish.group), (wish.subscribed, now));
                 }
                 Identifier::ExternalId(_) | Identifier::Alias { .. } | Identifier::BrazeId(_) => {
                     self.silent.updates_dropped += 1;
@@ -234,7 +236,12 @@ impl Workspace {
         }
     }
 
-    fn reach(&mut self, identifier: &Identifier, create: bool, now: Timestamp) -> Option<(usize, bool)> {
+    fn reach(
+        &mut self,
+        identifier: &Identifier,
+        create: bool,
+        now: Timestamp,
+    ) -> Option<(usize, bool)> {
         if create {
             self.profiles.find_or_create(identifier, now)
         } else {
@@ -256,7 +263,8 @@ impl Workspace {
                 }
                 for wish in attributes::group_wishes(&object) {
                     let email = self.profiles.all()[place].email.clone();
-                    let sharing = email.map_or_else(Vec::new, |email| self.profiles.with_email(&email).to_vec());
+                    let sharing = email
+                        .map_or_else(Vec::new, |email| self.profiles.with_email(&email).to_vec());
                     self.join(place, &wish);
                     for other in sharing.into_iter().filter(|other| *other != place) {
                         self.join(other, &wish);
@@ -269,7 +277,9 @@ impl Workspace {
                 let everybody = match &identifier {
                     Identifier::Email(email) => self.profiles.with_email(email).to_vec(),
                     Identifier::Phone(phone) => self.profiles.with_phone(phone).to_vec(),
-                    Identifier::ExternalId(_) | Identifier::Alias { .. } | Identifier::BrazeId(_) => vec![place],
+                    Identifier::ExternalId(_)
+                    | Identifier::Alias { .. }
+                    | Identifier::BrazeId(_) => vec![place],
                 };
                 for one in everybody {
                     self.join(one, &wish);
@@ -304,13 +314,16 @@ impl Workspace {
         if self.orphans.is_empty() {
             return;
         }
-        self.orphans.retain(|_, (_, since)| now.since(*since) <= ORPHANS_LIVE);
+        self.orphans
+            .retain(|_, (_, since)| now.since(*since) <= ORPHANS_LIVE);
         let profile = &self.profiles.all()[place];
         let email = profile.email.clone().map(Identifier::Email);
         let phone = profile.phone.clone().map(Identifier::Phone);
         let mine: Vec<_> = self
             .orphans
-            .extract_if(|(whose, _), _| Some(&*whose) == email.as_ref() || Some(&*whose) == phone.as_ref())
+            .extract_if(|(whose, _), _| {
+                Some(whose) == email.as_ref() || Some(whose) == phone.as_ref()
+            })
             .collect();
         for ((_, group), (subscribed, _)) in mine {
             self.silent.orphans_inherited += 1;
@@ -326,7 +339,10 @@ impl Workspace {
 
 /// Takes the e-mail out of the creation of a profile that is not named by it; a write that brings it.
 fn keep_email_back(write: &mut Write) -> Option<Write> {
-    let Write::Attributes { identifier, object, .. } = write else {
+    let Write::Attributes {
+        identifier, object, ..
+    } = write
+    else {
         return None;
     };
     if matches!(identifier, Identifier::Email(_)) {

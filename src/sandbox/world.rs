@@ -72,10 +72,15 @@ impl World {
     /// As it is at the start.
     pub fn new(options: &Options, now: Timestamp) -> World {
         let workspaces = options.workspaces.iter();
-        let by_key = workspaces.clone().enumerate().map(|(place, one)| (one.api_key.clone(), place));
+        let by_key = workspaces
+            .clone()
+            .enumerate()
+            .map(|(place, one)| (one.api_key.clone(), place));
         World {
             by_key: by_key.collect(),
-            workspaces: workspaces.map(|one| Workspace::new(one, options, now)).collect(),
+            workspaces: workspaces
+                .map(|one| Workspace::new(one, options, now))
+                .collect(),
             quikly: Quikly::new(options),
             play: Play::new(options.script.clone(), now),
             record: Record::new(options.requests_kept),
@@ -100,7 +105,11 @@ impl World {
 
     /// What the script has in store, and how long to wait before anything else.
     pub fn begin(&mut self, asked: &Asked<'_>, now: Timestamp) -> (Effects, std::time::Duration) {
-        let key = if asked.endpoint == Endpoint::Quikly { None } else { asked.key };
+        let key = if asked.endpoint == Endpoint::Quikly {
+            None
+        } else {
+            asked.key
+        };
         let place = key.and_then(|key| self.by_key.get(key));
         let matter = Matter {
             lane: Some(asked.endpoint.lane()),
@@ -108,7 +117,11 @@ impl World {
             workspace: place.map(|place| self.workspaces[*place].name.as_str()),
         };
         let effects = self.play.effects(matter, now);
-        let delay = effects.delays.iter().map(|spread| spread.pick(self.random.next())).sum();
+        let delay = effects
+            .delays
+            .iter()
+            .map(|spread| spread.pick(self.random.next()))
+            .sum();
         (effects, delay)
     }
 
@@ -118,7 +131,13 @@ impl World {
     }
 
     /// Does what was asked and answers.
-    pub fn answer(&mut self, asked: &Asked<'_>, body: Body, effects: &Effects, now: Timestamp) -> Answer {
+    pub fn answer(
+        &mut self,
+        asked: &Asked<'_>,
+        body: Body,
+        effects: &Effects,
+        now: Timestamp,
+    ) -> Answer {
         if asked.endpoint == Endpoint::Quikly {
             return self.quikly.answer(asked, body, now);
         }
@@ -168,10 +187,17 @@ impl World {
 }
 
 fn unauthorized(key: Option<&str>) -> Answer {
-    let mut answer = Answer::message(401, &format!("Invalid API key: {}", key.unwrap_or_default()));
-    answer.headers = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]
-        .map(|name| (name, String::new()))
-        .to_vec();
+    let mut answer = Answer::message(
+        401,
+        &format!("Invalid API key: {}", key.unwrap_or_default()),
+    );
+    answer.headers = [
+        "x-ratelimit-limit",
+        "x-ratelimit-remaining",
+        "x-ratelimit-reset",
+    ]
+    .map(|name| (name, String::new()))
+    .to_vec();
     answer
 }
 
@@ -186,7 +212,11 @@ fn buckets(asked: &Asked<'_>, body: &Body) -> Vec<Bucket> {
 }
 
 /// Takes one request out of each bucket; the tightest one is told.
-fn take(workspace: &mut Workspace, buckets: Vec<Bucket>, now: Timestamp) -> Result<Option<Standing>, Standing> {
+fn take(
+    workspace: &mut Workspace,
+    buckets: Vec<Bucket>,
+    now: Timestamp,
+) -> Result<Option<Standing>, Standing> {
     let mut tightest: Option<Standing> = None;
     for bucket in buckets {
         let Some(meter) = workspace.meter(bucket) else {
