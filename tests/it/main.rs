@@ -3,4 +3,6 @@
 mod client;
 mod config;
 mod ingest;
+mod sandbox;
+mod simulation;
 mod store;
