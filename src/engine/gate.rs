@@ -155,7 +155,7 @@ impl Gate {
         }
         let ended = self
             .hold
-            .is_some_and(|hold| hold.reason == HoldReason::Denied && sent_at >= hold.since);
+            .is_some_and(|hold| hold.reason == HoldReason::Denied && sent_at > hold.since);
         if ended {
             self.hold = None;
         }
@@ -232,7 +232,10 @@ mod tests {
         assert_eq!(gate.opening(at(70)), Opening::Probe);
         gate.probing(at(70));
         assert_eq!(gate.opening(at(71)), Opening::Closed(Some(at(130))));
-        assert!(!gate.succeeded(at(9)), "sent before it was denied");
+        assert!(
+            !gate.succeeded(at(10)),
+            "may have been sent before it was denied"
+        );
         assert!(gate.succeeded(at(70)));
         assert_eq!(gate.opening(at(71)), Opening::Open);
     }

@@ -1,13 +1,14 @@
 //! One request: mark, perform, unpack, settle, commit; and what its answers say about the lane.
 //!
 //! Invariants: every job that a request carries is settled exactly once, with its own answer. A call that parks is
-//! marked as begun, durably, before it leaves.
+//! marked as begun, durably, before it leaves; if the gate closes meanwhile it does not leave and the mark goes again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::gate::Opening;
 use super::{EngineError, LaneState, Shared};
 use crate::client::{Answers, Client};
 use crate::flow::job::{Commit, Fate, Flow, Job};
@@ -58,6 +59,7 @@ pub(super) async fn carry<S: Store, C: Client>(
     shared: Arc<Shared<S, C>>,
     lane: Arc<LaneState>,
     mut batch: Vec<Asked>,
+    probes: bool,
     _permit: OwnedSemaphorePermit,
 ) -> Result<(), EngineError> {
     let _under_way = UnderWay::new(&lane);
@@ -71,17 +73,14 @@ pub(super) async fn carry<S: Store, C: Client>(
     if !begins.is_empty() {
         shared.store.begin(begins).await?;
     }
-    let calls = batch.iter().map(|asked| asked.call.clone()).collect();
-    let sent_at = shared.clock.now();
-    let mut answers = shared.client.perform(&lane.lane, calls).await;
-    answers.resize(batch.len(), Err(Failure::Unknown(unanswered())));
+    let opening = lane.gate().opening(shared.clock.now());
+    let answers = if !probes && matches!(opening, Opening::Closed(_)) {
+        // The gate has closed while the marks were written: nothing was sent, and the marks go again.
+        vec![Err(Failure::Denied(Answer::default())); batch.len()]
+    } else {
+        send(&shared, &lane, &batch).await
+    };
     let now = shared.clock.now();
-    let seconds = now.since(sent_at).as_secs_f64();
-    shared
-        .metrics
-        .request(&lane.lane, outcome_of(&answers), seconds, batch.len());
-    shared.hear_lane(&lane, sent_at, now, &mut answers);
-
     let mut moves = Vec::new();
     let mut unchanged = Vec::new();
     for (asked, answer) in batch.into_iter().zip(answers) {
@@ -107,6 +106,26 @@ pub(super) async fn carry<S: Store, C: Client>(
         shared.store.give_back(unchanged).await?;
     }
     shared.store_moves(&lane, moves).await
+}
+
+/// Sends the calls of `batch` and listens to what the answers say about the lane. One answer for each.
+async fn send<S: Store, C: Client>(
+    shared: &Shared<S, C>,
+    lane: &LaneState,
+    batch: &[Asked],
+) -> Answers {
+    let calls = batch.iter().map(|asked| asked.call.clone()).collect();
+    let sent_at = shared.clock.now();
+    let mut answers = shared.client.perform(&lane.lane, calls).await;
+    answers.resize(batch.len(), Err(Failure::Unknown(unanswered())));
+    let now = shared.clock.now();
+    let seconds = now.since(sent_at).as_secs_f64();
+    let outcome = outcome_of(&answers);
+    shared
+        .metrics
+        .request(&lane.lane, outcome, seconds, batch.len());
+    shared.hear_lane(lane, sent_at, now, &mut answers);
+    answers
 }
 
 impl<S: Store, C: Client> Shared<S, C> {

@@ -233,7 +233,8 @@ impl<S: Store, C: Client> Worker<S, C> {
             .into_iter()
             .next()
             .unwrap_or_default();
-        if opening == Opening::Probe {
+        let probes = opening == Opening::Probe;
+        if probes {
             first.truncate(1);
             self.lane.gate().probing(now);
         }
@@ -253,7 +254,7 @@ impl<S: Store, C: Client> Worker<S, C> {
         let lane = self.lane.clone();
         let handle = self
             .requests
-            .spawn(carry(self.shared.clone(), lane, batch, permit));
+            .spawn(carry(self.shared.clone(), lane, batch, probes, permit));
         self.lent.insert(handle.id(), tokens);
     }
 

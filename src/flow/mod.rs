@@ -87,43 +87,49 @@ pub fn is_empty(call: &Call) -> bool {
 }
 
 /// What an accepted event starts, and what it starts instead when this participant has taken part in this activation
-/// before (`None`: the same).
+/// before (`None`: the same). A participation that cannot run says by its flow which of the two it is.
 pub fn start(event: &Event, book: &RuleBook, now: Timestamp) -> (Start, Option<Start>) {
-    let Some(rules) = book.activation(&event.scope) else {
-        let reason = Reason::UnknownActivation;
-        return (stillborn(None, None, reason, now), None);
-    };
-    let run = |state: State| Start::Run {
+    let rules = book.activation(&event.scope);
+    let reason = rules.map_or(Reason::UnknownActivation, |_| Reason::NoFlow);
+    let bury = |flow| stillborn(rules, flow, reason, now);
+    let run = |rules: &Rules, state: State| Start::Run {
         lane: Lane::new(&rules.workspace, state.lane()),
         job: Job::new(state, now),
     };
-    let no_flow = |flow| stillborn(Some(rules), flow, Reason::NoFlow, now);
-    match (event.kind, rules.flow) {
-        (EventKind::Progress, _) => (run(State::Progress(Profile::LookUp)), None),
-        (EventKind::Participation, Some(ParticipationFlow::Email)) => (
-            run(State::Email(Profile::LookUp)),
-            Some(run(State::Progress(Profile::LookUp))),
+    let progress = || State::Progress(Profile::LookUp);
+    let further = |flow| (bury(flow), Some(bury(Some(Flow::Progress))));
+    match (event.kind, rules, rules.and_then(|rules| rules.flow)) {
+        (EventKind::Progress, Some(rules), _) => (run(rules, progress()), None),
+        (EventKind::Progress, None, _) => (bury(Some(Flow::Progress)), None),
+        (EventKind::Participation, Some(rules), Some(ParticipationFlow::Email)) => (
+            run(rules, State::Email(Profile::LookUp)),
+            Some(run(rules, progress())),
         ),
-        (EventKind::Participation, Some(ParticipationFlow::Sms)) => {
-            (no_flow(Some(Flow::Sms)), None)
+        (EventKind::Participation, _, Some(ParticipationFlow::Sms)) => further(Some(Flow::Sms)),
+        (EventKind::Participation, _, Some(ParticipationFlow::DoubleOptIn)) => {
+            further(Some(Flow::DoubleOptIn))
         }
-        (EventKind::Participation, Some(ParticipationFlow::DoubleOptIn)) => {
-            (no_flow(Some(Flow::DoubleOptIn)), None)
-        }
-        (EventKind::Participation, None) => (no_flow(None), None),
+        (EventKind::Participation, _, _) => further(None),
     }
 }
 
-/// How a dead letter lives again: a job resumes at its failed step with a clean slate (its history stays); one that
-/// never began starts anew by today's configuration. The error says why it still cannot run.
+/// How a dead letter (its event, its flow, its job if it began) lives again: a job resumes at its failed step with a
+/// clean slate, and its history stays; one that never began starts anew by today's configuration, a further
+/// participation (whose flow is `progress`) as such. The error says why it still cannot run.
 pub fn revive(
     event: &Event,
+    flow: Option<Flow>,
     job: Option<&Job>,
     book: &RuleBook,
     now: Timestamp,
 ) -> Result<Start, Reason> {
     let Some(job) = job else {
-        return match start(event, book, now).0 {
+        let (first, further) = start(event, book, now);
+        let anew = match further {
+            Some(further) if flow == Some(Flow::Progress) => further,
+            _ => first,
+        };
+        return match anew {
             Start::Run { lane, job } => Ok(Start::Run {
                 lane,
                 job: Job {

@@ -363,40 +363,61 @@ fn what_an_event_starts_follows_kind_and_configuration() {
         let (first, further) = started(&progress, with(flow));
         assert_eq!((run(&first).unwrap().1, further), (Flow::Progress, None));
     }
-    let buried = |(start, further): (Start, Option<Start>)| match (start, further) {
-        (
-            Start::Bury {
-                workspace,
-                flow,
-                burial,
-            },
-            None,
-        ) => (
-            workspace.map(|it| it.to_string()),
+    let buried = |start: Start| match start {
+        Start::Bury {
+            workspace,
             flow,
-            burial.reason,
-            burial.class,
-        ),
-        other => panic!("{other:?}"),
+            burial,
+        } => {
+            assert_eq!(burial.class, Class::Configuration);
+            (workspace.map(|it| it.to_string()), flow, burial.reason)
+        }
+        Start::Run { .. } => panic!("{start:?}"),
     };
     let acme = || Some("acme".to_owned());
-    let class = Class::Configuration;
-    assert_eq!(
-        buried(started(&event(), None)),
-        (None, None, Reason::UnknownActivation, class)
-    );
-    for (flow, shown) in [
-        (None, None),
-        (Some(ParticipationFlow::Sms), Some(Flow::Sms)),
+    for (rules, workspace, flow, reason) in [
+        (None, None, None, Reason::UnknownActivation),
+        (with(None), acme(), None, Reason::NoFlow),
         (
-            Some(ParticipationFlow::DoubleOptIn),
+            with(Some(ParticipationFlow::Sms)),
+            acme(),
+            Some(Flow::Sms),
+            Reason::NoFlow,
+        ),
+        (
+            with(Some(ParticipationFlow::DoubleOptIn)),
+            acme(),
             Some(Flow::DoubleOptIn),
+            Reason::NoFlow,
         ),
     ] {
+        let (first, further) = started(&event(), rules);
+        assert_eq!(buried(first), (workspace.clone(), flow, reason));
         assert_eq!(
-            buried(started(&event(), with(flow))),
-            (acme(), shown, Reason::NoFlow, class)
+            buried(further.unwrap()),
+            (workspace, Some(Flow::Progress), reason)
         );
+    }
+    let (first, further) = started(&progress, None);
+    assert_eq!(
+        buried(first),
+        (None, Some(Flow::Progress), Reason::UnknownActivation)
+    );
+    assert_eq!(further, None);
+}
+
+#[test]
+fn a_further_participation_that_never_began_is_one_when_it_lives_again() {
+    let book = RuleBook::new([rules()]);
+    for (flow, expected) in [
+        (None, Flow::Email),
+        (Some(Flow::Sms), Flow::Email),
+        (Some(Flow::Progress), Flow::Progress),
+    ] {
+        let Ok(Start::Run { job, .. }) = revive(&event(), flow, None, &book, NOW) else {
+            panic!()
+        };
+        assert_eq!(job.state.flow(), expected);
     }
 }
 
@@ -411,7 +432,9 @@ fn a_revived_job_resumes_at_its_step_with_a_clean_slate_and_its_history() {
     dead.note(NOW, said("no"));
     let later = NOW + Duration::from_secs(9);
     let book = RuleBook::new([rules()]);
-    let Start::Run { lane, job } = revive(&event(), Some(&dead), &book, later).unwrap() else {
+    let Start::Run { lane, job } =
+        revive(&event(), Some(Flow::Email), Some(&dead), &book, later).unwrap()
+    else {
         panic!()
     };
     assert_eq!(lane.to_string(), "acme/users_track");
@@ -423,20 +446,29 @@ fn a_revived_job_resumes_at_its_step_with_a_clean_slate_and_its_history() {
     };
     assert_eq!(job, clean);
     assert_eq!(
-        revive(&event(), Some(&dead), &RuleBook::default(), later),
+        revive(
+            &event(),
+            Some(Flow::Email),
+            Some(&dead),
+            &RuleBook::default(),
+            later
+        ),
         Err(Reason::UnknownActivation)
     );
     assert_eq!(
-        revive(&event(), None, &RuleBook::default(), later),
+        revive(&event(), None, None, &RuleBook::default(), later),
         Err(Reason::UnknownActivation)
     );
     let none = RuleBook::new([Rules {
         flow: None,
         ..rules()
     }]);
-    assert_eq!(revive(&event(), None, &none, later), Err(Reason::NoFlow));
+    assert_eq!(
+        revive(&event(), None, None, &none, later),
+        Err(Reason::NoFlow)
+    );
     assert!(
-        matches!(revive(&event(), None, &book, later), Ok(Start::Run { job, .. }) if !job.fresh)
+        matches!(revive(&event(), None, None, &book, later), Ok(Start::Run { job, .. }) if !job.fresh)
     );
 }
 

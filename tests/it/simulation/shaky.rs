@@ -1,0 +1,236 @@
+//! The map store with a disk that takes its time and a process around it that may die at every operation.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use braze_relay::clock::Clock;
+use braze_relay::flow::job::{Commit, Fate, Flow, Job, Seed, Start};
+use braze_relay::model::event::Event;
+use braze_relay::model::id::JobId;
+use braze_relay::model::lane::Lane;
+use braze_relay::model::time::Timestamp;
+use braze_relay::store::map::MapStore;
+use braze_relay::store::{
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Store, StoreError,
+    Token,
+};
+use tokio::sync::Notify;
+
+use super::lab::Lab;
+
+#[derive(Clone)]
+pub struct Shaky {
+    map: MapStore,
+    lab: Lab,
+    clock: Clock,
+    /// The longest an operation takes, in milliseconds.
+    slowness: u64,
+    lent: Arc<Mutex<BTreeMap<JobId, (Lane, Event, Job)>>>,
+}
+
+pub fn step_of(job: &Job) -> String {
+    format!("{}/{}", job.state.flow(), job.state.step())
+}
+
+impl Shaky {
+    pub fn new(map: MapStore, lab: &Lab, clock: &Clock, slowness: u64) -> Shaky {
+        Shaky {
+            map,
+            lab: lab.clone(),
+            clock: clock.clone(),
+            slowness,
+            lent: Arc::default(),
+        }
+    }
+
+    /// The store after the process died and was started again. What was under way may happen twice.
+    pub fn crash(&self) -> Shaky {
+        for (_, event, job) in self.lent.lock().unwrap().values() {
+            if job.state.flow() == Flow::Credit {
+                self.lab
+                    .allow(format!("credit-{}|{}", event.scope, event.email));
+                continue;
+            }
+            self.lab
+                .allow(format!("joined-{}|{}", event.scope, event.email));
+            if let Some(own) = &event.event {
+                self.lab.allow(format!("{}|{}", own.name, event.email));
+            }
+        }
+        Shaky::new(self.map.crash(), &self.lab, &self.clock, self.slowness)
+    }
+
+    /// The steps of what is on loan in `lane` for one of `emails`.
+    pub fn steps(&self, lane: &Lane, emails: &[String]) -> Vec<String> {
+        let lent = self.lent.lock().unwrap();
+        let of = |(at, event, _): &&(Lane, Event, Job)| at == lane && emails.contains(&event.email);
+        lent.values().filter(of).map(|it| step_of(&it.2)).collect()
+    }
+
+    fn steps_of(&self, tokens: &[Token]) -> Vec<String> {
+        let lent = self.lent.lock().unwrap();
+        let step = |token: &Token| lent.get(&token.id).map(|it| step_of(&it.2));
+        tokens.iter().filter_map(step).collect()
+    }
+
+    fn lend(&self, lane: &Lane, leased: &[Leased]) {
+        let mut lent = self.lent.lock().unwrap();
+        for it in leased {
+            let row = (lane.clone(), it.event.clone(), it.job.clone());
+            lent.insert(it.token.id, row);
+        }
+    }
+
+    fn returned(&self, token: Token) {
+        self.lent.lock().unwrap().remove(&token.id);
+    }
+
+    /// Which failures these jobs met, when a request was just answered.
+    fn cover(&self, tokens: &[Token], answered: &[&'static str]) {
+        for (step, class) in self.steps_of(tokens).into_iter().zip(answered) {
+            self.lab.cover(format!("{step} × {class}"));
+        }
+    }
+
+    async fn disk(&self) {
+        if self.slowness > 0 {
+            let millis = self.lab.below(self.slowness);
+            self.clock.sleep(Duration::from_millis(millis)).await;
+        }
+    }
+
+    fn look_at(&self, commit: &Commit) {
+        let covered = match &commit.fate {
+            Fate::Keep { job, .. } => {
+                if job.begun {
+                    self.lab.violated("a job was kept as begun".into());
+                }
+                return;
+            }
+            Fate::Finish(outcome) => format!("outcome {outcome}"),
+            Fate::Bury { burial, .. } => format!("reason {} ({})", burial.reason, burial.class),
+        };
+        self.lab.cover(covered);
+    }
+}
+
+impl Store for Shaky {
+    async fn append(&self, seeds: Vec<Seed>, now: Timestamp) -> Result<Vec<Appended>, StoreError> {
+        for seed in &seeds {
+            if let Start::Bury { burial, .. } = &seed.start {
+                self.lab
+                    .cover(format!("reason {} ({})", burial.reason, burial.class));
+            }
+        }
+        self.map.append(seeds, now).await
+    }
+
+    async fn lease(
+        &self,
+        lane: &Lane,
+        now: Timestamp,
+        at_most: usize,
+    ) -> Result<Vec<Leased>, StoreError> {
+        self.lab.state().answered.clear();
+        self.disk().await;
+        let leased = self.map.lease(lane, now, at_most).await?;
+        self.lend(lane, &leased);
+        if !leased.is_empty() {
+            let tokens: Vec<_> = leased.iter().map(|it| it.token).collect();
+            self.lab
+                .place("after_lease", || self.steps_of(&tokens))
+                .await;
+        }
+        Ok(leased)
+    }
+
+    async fn begin(&self, tokens: Vec<Token>) -> Result<(), StoreError> {
+        self.lab
+            .place("before_begin", || self.steps_of(&tokens))
+            .await;
+        self.disk().await;
+        self.map.begin(tokens.clone()).await?;
+        self.lab
+            .place("after_begin", || self.steps_of(&tokens))
+            .await;
+        Ok(())
+    }
+
+    async fn give_back(&self, tokens: Vec<Token>) -> Result<(), StoreError> {
+        let answered = std::mem::take(&mut self.lab.state().answered);
+        self.cover(&tokens, &answered);
+        // Of one request that was denied, jobs marked as begun are committed behind this.
+        if answered.first() == Some(&"denied") {
+            self.lab.state().answered = answered;
+        }
+        for token in &tokens {
+            self.returned(*token);
+        }
+        self.map.give_back(tokens).await
+    }
+
+    async fn commit(
+        &self,
+        moves: Vec<(Token, Commit)>,
+        now: Timestamp,
+    ) -> Result<Vec<Committed>, StoreError> {
+        let tokens: Vec<_> = moves.iter().map(|it| it.0).collect();
+        let answered = std::mem::take(&mut self.lab.state().answered);
+        self.cover(&tokens, &answered);
+        self.lab
+            .place("before_commit", || self.steps_of(&tokens))
+            .await;
+        self.disk().await;
+        for (_, commit) in &moves {
+            self.look_at(commit);
+        }
+        let committed = self.map.commit(moves, now).await?;
+        self.lab
+            .place("after_commit", || self.steps_of(&tokens))
+            .await;
+        for token in tokens {
+            self.returned(token);
+        }
+        Ok(committed)
+    }
+
+    async fn next_due(&self, lane: &Lane, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.map.next_due(lane, now).await
+    }
+
+    fn wake(&self, lane: &Lane) -> Arc<Notify> {
+        self.map.wake(lane)
+    }
+
+    fn counts(&self, now: Timestamp) -> Counts {
+        self.map.counts(now)
+    }
+
+    fn admits(&self) -> Result<(), StoreError> {
+        self.map.admits()
+    }
+}
+
+impl Operate for Shaky {
+    async fn dead_list(
+        &self,
+        filter: DeadFilter,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Page<DeadLetter>, StoreError> {
+        self.map.dead_list(filter, after, limit).await
+    }
+
+    async fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
+        self.map.dead_get(id).await
+    }
+
+    async fn revive(
+        &self,
+        letters: Vec<(JobId, Start)>,
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        self.map.revive(letters, now).await
+    }
+}

@@ -1,0 +1,474 @@
+//! A small Braze and a small Quikly with a memory: profiles that take time to appear, an index by alias, and weather.
+//!
+//! What it does follows the facts: an alias that is unknown is a new profile even if the e-mail is on another one;
+//! an update of what does not exist is dropped without a word; events are never de-duplicated.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use braze_relay::client::pack::objects;
+use braze_relay::client::{Answers, Client};
+use braze_relay::clock::Clock;
+use braze_relay::model::call::{Address, Answer, Call, Credit, Failure, Profile, Reply, Track};
+use braze_relay::model::json::Object;
+use braze_relay::model::lane::{Lane, LaneKind};
+use braze_relay::model::rules::OnUnknown;
+use braze_relay::model::time::Timestamp;
+
+use super::lab::Lab;
+use super::shaky::Shaky;
+
+/// How often what goes wrong; each is a probability of a request, `rejected` of a call.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Weather {
+    /// Fair from then on.
+    pub until: Timestamp,
+    pub transient: f64,
+    pub unknown_lost: f64,
+    pub unknown_applied: f64,
+    pub throttled: f64,
+    /// A throttle names a moment.
+    pub told: bool,
+    pub denied: f64,
+    pub apart: f64,
+    pub rejected: f64,
+    /// A panic of ours while sending.
+    pub panics: bool,
+}
+
+/// How long things take, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Delays {
+    pub latency_min: u64,
+    pub latency: u64,
+    /// Until a new profile is found.
+    pub appears: u64,
+    /// Until a found profile shows its e-mail.
+    pub whole: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Person {
+    pub external_id: Option<String>,
+    pub braze_id: String,
+    pub alias: Option<String>,
+    pub email: String,
+    pub shown_email: Option<String>,
+    pub attributes: Object,
+    pub events: Vec<String>,
+    pub appears_at: Timestamp,
+    pub whole_at: Timestamp,
+    /// It was there before us.
+    pub known: bool,
+}
+
+#[derive(Default)]
+pub struct Model {
+    pub people: BTreeMap<String, Vec<Person>>,
+    /// Every time Quikly took a credit, by (`q_scope`, e-mail), whatever the key; and the keys.
+    pub credits: BTreeMap<(String, String), u32>,
+    pub keys: BTreeMap<(String, String), BTreeSet<String>>,
+    pub weather: Weather,
+    pub exceptions: BTreeMap<Lane, Weather>,
+    /// When each request of a lane left.
+    pub sent: BTreeMap<Lane, Vec<Timestamp>>,
+    pub calls: u64,
+    in_flight: BTreeMap<String, usize>,
+    pub in_flight_max: usize,
+    not_before: BTreeMap<Lane, Timestamp>,
+    next_id: u64,
+}
+
+#[derive(Clone)]
+pub struct World {
+    model: Arc<Mutex<Model>>,
+    pub lab: Lab,
+    clock: Clock,
+    delays: Delays,
+    /// The store of the process that is alive, to tell whom a crash hits.
+    store: Arc<Mutex<Option<Shaky>>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Verdict {
+    Serve,
+    Transient,
+    UnknownLost,
+    UnknownApplied,
+    Throttled,
+    Denied,
+    Apart,
+}
+
+impl World {
+    pub fn new(lab: &Lab, clock: &Clock, delays: Delays) -> World {
+        World {
+            model: Arc::default(),
+            lab: lab.clone(),
+            clock: clock.clone(),
+            delays,
+            store: Arc::default(),
+        }
+    }
+
+    pub fn model(&self) -> MutexGuard<'_, Model> {
+        self.model.lock().unwrap()
+    }
+
+    /// A process with this store lives now; it knows nothing of what the last one was told.
+    pub fn serves(&self, store: &Shaky) {
+        *self.store.lock().unwrap() = Some(store.clone());
+        self.released();
+    }
+
+    /// Nobody has to wait any more for what was said before.
+    pub fn released(&self) {
+        self.model().not_before.clear();
+    }
+
+    pub fn add_known(&self, workspace: &str, mut person: Person) {
+        let mut model = self.model();
+        model.next_id += 1;
+        person.braze_id = format!("b{}", model.next_id);
+        person.known = true;
+        model
+            .people
+            .entry(workspace.to_owned())
+            .or_default()
+            .push(person);
+    }
+
+    fn verdict(&self, lane: &Lane, now: Timestamp) -> (Verdict, Weather) {
+        let weather = {
+            let model = self.model();
+            *model.exceptions.get(lane).unwrap_or(&model.weather)
+        };
+        if now >= weather.until {
+            return (Verdict::Serve, Weather::default());
+        }
+        let mut rest = self.lab.below(1_000_000) as f64 / 1e6;
+        for (probability, verdict) in [
+            (weather.transient, Verdict::Transient),
+            (weather.unknown_lost, Verdict::UnknownLost),
+            (weather.unknown_applied, Verdict::UnknownApplied),
+            (weather.throttled, Verdict::Throttled),
+            (weather.denied, Verdict::Denied),
+            (weather.apart, Verdict::Apart),
+        ] {
+            if rest < probability {
+                return (verdict, weather);
+            }
+            rest -= probability;
+        }
+        (Verdict::Serve, weather)
+    }
+
+    /// What every request must keep to.
+    fn check(&self, lane: &Lane, calls: &[Call], now: Timestamp) {
+        let mut model = self.model();
+        let model = &mut *model;
+        model.sent.entry(lane.clone()).or_default().push(now);
+        model.calls += calls.len() as u64;
+        if calls.is_empty()
+            || calls
+                .iter()
+                .any(|call| call.lane() != lane.kind || objects(call) == 0)
+        {
+            self.lab.violated(format!(
+                "{lane}: an empty request, or a call of another lane"
+            ));
+        }
+        let most = if lane.kind == LaneKind::UsersTrack {
+            75
+        } else {
+            1
+        };
+        if calls.iter().map(objects).sum::<usize>() > most {
+            self.lab
+                .violated(format!("{lane}: more objects than a request may carry"));
+        }
+        if model
+            .not_before
+            .get(lane)
+            .is_some_and(|moment| now < *moment)
+        {
+            self.lab.violated(format!(
+                "{lane}: a request left before the moment it was told"
+            ));
+        }
+        let in_flight = model.in_flight.entry(host(lane)).or_default();
+        *in_flight += 1;
+        if *in_flight > model.in_flight_max {
+            self.lab
+                .violated(format!("{lane}: more requests under way than allowed"));
+        }
+    }
+
+    fn serve(&self, lane: &Lane, call: &Call, rejected: f64) -> Result<Reply, Failure> {
+        if self.lab.chance(rejected) {
+            return Err(Failure::Rejected(answer(400, "sim rejected")));
+        }
+        let now = self.clock.now();
+        match call {
+            Call::LookUp { email } => Ok(Reply::Profiles(self.look_up(lane, email, now))),
+            Call::Track(track) => {
+                self.track(lane, track, now);
+                Ok(Reply::Tracked)
+            }
+            Call::Credit(credit) => {
+                self.credit(lane, credit);
+                Ok(Reply::Credited)
+            }
+        }
+    }
+
+    fn look_up(&self, lane: &Lane, email: &str, now: Timestamp) -> Vec<Profile> {
+        let mut model = self.model();
+        let people = model.people.entry(lane.workspace.to_string()).or_default();
+        people
+            .iter()
+            .filter(|it| it.email == email && it.appears_at <= now)
+            .map(|it| Profile {
+                external_id: it.external_id.clone(),
+                braze_id: Some(it.braze_id.clone()),
+                email: (it.whole_at <= now)
+                    .then(|| it.shown_email.clone().unwrap_or(it.email.clone())),
+                phone: None,
+            })
+            .collect()
+    }
+
+    fn track(&self, lane: &Lane, track: &Track, now: Timestamp) {
+        let mut model = self.model();
+        model.next_id += 1;
+        let braze_id = format!("b{}", model.next_id);
+        let people = model.people.entry(lane.workspace.to_string()).or_default();
+        let found = people.iter().position(|it| names(it, &track.address));
+        let index = match found {
+            Some(index) => index,
+            None if !track.create => {
+                self.lab
+                    .violated("an update of a profile that does not exist".into());
+                return;
+            }
+            None => {
+                let appears_at =
+                    now + Duration::from_millis(self.lab.below(self.delays.appears + 1));
+                people.push(Person {
+                    braze_id,
+                    alias: match &track.address {
+                        Address::Alias(name) => Some(name.clone()),
+                        _ => None,
+                    },
+                    email: track.attributes["email"].as_str().unwrap().to_owned(),
+                    appears_at,
+                    whole_at: appears_at
+                        + Duration::from_millis(self.lab.below(self.delays.whole + 1)),
+                    ..Person::default()
+                });
+                people.len() - 1
+            }
+        };
+        let person = &mut people[index];
+        person.attributes.extend(track.attributes.clone());
+        person
+            .events
+            .extend(track.events.iter().map(|it| it.name.clone()));
+    }
+
+    fn credit(&self, lane: &Lane, credit: &Credit) {
+        let email = credit.email.trim().to_lowercase();
+        let mut model = self.model();
+        let people = model.people.get(&*lane.workspace);
+        if !people.is_some_and(|people| people.iter().any(|it| it.email == email)) {
+            self.lab
+                .violated("somebody was credited who has no profile".into());
+        }
+        let whom = (credit.q_scope.clone(), email);
+        *model.credits.entry(whom.clone()).or_default() += 1;
+        model
+            .keys
+            .entry(whom)
+            .or_default()
+            .insert(credit.idempotency_key.clone());
+    }
+
+    /// What may have happened though nobody was told.
+    fn allow(&self, lane: &Lane, calls: &[Call]) {
+        for call in calls {
+            match call {
+                Call::LookUp { .. } => {}
+                Call::Credit(credit) => {
+                    let email = credit.email.trim().to_lowercase();
+                    self.lab.allow(format!("credit-{}|{email}", credit.q_scope));
+                }
+                Call::Track(track) => {
+                    for email in self.emails(lane, &[call.clone()]) {
+                        for event in &track.events {
+                            self.lab.allow(format!("{}|{email}", event.name));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn emails(&self, lane: &Lane, calls: &[Call]) -> Vec<String> {
+        let model = self.model();
+        let none = Vec::new();
+        let people = model.people.get(&*lane.workspace).unwrap_or(&none);
+        let email = |call: &Call| match call {
+            Call::LookUp { email } => Some(email.clone()),
+            Call::Credit(credit) => Some(credit.email.trim().to_lowercase()),
+            Call::Track(track) => match &track.address {
+                Address::Alias(email) | Address::Email(email) => Some(email.clone()),
+                address => people
+                    .iter()
+                    .find(|it| names(it, address))
+                    .map(|it| it.email.clone()),
+            },
+        };
+        calls.iter().filter_map(email).collect()
+    }
+
+    fn steps(&self, lane: &Lane, calls: &[Call]) -> Vec<String> {
+        let emails = self.emails(lane, calls);
+        let store = self.store.lock().unwrap();
+        store
+            .as_ref()
+            .map(|it| it.steps(lane, &emails))
+            .unwrap_or_default()
+    }
+
+    fn answers(&self, lane: &Lane, calls: &[Call], verdict: Verdict, weather: Weather) -> Answers {
+        let now = self.clock.now();
+        let each = |failure: Failure| vec![Err(failure); calls.len()];
+        match verdict {
+            Verdict::Serve => calls
+                .iter()
+                .map(|it| self.serve(lane, it, weather.rejected))
+                .collect(),
+            Verdict::Transient => each(Failure::Transient(answer(503, "sim transient"))),
+            Verdict::UnknownLost => {
+                self.allow(lane, calls);
+                each(Failure::Unknown(answer(504, "sim unknown")))
+            }
+            Verdict::UnknownApplied => {
+                self.allow(lane, calls);
+                for call in calls {
+                    let _applied = self.serve(lane, call, 0.0);
+                }
+                each(Failure::Unknown(answer(504, "sim unknown")))
+            }
+            Verdict::Throttled => each(Failure::Throttled {
+                until: weather
+                    .told
+                    .then(|| now + Duration::from_millis(500 + self.lab.below(9500))),
+                answer: answer(429, "sim throttled"),
+            }),
+            Verdict::Denied => each(Failure::Denied(answer(401, "sim denied"))),
+            Verdict::Apart => each(Failure::Apart(answer(400, "sim apart"))),
+        }
+    }
+
+    /// What the other side expects after this answer.
+    fn expect(&self, lane: &Lane, answers: &Answers) {
+        let now = self.clock.now();
+        let moment = match answers.first() {
+            Some(Err(Failure::Throttled { until, .. })) => {
+                until.unwrap_or(now + Duration::from_secs(1))
+            }
+            Some(Err(Failure::Denied(_))) => now + Duration::from_mins(1),
+            _ => return,
+        };
+        let mut model = self.model();
+        let not_before = model.not_before.entry(lane.clone()).or_default();
+        *not_before = moment.max(*not_before);
+    }
+}
+
+/// A request under way, until it is answered or its sender dies.
+struct UnderWay<'a>(&'a World, String);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        *self.0.model().in_flight.get_mut(&self.1).unwrap() -= 1;
+    }
+}
+
+impl Client for World {
+    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Answers {
+        let now = self.clock.now();
+        self.check(lane, &calls, now);
+        let under_way = UnderWay(self, host(lane));
+        let (verdict, weather) = self.verdict(lane, now);
+        assert!(!weather.panics, "a panic of ours, as planned");
+        let spread = self.lab.below(self.delays.latency + 1);
+        let latency = Duration::from_millis(self.delays.latency_min + spread);
+        let early = self.lab.chance(0.5);
+        self.lab.place("sent", || self.steps(lane, &calls)).await;
+        if !early {
+            self.clock.sleep(latency).await;
+        }
+        let answers = self.answers(lane, &calls, verdict, weather);
+        self.lab.place("arrived", || self.steps(lane, &calls)).await;
+        if early {
+            self.clock.sleep(latency).await;
+        }
+        self.expect(lane, &answers);
+        let named = calls.iter().zip(&answers).map(|(call, it)| class(call, it));
+        self.lab.state().answered = named.collect();
+        drop(under_way);
+        answers
+    }
+
+    fn objects_max(&self, lane: &Lane) -> usize {
+        match lane.kind {
+            LaneKind::UsersTrack => 75,
+            _ => 1,
+        }
+    }
+}
+
+fn names(person: &Person, address: &Address) -> bool {
+    match address {
+        Address::ExternalId(id) => person.external_id.as_ref() == Some(id),
+        Address::BrazeId(id) => person.braze_id == *id,
+        Address::Alias(name) => person.alias.as_ref() == Some(name),
+        Address::Email(email) => person.email == *email,
+    }
+}
+
+fn host(lane: &Lane) -> String {
+    format!("{}/{}", lane.workspace, lane.kind == LaneKind::Quikly)
+}
+
+fn parks(call: &Call) -> bool {
+    match call {
+        Call::LookUp { .. } => false,
+        Call::Track(track) => !track.events.is_empty() && track.on_unknown == OnUnknown::Park,
+        Call::Credit(credit) => credit.on_unknown == OnUnknown::Park,
+    }
+}
+
+fn class(call: &Call, answer: &Result<Reply, Failure>) -> &'static str {
+    match answer {
+        Ok(Reply::Profiles(found)) if found.iter().any(|it| it.email.is_none()) => "not whole",
+        Ok(_) => "ok",
+        Err(Failure::Transient(_)) => "transient",
+        Err(Failure::Unknown(_)) if parks(call) => "unknown, parked",
+        Err(Failure::Unknown(_)) => "unknown, resent",
+        Err(Failure::Throttled { .. }) => "throttled",
+        Err(Failure::Rejected(_)) => "rejected",
+        Err(Failure::Denied(_)) => "denied",
+        Err(Failure::Apart(_)) => "apart",
+    }
+}
+
+fn answer(status: u16, text: &str) -> Answer {
+    Answer {
+        status: Some(status),
+        text: text.to_owned(),
+    }
+}
