@@ -15,13 +15,12 @@ use crate::model::event::Source;
 pub(super) struct Doors(BTreeMap<Source, Vec<[u8; 32]>>);
 
 impl Doors {
-    /// Doors that open to these tokens. An empty token opens nothing.
+    /// Doors that open to these tokens.
     pub(super) fn new(tokens: &BTreeMap<Source, Vec<SecretString>>) -> Doors {
         let digests = |tokens: &Vec<SecretString>| {
             tokens
                 .iter()
                 .map(|token| token.expose_secret().as_bytes())
-                .filter(|token| !token.is_empty())
                 .map(digest)
                 .collect()
         };
@@ -51,7 +50,7 @@ fn digest(token: &[u8]) -> [u8; 32] {
     *blake3::hash(token).as_bytes()
 }
 
-/// The token of a `Bearer` header (RFC 6750 section 2.1); the scheme in any case (RFC 9110 section 11.1).
+/// The token, never an empty one, of a `Bearer` header (RFC 6750 section 2.1); the scheme in any case (RFC 9110 section 11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let value = value.trim_ascii();
     let space = value.iter().position(|byte| *byte == b' ')?;

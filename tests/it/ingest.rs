@@ -222,6 +222,13 @@ impl Server {
     }
 }
 
+/// What never comes fails the test instead of holding it for ever.
+async fn soon<T>(awaited: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), awaited)
+        .await
+        .expect("within ten seconds")
+}
+
 struct Client(BufReader<TcpStream>);
 
 #[derive(Debug)]
@@ -297,7 +304,7 @@ impl Client {
 
     async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        let read = self.0.read_line(&mut line).await.ok()?;
+        let read = soon(self.0.read_line(&mut line)).await.ok()?;
         (read > 0).then(|| line.trim_end().to_owned())
     }
 
@@ -655,7 +662,7 @@ async fn a_client_that_has_said_all_may_close_its_side_and_still_hears_the_answe
     let mut client = server.connect().await;
     client.send(&post(&event("a"))).await;
     client.0.get_mut().shutdown().await.unwrap();
-    server.store.0.entered.notified().await;
+    soon(server.store.0.entered.notified()).await;
     server.store.0.release.notify_one();
     assert_eq!(client.receive().await.status, 202);
     assert!(client.is_closed().await);
@@ -721,7 +728,15 @@ async fn bodies_held_at_once_are_bounded_and_room_comes_back() {
     let refused = server.connect().await.ask(&post_head(&length)).await;
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), "1");
-    assert_eq!(first.ask(&body).await.status, 202);
+    // It is held until the store has it.
+    server.store.set(|kept| kept.hold = true);
+    first.send(&body).await;
+    soon(server.store.0.entered.notified()).await;
+    let refused = server.connect().await.ask(&post_head(&length)).await;
+    assert_eq!(refused.status, 503);
+    server.store.set(|kept| kept.hold = false);
+    server.store.0.release.notify_one();
+    assert_eq!(first.receive().await.status, 202);
     assert_eq!(server.post(&body).await.status, 202);
 }
 
@@ -753,7 +768,7 @@ async fn nothing_is_acknowledged_before_the_store_has_it_and_a_stop_cuts_nothing
     let server = Server::start().await;
     let mut idle = server.connect().await;
     assert_eq!(idle.post(&event("idle")).await.status, 202);
-    server.store.0.entered.notified().await;
+    soon(server.store.0.entered.notified()).await;
     let mut sending = server.connect().await;
     let body = event("sending");
     let head = post_head(&format!(
@@ -764,7 +779,7 @@ async fn nothing_is_acknowledged_before_the_store_has_it_and_a_stop_cuts_nothing
     server.store.set(|kept| kept.hold = true);
     let mut waiting = server.connect().await;
     waiting.send(&post(&event("waiting"))).await;
-    server.store.0.entered.notified().await;
+    soon(server.store.0.entered.notified()).await;
 
     server.stop.send(()).unwrap();
     assert!(idle.is_closed().await);
@@ -781,7 +796,7 @@ async fn nothing_is_acknowledged_before_the_store_has_it_and_a_stop_cuts_nothing
     server.store.0.release.notify_one();
     assert_eq!(waiting.receive().await.status, 202);
     assert!(waiting.is_closed().await);
-    server.serving.await.unwrap();
+    soon(server.serving).await.unwrap();
     assert_eq!(server.store.keys(), ["idle", "sending", "waiting"]);
 }
 
@@ -791,9 +806,9 @@ async fn a_stop_waits_no_longer_than_it_may() {
     server.store.set(|kept| kept.hold = true);
     let mut waiting = server.connect().await;
     waiting.send(&post(&event("waiting"))).await;
-    server.store.0.entered.notified().await;
+    soon(server.store.0.entered.notified()).await;
     server.stop.send(()).unwrap();
-    server.serving.await.unwrap();
+    soon(server.serving).await.unwrap();
     assert!(waiting.try_receive().await.is_none());
     assert_eq!(server.store.keys(), [""; 0]);
 }

@@ -112,7 +112,9 @@ fn every_bad_event_of_a_batch_is_named_by_its_index() {
     let long = one(&"x".repeat(400));
     assert_eq!(faults(&format!("[{good},{long}]")), [(1, String::new())]);
     // A half surrogate pair and too deep nesting spoil their own event alone.
-    let half = one(r"\ud800");
+    let half = one(r"secret \ud800");
+    let told = keys(&half, MediaType::Json).unwrap_err();
+    assert!(!format!("{told:?}").contains("secret"));
     assert_eq!(faults(&format!("[{half},{good}]")), [(0, String::new())]);
     let deep = format!(
         r#"{{"id":"d","attributes":{}1{}}}"#,
