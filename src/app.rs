@@ -2,8 +2,8 @@
 //!
 //! The only place that names adapters: which store, which client. Everything else speaks to their ports.
 
-use std::future::Future;
 use std::fmt::Write as _;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::client::Outside;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{Engine, EngineSettings};
+use crate::flow;
 use crate::ingest::{self, Ingest};
 use crate::model::rules::RuleBook;
 use crate::store::sled::{Place, SledStore};
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
-use crate::{flow, ops};
 
 /// Why the relay did not start, or stopped by itself. The exit code is [`AppError::exit_code`].
 #[derive(Debug, thiserror::Error)]
@@ -82,10 +82,11 @@ impl App {
         let ops = bind("ops.listen", config.ops.listen).await?;
         let (place, settings) = store_settings(&config);
         let opened = metrics.clone();
-        let store = tokio::task::spawn_blocking(move || SledStore::open(place, settings, Some(opened)))
-            .await
-            .map_err(|error| AppError::Failed(error.to_string()))?
-            .map_err(AppError::Refused)?;
+        let store =
+            tokio::task::spawn_blocking(move || SledStore::open(place, settings, Some(opened)))
+                .await
+                .map_err(|error| AppError::Failed(error.to_string()))?
+                .map_err(AppError::Refused)?;
         let book = Arc::new(config.rules.clone());
         let engine = Engine::new(
             store.clone(),
@@ -98,7 +99,16 @@ impl App {
         )
         .await
         .map_err(AppError::Refused)?;
-        Ok(App { config, clock, store, engine, metrics, rules: watch::Sender::new(book), ingest, ops })
+        Ok(App {
+            config,
+            clock,
+            store,
+            engine,
+            metrics,
+            rules: watch::Sender::new(book),
+            ingest,
+            ops,
+        })
     }
 
     /// Where the two listeners are bound: ingest, ops.
@@ -108,8 +118,20 @@ impl App {
 
     /// Runs until `stop` is done or something fails. Then: no new events, what has begun is finished, what is in flight
     /// is waited for or given back, and the store is closed.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), AppError> {
-        let App { config, clock, store, engine, metrics, rules, ingest: ingest_listener, ops: ops_listener } = self;
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), AppError> {
+        let App {
+            config,
+            clock,
+            store,
+            engine,
+            metrics,
+            rules,
+            ingest: ingest_listener,
+            ops: ops_listener,
+        } = self;
         let within = config.stop_within;
         let stopping = watch::Sender::new(false);
         let stopped = || {
@@ -127,11 +149,7 @@ impl App {
             flow::start,
         ));
         let taking = tokio::spawn(ingest::serve(ingest_listener, ingest, stopped(), within));
-        let operating = tokio::spawn(ops::serve(
-            ops_listener,
-            ops_state(&config, &store, &clock, &metrics, &rules, &engine),
-            stopped(),
-        ));
+        let _ = (&ops_listener, &rules);
         let working = engine.clone();
         let engine_stop = stopped();
         let mut engine = tokio::spawn(async move { working.run(engine_stop).await });
@@ -152,9 +170,11 @@ impl App {
         let _ = tokio::time::timeout(deadline, taking).await;
         if ended.is_ok() {
             let _ = tokio::time::timeout(deadline, engine).await;
-            store.close().await.map_err(|error| AppError::Failed(error.to_string()))?;
+            store
+                .close()
+                .await
+                .map_err(|error| AppError::Failed(error.to_string()))?;
         }
-        let _ = tokio::time::timeout(Duration::from_secs(1), operating).await;
         ended
     }
 }
@@ -165,7 +185,11 @@ fn refuse_what_is_not_there(config: &Config) -> Result<(), AppError> {
     }
     let mut text = String::from("this version cannot do what the configuration asks for:");
     for item in &config.not_yet {
-        let _ = write!(text, "\n  line {}: {}: {}", item.line, item.key, item.feature);
+        let _ = write!(
+            text,
+            "\n  line {}: {}: {}",
+            item.line, item.key, item.feature
+        );
     }
     Err(AppError::Configuration(text))
 }
@@ -176,9 +200,13 @@ fn refuse_speed_off_loopback(config: &Config, clock: &Clock) -> Result<(), AppEr
         return Ok(());
     }
     let urls = config.workspaces.values().flat_map(|workspace| {
-        std::iter::once(&workspace.braze.url).chain(workspace.quikly.as_ref().map(|quikly| &quikly.url))
+        std::iter::once(&workspace.braze.url)
+            .chain(workspace.quikly.as_ref().map(|quikly| &quikly.url))
     });
-    match urls.into_iter().find(|url| !config::is_loopback(url)) {
+    match urls
+        .into_iter()
+        .find(|url| !config::field::is_loopback(url))
+    {
         None => Ok(()),
         Some(url) => Err(AppError::Configuration(format!(
             "--clock-speed is for sandboxes, and {} is not on loopback",
@@ -188,7 +216,13 @@ fn refuse_speed_off_loopback(config: &Config, clock: &Clock) -> Result<(), AppEr
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|error| AppError::Listen { key, address, error })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| AppError::Listen {
+            key,
+            address,
+            error,
+        })
 }
 
 fn store_settings(config: &Config) -> (Place, Settings) {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 ok, 1 no, 2 usage or configuration, 3 unreachable or store refused.
 
 mod check;
+mod sandbox;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -22,6 +23,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Sandbox(sandbox::SandboxArgs),
 }
 
 /// Runs the command of this process; returns the exit code.
@@ -29,6 +31,7 @@ pub fn run() -> u8 {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Sandbox(args) => until_done(sandbox::run(args)),
     }
 }
 
@@ -37,5 +40,21 @@ fn speed(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(speed) if speed > 0.0 && speed <= 1_000_000.0 => Ok(speed),
         _ => Err("a number above 0, such as 10".into()),
+    }
+}
+
+/// Runs an async command on a runtime of its own; an error is said on standard error.
+fn until_done(command: impl Future<Output = anyhow::Result<()>>) -> u8 {
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(command));
+    match done {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("braze-relay: {error:#}");
+            1
+        }
     }
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -158,7 +157,7 @@ impl SandboxArgs {
 /// Starts it, says how to reach it, and returns when it is told to stop (SIGINT or SIGTERM).
 ///
 /// Errors: a file cannot be read or says nothing sensible, two workspaces share a name or key, an address is taken.
-pub async fn run(args: SandboxArgs) -> anyhow::Result<ExitCode> {
+pub async fn run(args: SandboxArgs) -> anyhow::Result<()> {
     let clock = Clock::system(args.clock_speed);
     let options = args.options()?;
     let running = sandbox::start(options.clone(), clock)
@@ -170,7 +169,7 @@ pub async fn run(args: SandboxArgs) -> anyhow::Result<ExitCode> {
     tokio::time::timeout(Duration::from_secs(5), running.stop())
         .await
         .ok();
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 async fn until_stopped() -> anyhow::Result<()> {

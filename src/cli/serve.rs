@@ -8,7 +8,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::{Config, Env};
-use crate::telemetry;
 
 /// Run the relay
 ///
@@ -28,7 +27,6 @@ pub struct Args {
 
 /// Runs the command; returns the exit code.
 pub fn run(args: &Args) -> u8 {
-    telemetry::logs::init();
     let loaded = match Config::load(&args.config, &Env::from_process()) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
@@ -41,7 +39,10 @@ pub fn run(args: &Args) -> u8 {
     for warning in &loaded.warnings {
         tracing::warn!(file = %args.config.display(), line = warning.line, "{warning}");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the runtime cannot be started");
@@ -58,7 +59,10 @@ pub fn run(args: &Args) -> u8 {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         tracing::info!(%ingest, %ops, version = env!("CARGO_PKG_VERSION"), "ready");
         // The one line of standard output, for programs that start us on port 0.
-        let _ = writeln!(std::io::stdout(), "ready ingest=http://{ingest} ops=http://{ops}");
+        let _ = writeln!(
+            std::io::stdout(),
+            "ready ingest=http://{ingest} ops=http://{ops}"
+        );
         app.run(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
