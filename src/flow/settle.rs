@@ -6,7 +6,7 @@
 //! | a reply that ends the flow | finished; children spawned in the same write | – | – |
 //! | a reply that is not enough yet | as transient | used | cleared |
 //! | a reply that does not fit the call | as unknown | | |
-//! | transient | kept, due by [`retry`](super::retry); `gave_up` after `max_age` or `max_attempts` | used | cleared |
+//! | transient | kept, due by [`retry`]; `gave_up` after `max_age` or `max_attempts` | used | cleared |
 //! | unknown, call may be repeated | as transient | used | cleared |
 //! | unknown, call parks | buried, `unknown_outcome` | – | – |
 //! | throttled | kept, due when said, as fresh as it was | not used | cleared |

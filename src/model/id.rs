@@ -159,6 +159,7 @@ as_text!(EventId);
 as_text!(JobId);
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
 

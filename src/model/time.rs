@@ -106,6 +106,7 @@ impl TryFrom<String> for Timestamp {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
 

@@ -169,7 +169,7 @@ struct Server {
 
 impl Server {
     async fn start() -> Server {
-        Server::with(Bounds::default(), Duration::from_secs(60)).await
+        Server::with(Bounds::default(), Duration::from_mins(1)).await
     }
 
     async fn with(bounds: Bounds, stop_within: Duration) -> Server {
@@ -599,7 +599,7 @@ async fn a_body_that_does_not_come_is_given_up_with_408() {
         body_within: Duration::from_millis(30),
         ..Bounds::default()
     };
-    let server = Server::with(bounds, Duration::from_secs(60)).await;
+    let server = Server::with(bounds, Duration::from_mins(1)).await;
     let mut client = server.connect().await;
     let answer = client
         .ask(&(post_head("content-length: 50\r\n") + "{"))
@@ -615,7 +615,7 @@ async fn a_connection_that_says_nothing_is_closed() {
         head_within: Duration::from_millis(30),
         ..Bounds::default()
     };
-    let server = Server::with(bounds, Duration::from_secs(60)).await;
+    let server = Server::with(bounds, Duration::from_mins(1)).await;
     let mut client = server.connect().await;
     client.send("POST /v1/quikly/events HTTP/1.1\r\n").await;
     assert!(client.is_closed().await);
@@ -719,7 +719,7 @@ async fn bodies_held_at_once_are_bounded_and_room_comes_back() {
         memory_bytes: 0,
         ..Bounds::default()
     };
-    let server = Server::with(bounds, Duration::from_secs(60)).await;
+    let server = Server::with(bounds, Duration::from_mins(1)).await;
     let body = format!("{}{}", event("a"), " ".repeat(300_000));
     let length = format!("content-length: {}\r\n", body.len());
     let mut first = server.connect().await;

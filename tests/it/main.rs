@@ -1,5 +1,12 @@
 //! What crosses layers or processes: one binary, so that the crate is linked once.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests may"
+)]
+
 mod client;
 mod config;
 mod ingest;

@@ -1,3 +1,5 @@
+//! Every rule about an event's fields, and what the answer says when one is broken.
+
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 use serde_json::json;

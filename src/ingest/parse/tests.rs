@@ -1,3 +1,5 @@
+//! Every body form, and where a mistake in it is said to be.
+
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 use super::*;

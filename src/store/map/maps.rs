@@ -22,7 +22,7 @@ use crate::model::time::Timestamp;
 #[derive(Clone)]
 pub(super) struct Maps {
     settings: Settings,
-    /// Set when [`MapStore::crash`] has handed everything to another store.
+    /// Set when [`MapStore::crash`](super::MapStore::crash) has handed everything to another store.
     pub(super) closed: bool,
     pub(super) commit: u64,
     last_id: EventId,

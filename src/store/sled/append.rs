@@ -192,28 +192,25 @@ impl Base {
             reason,
         } = begin;
         let group = self.names.group(&group);
-        match run {
-            Some(Run { lane, fresh, due }) => {
-                let lane = self.names.lane(&lane);
-                self.place(
-                    draft,
-                    Placing {
-                        id,
-                        lane,
-                        group,
-                        pieces,
-                        fresh,
-                        due,
-                        first,
-                    },
-                    now,
-                );
-            }
-            None => {
-                draft.record(keys::dead(id), id, pieces);
-                if let Some(reason) = reason {
-                    self.head.bury(group, reason, 1);
-                }
+        if let Some(Run { lane, fresh, due }) = run {
+            let lane = self.names.lane(&lane);
+            self.place(
+                draft,
+                Placing {
+                    id,
+                    lane,
+                    group,
+                    pieces,
+                    fresh,
+                    due,
+                    first,
+                },
+                now,
+            );
+        } else {
+            draft.record(keys::dead(id), id, pieces);
+            if let Some(reason) = reason {
+                self.head.bury(group, reason, 1);
             }
         }
     }

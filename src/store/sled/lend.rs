@@ -220,10 +220,7 @@ impl Base {
             if self.leases.contains_key(&id) {
                 continue;
             }
-            let due = match class {
-                None => None,
-                Some(class) => Some((class, keys::due_time(&key).unwrap_or_default())),
-            };
+            let due = class.map(|class| (class, keys::due_time(&key).unwrap_or_default()));
             let first = class.is_none().then_some(value);
             found.push(Candidate {
                 id,

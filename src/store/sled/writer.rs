@@ -331,9 +331,10 @@ fn look_at_disk(base: &Base, place: &Place, shared: &Shared) {
     }
     let mut full = shared.full.write().unwrap_or_else(PoisonError::into_inner);
     if full.is_some() != why.is_some() {
-        match &why {
-            Some(why) => tracing::error!(%why, "new events are refused; draining goes on"),
-            None => tracing::info!("new events are taken again"),
+        if let Some(why) = &why {
+            tracing::error!(%why, "new events are refused; draining goes on");
+        } else {
+            tracing::info!("new events are taken again");
         }
     }
     *full = why;
