@@ -9,6 +9,7 @@
 
 mod client;
 mod config;
+mod golden;
 mod ingest;
 mod sandbox;
 mod simulation;

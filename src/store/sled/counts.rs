@@ -239,3 +239,100 @@ impl Names {
         self.groups.get(usize::from(number))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::model::lane::LaneKind;
+    use crate::store::codec::{CodecError, VERSION, decode_table, encode_table};
+
+    fn head() -> Head {
+        let mut head = Head {
+            commit: 1_000_001,
+            last_id: EventId([0x5a; 16]),
+            promoted_to: Timestamp::from_millis(1_795_770_600_123),
+            forgotten: 7,
+            ..Head::default()
+        };
+        head.enter(Standing::Queued);
+        head.enter(Standing::Done);
+        head.enter(Standing::Done);
+        head.pass(Standing::Done, Standing::Discarded);
+        head.enter(Standing::Dead);
+        head.live(LaneKey::new(1, LaneKind::UsersTrack), 2, 300, 4);
+        head.bury(2, Reason::GaveUp, 5);
+        head.finish(0, Outcome::Credited);
+        head
+    }
+
+    fn names() -> Names {
+        let mut names = Names::default();
+        names.lane(&Lane::new(&"acme".into(), LaneKind::Quikly));
+        for flow in [None, Some(Flow::Email)] {
+            names.group(&Group {
+                workspace: "acme".into(),
+                activation: "näme".into(),
+                flow,
+            });
+        }
+        names
+    }
+
+    /// What the file says; it is written anew when that is asked for (see tests/it/golden.rs).
+    fn golden(name: &str, today: &[u8]) -> Vec<u8> {
+        let folder = format!("tests/golden/v{VERSION}");
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder);
+        if std::env::var_os("RELAY_WRITE_GOLDEN").is_some() {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join(name), today).unwrap();
+        }
+        fs::read(folder.join(name)).unwrap()
+    }
+
+    #[test]
+    fn golden_tables_are_what_is_written_today() {
+        let today = encode_table(&head()).unwrap();
+        let bytes = golden("head.bin", &today);
+        let read: Head = decode_table(&bytes).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{:?}", head()));
+        assert!(
+            today == bytes,
+            "the account changed: it needs a new version number"
+        );
+
+        let today = encode_table(&names().to_stored()).unwrap();
+        let bytes = golden("names.bin", &today);
+        let read = Names::from_stored(decode_table(&bytes).unwrap());
+        assert_eq!(
+            format!("{:?}", read.to_stored()),
+            format!("{:?}", names().to_stored())
+        );
+        assert!(
+            today == bytes,
+            "the names changed: they need a new version number"
+        );
+    }
+
+    #[test]
+    fn golden_tables_that_are_newer_or_cut_short_are_refused() {
+        for mut bytes in [
+            encode_table(&head()).unwrap(),
+            encode_table(&names().to_stored()).unwrap(),
+        ] {
+            for length in 0..bytes.len() {
+                assert!(decode_table::<Head>(&bytes[..length]).is_err(), "{length}");
+                assert!(
+                    decode_table::<StoredNames>(&bytes[..length]).is_err(),
+                    "{length}"
+                );
+            }
+            bytes[0] = VERSION + 1;
+            let error = decode_table::<Head>(&bytes).unwrap_err();
+            assert_eq!(error, CodecError::Newer(VERSION + 1));
+        }
+    }
+}
