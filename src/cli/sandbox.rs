@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -166,10 +165,7 @@ pub async fn run(args: SandboxArgs) -> anyhow::Result<ExitCode> {
         .context("the sandbox cannot start")?;
     print!("{}", greeting(&options, &running));
     until_stopped().await?;
-    // An impatient caller may ask again; the second signal then ends the process at once.
-    tokio::time::timeout(Duration::from_secs(5), running.stop())
-        .await
-        .ok();
+    running.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
