@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, AppError};
-use crate::clock::Clock;
 use crate::config::{Config, Env};
 
 /// Run the relay
@@ -20,9 +19,8 @@ pub struct Args {
     /// The configuration file (TOML)
     #[arg(long, value_name = "F")]
     config: PathBuf,
-    /// Let time pass N times as fast; only with loopback URLs
-    #[arg(long, value_name = "N", hide = true, default_value_t = 1.0, value_parser = super::speed)]
-    clock_speed: f64,
+    #[command(flatten)]
+    time: super::TimeArgs,
 }
 
 /// Runs the command; returns the exit code.
@@ -49,9 +47,8 @@ pub fn run(args: &Args) -> u8 {
             return 1;
         }
     };
-    let clock_speed = args.clock_speed;
+    let clock = args.time.clock();
     let ended = runtime.block_on(async move {
-        let clock = Clock::system(clock_speed);
         let app = App::open(loaded.config, clock).await?;
         let failed = |error: std::io::Error| AppError::Failed(error.to_string());
         let (ingest, ops) = app.addresses().map_err(failed)?;
