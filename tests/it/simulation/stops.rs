@@ -51,7 +51,8 @@ fn a_stop_waits_for_what_is_under_way_and_leases_nothing_more() {
         let mut life = life(5_000, OnUnknown::Park).await;
         let clock = life.clock.clone();
         let start = clock.now();
-        engine(&life).await
+        engine(&life)
+            .await
             .run(clock.sleep(Duration::from_secs(1)))
             .await
             .unwrap();
@@ -78,7 +79,8 @@ fn a_stop_gives_back_what_is_not_answered_in_time_without_using_an_attempt() {
         let life = life(60_000, OnUnknown::Resend).await;
         let clock = life.clock.clone();
         let start = clock.now();
-        engine(&life).await
+        engine(&life)
+            .await
             .run(clock.sleep(Duration::from_secs(1)))
             .await
             .unwrap();
