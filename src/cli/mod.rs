@@ -3,8 +3,12 @@
 //! Exit codes: 0 ok, 1 no, 2 usage or configuration, 3 unreachable or store refused.
 
 mod check;
+mod dead;
+mod remote;
 mod sandbox;
 mod serve;
+mod status;
+mod text;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -26,6 +30,8 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Status(status::Args),
+    Dead(dead::Args),
     Sandbox(sandbox::SandboxArgs),
 }
 
@@ -42,6 +48,8 @@ pub fn run() -> u8 {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Dead(args) => dead::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(args)),
     }
 }

@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, AppError};
 use crate::config::{Config, Env};
+use crate::telemetry;
 
 /// Run the relay
 ///
@@ -25,6 +26,7 @@ pub struct Args {
 
 /// Runs the command; returns the exit code.
 pub fn run(args: &Args) -> u8 {
+    telemetry::logs::init();
     let loaded = match Config::load(&args.config, &Env::from_process()) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
