@@ -254,7 +254,10 @@ fn shown(letter: &Letter) -> Result<String, Failed> {
         ("id", row.id.to_string()),
         ("event", row.event_id.to_string()),
         ("reason", format!("{} (class {})", row.reason, row.class)),
-        ("answer", said(row.answer.status, &row.answer.text, usize::MAX)),
+        (
+            "answer",
+            said(row.answer.status, &row.answer.text, usize::MAX),
+        ),
         ("died at", row.died_at.to_string()),
         ("accepted at", row.accepted_at.to_string()),
         ("workspace", row.workspace.clone().unwrap_or("-".into())),
@@ -263,7 +266,10 @@ fn shown(letter: &Letter) -> Result<String, Failed> {
         ("step", row.step.clone().unwrap_or("it never began".into())),
         (
             "attempts",
-            format!("{} at this step, {} failed in all", row.attempts, row.failures),
+            format!(
+                "{} at this step, {} failed in all",
+                row.attempts, row.failures
+            ),
         ),
     ] {
         let _ = writeln!(text, "{name:<12} {}", plain(&value));
@@ -324,13 +330,21 @@ fn preview(
     }
     let count: u64 = counts.values().sum();
     if json {
-        write(out, &json!({ "preview": true, "count": count, "by_reason": counts }))?;
+        write(
+            out,
+            &json!({ "preview": true, "count": count, "by_reason": counts }),
+        )?;
     } else if count == 0 {
         writeln!(out, "no dead letters match: there is nothing to replay")?;
     } else {
-        let reasons = counts.iter().map(|(reason, count)| (reason.as_str(), *count));
+        let reasons = counts
+            .iter()
+            .map(|(reason, count)| (reason.as_str(), *count));
         let reasons = tally(reasons);
-        writeln!(out, "{count} would be replayed ({reasons}); nothing was done: add --yes to do it")?;
+        writeln!(
+            out,
+            "{count} would be replayed ({reasons}); nothing was done: add --yes to do it"
+        )?;
     }
     Ok(0)
 }
@@ -379,7 +393,10 @@ fn add(sum: &mut Replayed, part: Replayed) {
 fn told(replayed: &Replayed) -> String {
     let mut text = format!("{} live again\n", replayed.revived);
     if !replayed.still_dead.is_empty() {
-        let reasons = replayed.still_dead.iter().map(|dead| (dead.reason.as_str(), 1));
+        let reasons = replayed
+            .still_dead
+            .iter()
+            .map(|dead| (dead.reason.as_str(), 1));
         let _ = writeln!(
             text,
             "{} cannot run as configured today: {}",

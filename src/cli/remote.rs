@@ -80,7 +80,9 @@ impl Failed {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Failed::Usage(_) | Failed::Refused { status: 400, .. } => 2,
-            Failed::Unreachable { .. } | Failed::Refused { status: 503, .. } | Failed::Strange(_) => 3,
+            Failed::Unreachable { .. }
+            | Failed::Refused { status: 503, .. }
+            | Failed::Strange(_) => 3,
             Failed::Refused { .. } | Failed::Output(_) => 1,
         }
     }
@@ -139,8 +141,7 @@ impl Remote {
             http: Http::new(1, CONNECT_WITHIN).map_err(|error| broken(&error))?,
             runtime,
             base,
-            authorization: token
-                .map(|token| format!("Bearer {}", token.expose_secret()).into()),
+            authorization: token.map(|token| format!("Bearer {}", token.expose_secret()).into()),
         })
     }
 
@@ -241,9 +242,14 @@ impl Caller {
         if let Some(authorization) = &self.authorization {
             headers.push(("authorization", authorization.expose_secret()));
         }
-        let asked =
-            self.http
-                .request(method, &url, &headers, body, ANSWER_WITHIN, ANSWER_BYTES_MAX);
+        let asked = self.http.request(
+            method,
+            &url,
+            &headers,
+            body,
+            ANSWER_WITHIN,
+            ANSWER_BYTES_MAX,
+        );
         let answer = self.runtime.block_on(asked).map_err(|trouble| {
             let why = match trouble {
                 Trouble::NotSent(why) => why,
@@ -306,7 +312,11 @@ mod tests {
             (None, Some("0.0.0.0:7"), "http://127.0.0.1:7/"),
             (None, Some("[::]:7"), "http://[::1]:7/"),
             (None, Some("127.0.0.1:0"), "exit 2"),
-            (Some("https://relay.example/ops"), Some("0.0.0.0:7"), "https://relay.example/ops"),
+            (
+                Some("https://relay.example/ops"),
+                Some("0.0.0.0:7"),
+                "https://relay.example/ops",
+            ),
             (Some("ftp://relay.example"), None, "exit 2"),
             (Some("localhost:9090"), None, "exit 2"),
         ] {
@@ -339,14 +349,22 @@ mod tests {
     fn a_relay_may_be_served_under_a_path() {
         for (base, found) in [
             ("http://localhost:9090", "http://localhost:9090/api/v1/dead"),
-            ("http://localhost:9090/", "http://localhost:9090/api/v1/dead"),
-            ("https://relay.example/ops/?x=1#y", "https://relay.example/ops/api/v1/dead"),
+            (
+                "http://localhost:9090/",
+                "http://localhost:9090/api/v1/dead",
+            ),
+            (
+                "https://relay.example/ops/?x=1#y",
+                "https://relay.example/ops/api/v1/dead",
+            ),
         ] {
             let remote = Remote {
                 ops: Some(base.parse().unwrap()),
                 ..Remote::default()
             };
-            let caller = remote.caller(&Env::default()).unwrap_or_else(|failed| panic!("{failed}"));
+            let caller = remote
+                .caller(&Env::default())
+                .unwrap_or_else(|failed| panic!("{failed}"));
             assert_eq!(caller.url("api/v1/dead").unwrap().as_str(), found);
         }
     }
@@ -360,8 +378,12 @@ mod tests {
             ops: Some(url.parse().unwrap()),
             ..Remote::default()
         };
-        let caller = remote.caller(&Env::default()).unwrap_or_else(|failed| panic!("{failed}"));
-        let failed = caller.get::<serde_json::Value>("api/v1/status", &[]).unwrap_err();
+        let caller = remote
+            .caller(&Env::default())
+            .unwrap_or_else(|failed| panic!("{failed}"));
+        let failed = caller
+            .get::<serde_json::Value>("api/v1/status", &[])
+            .unwrap_err();
         assert_eq!(failed.exit_code(), 3, "{failed}");
     }
 }

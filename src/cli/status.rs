@@ -157,7 +157,9 @@ fn pace(lane: &LaneRow) -> String {
 fn state(lane: &LaneRow) -> String {
     match (&lane.held, lane.stopped_until) {
         (Some(held), _) => {
-            let until = held.until.map_or(String::new(), |until| format!(" until {until}"));
+            let until = held
+                .until
+                .map_or(String::new(), |until| format!(" until {until}"));
             format!("HELD: {} since {}{until}", held.reason, held.since)
         }
         (None, Some(until)) => format!("throttled until {until}"),
@@ -286,8 +288,14 @@ store: 12.3 MB, 9.0 GB of disk free, takes new events
         status.events.done = 3;
         status.store.refusing = Some("the disk is full".into());
         let text = render(&status);
-        assert!(text.starts_with("events: accepted 10 ≠ done 3 + "), "{text}");
+        assert!(
+            text.starts_with("events: accepted 10 ≠ done 3 + "),
+            "{text}"
+        );
         assert!(text.contains("DOES NOT ADD UP"), "{text}");
-        assert!(text.contains("TAKES NO NEW EVENTS: the disk is full"), "{text}");
+        assert!(
+            text.contains("TAKES NO NEW EVENTS: the disk is full"),
+            "{text}"
+        );
     }
 }

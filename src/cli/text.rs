@@ -137,6 +137,9 @@ mod tests {
     #[test]
     fn a_tally_adds_up_equal_names_and_begins_with_the_most_frequent() {
         assert_eq!(tally([]), "none");
-        assert_eq!(tally([("a", 1), ("b", 2), ("a", 2), ("c", 2)]), "a 3, b 2, c 2");
+        assert_eq!(
+            tally([("a", 1), ("b", 2), ("a", 2), ("c", 2)]),
+            "a 3, b 2, c 2"
+        );
     }
 }

@@ -52,7 +52,10 @@ pub(super) async fn show<S: Store + Operate>(
         .parse()
         .map_err(|error| Problem::bad_request(format!("{error}")))?;
     let letter = ops.store.dead_get(id).await?.ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, "no dead letter has this id (any more)")
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no dead letter has this id (any more)",
+        )
     })?;
     Ok(Json(Letter::of(&letter)))
 }
@@ -105,7 +108,9 @@ async fn replay_ids<S: Store + Operate>(ops: &Ops<S>, which: Which) -> Result<Re
         ..which
     };
     if rest != Which::default() {
-        return Err(Problem::bad_request("filters go with `all`, not with `ids`"));
+        return Err(Problem::bad_request(
+            "filters go with `all`, not with `ids`",
+        ));
     }
     if ids.is_empty() || ids.len() > PAGE_MAX {
         return Err(Problem::bad_request(format!(

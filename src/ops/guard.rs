@@ -56,7 +56,11 @@ impl Guard {
         if self.0.is_empty() {
             only_loopback(authority, headers)?;
         } else {
-            let needed = if changes { Role::Operator } else { Role::Viewer };
+            let needed = if changes {
+                Role::Operator
+            } else {
+                Role::Viewer
+            };
             match self.role(headers) {
                 None => {
                     return Err(Problem::new(
@@ -218,9 +222,18 @@ mod tests {
             (vec![], 415),
             (vec![(header::CONTENT_TYPE, "text/plain")], 415),
             (vec![(header::CONTENT_TYPE, "application/jsonp")], 415),
-            (vec![kind.clone(), (header::ORIGIN, "http://localhost:9090")], 200),
-            (vec![kind.clone(), (header::ORIGIN, "http://localhost:80")], 403),
-            (vec![kind.clone(), (header::ORIGIN, "https://evil.example")], 403),
+            (
+                vec![kind.clone(), (header::ORIGIN, "http://localhost:9090")],
+                200,
+            ),
+            (
+                vec![kind.clone(), (header::ORIGIN, "http://localhost:80")],
+                403,
+            ),
+            (
+                vec![kind.clone(), (header::ORIGIN, "https://evil.example")],
+                403,
+            ),
             (vec![kind, (header::ORIGIN, "null")], 403),
         ] {
             let pairs: Vec<_> = std::iter::once(host.clone()).chain(rest).collect();

@@ -151,7 +151,9 @@ fn queues(
     lanes.extend(counts.lanes.iter().map(|(lane, counts)| (lane, *counts)));
     for (lane, counts) in lanes {
         let labels = [&*lane.workspace, lane.kind.as_str()];
-        let age = counts.oldest_due.map_or(0.0, |due| now.since(due).as_secs_f64());
+        let age = counts
+            .oldest_due
+            .map_or(0.0, |due| now.since(due).as_secs_f64());
         depth.set(&labels, counts.depth as f64)?;
         oldest.set(&labels, age)?;
     }
@@ -164,7 +166,10 @@ fn holds(gauges: &Gauges, views: &[LaneView]) -> Result<(), MetricsError> {
         "1 while the lane is not worked, for this reason.",
         &["workspace", "lane", "reason"],
     )?;
-    for LaneView { lane, held: hold, .. } in views {
+    for LaneView {
+        lane, held: hold, ..
+    } in views
+    {
         for reason in HoldReason::ALL {
             let holds = hold.is_some_and(|hold| hold.reason == reason);
             let labels = [&*lane.workspace, lane.kind.as_str(), reason.as_str()];

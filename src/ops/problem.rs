@@ -62,7 +62,9 @@ impl IntoResponse for Problem {
             detail: &self.detail,
         };
         // Texts and a number: there is nothing in it that could not be written.
-        let mut response = serde_json::to_vec(&body).unwrap_or_default().into_response();
+        let mut response = serde_json::to_vec(&body)
+            .unwrap_or_default()
+            .into_response();
         *response.status_mut() = self.status;
         let mut say = |name, value| {
             response

@@ -76,7 +76,10 @@ mod tests {
             (Some(" "), "braze_relay=info,warn"),
             (Some("debug"), "braze_relay=debug,warn"),
             (Some("OFF"), "braze_relay=off,warn"),
-            (Some("trace,hyper=info"), "braze_relay=trace,hyper=info,warn"),
+            (
+                Some("trace,hyper=info"),
+                "braze_relay=trace,hyper=info,warn",
+            ),
             (
                 Some("braze_relay::store=trace"),
                 "braze_relay::store=trace,braze_relay=info,warn",

@@ -259,7 +259,9 @@ impl Metrics {
                 self.announce_dead(workspace, flow.as_str(), reason);
             }
         }
-        let credited = outcomes(Flow::Credit).iter().map(|outcome| outcome.as_str());
+        let credited = outcomes(Flow::Credit)
+            .iter()
+            .map(|outcome| outcome.as_str());
         for outcome in credited.chain(REASONS.map(Reason::as_str)) {
             self.credits
                 .with_label_values(&[workspace, outcome])
