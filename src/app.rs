@@ -2,8 +2,8 @@
 //!
 //! The only place that names adapters: which store, which client. Everything else speaks to their ports.
 
-use std::future::Future;
 use std::fmt::Write as _;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,13 @@ use crate::client::Outside;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::engine::{Engine, EngineSettings};
+use crate::flow;
 use crate::ingest::{self, Ingest};
 use crate::model::rules::RuleBook;
+use crate::ops::{self, Ops};
 use crate::store::sled::{Place, SledStore};
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
-use crate::{flow, ops};
 
 /// Why the relay did not start, or stopped by itself. The exit code is [`AppError::exit_code`].
 #[derive(Debug, thiserror::Error)]
@@ -82,10 +83,11 @@ impl App {
         let ops = bind("ops.listen", config.ops.listen).await?;
         let (place, settings) = store_settings(&config);
         let opened = metrics.clone();
-        let store = tokio::task::spawn_blocking(move || SledStore::open(place, settings, Some(opened)))
-            .await
-            .map_err(|error| AppError::Failed(error.to_string()))?
-            .map_err(AppError::Refused)?;
+        let store =
+            tokio::task::spawn_blocking(move || SledStore::open(place, settings, Some(opened)))
+                .await
+                .map_err(|error| AppError::Failed(error.to_string()))?
+                .map_err(AppError::Refused)?;
         let book = Arc::new(config.rules.clone());
         let engine = Engine::new(
             store.clone(),
@@ -98,7 +100,16 @@ impl App {
         )
         .await
         .map_err(AppError::Refused)?;
-        Ok(App { config, clock, store, engine, metrics, rules: watch::Sender::new(book), ingest, ops })
+        Ok(App {
+            config,
+            clock,
+            store,
+            engine,
+            metrics,
+            rules: watch::Sender::new(book),
+            ingest,
+            ops,
+        })
     }
 
     /// Where the two listeners are bound: ingest, ops.
@@ -108,8 +119,20 @@ impl App {
 
     /// Runs until `stop` is done or something fails. Then: no new events, what has begun is finished, what is in flight
     /// is waited for or given back, and the store is closed.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), AppError> {
-        let App { config, clock, store, engine, metrics, rules, ingest: ingest_listener, ops: ops_listener } = self;
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), AppError> {
+        let App {
+            config,
+            clock,
+            store,
+            engine,
+            metrics,
+            rules,
+            ingest: ingest_listener,
+            ops: ops_listener,
+        } = self;
         let within = config.stop_within;
         let stopping = watch::Sender::new(false);
         let stopped = || {
@@ -127,11 +150,21 @@ impl App {
             flow::start,
         ));
         let taking = tokio::spawn(ingest::serve(ingest_listener, ingest, stopped(), within));
-        let operating = tokio::spawn(ops::serve(
-            ops_listener,
-            ops_state(&config, &store, &clock, &metrics, &rules, &engine),
-            stopped(),
-        ));
+        let failing = store.clone();
+        let ops = Ops {
+            store: store.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            rules: rules.subscribe(),
+            lanes: Arc::new({
+                let engine = engine.clone();
+                move || engine.lanes()
+            }),
+            trouble: Arc::new(move || failing.trouble()),
+            tokens: config.ops.tokens.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let mut operating = tokio::spawn(ops::serve(ops_listener, Arc::new(ops), stopped()));
         let working = engine.clone();
         let engine_stop = stopped();
         let mut engine = tokio::spawn(async move { working.run(engine_stop).await });
@@ -140,6 +173,11 @@ impl App {
             why = store.failed() => Err(AppError::Failed(why)),
             ended = &mut engine => Err(AppError::Failed(match ended {
                 Ok(Ok(())) => "the engine ended by itself".into(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            })),
+            ended = &mut operating => Err(AppError::Failed(match ended {
+                Ok(Ok(())) => "the ops listener ended by itself".into(),
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             })),
@@ -152,9 +190,14 @@ impl App {
         let _ = tokio::time::timeout(deadline, taking).await;
         if ended.is_ok() {
             let _ = tokio::time::timeout(deadline, engine).await;
-            store.close().await.map_err(|error| AppError::Failed(error.to_string()))?;
+            store
+                .close()
+                .await
+                .map_err(|error| AppError::Failed(error.to_string()))?;
         }
-        let _ = tokio::time::timeout(Duration::from_secs(1), operating).await;
+        if !operating.is_finished() {
+            let _ = tokio::time::timeout(Duration::from_secs(2), operating).await;
+        }
         ended
     }
 }
@@ -165,7 +208,11 @@ fn refuse_what_is_not_there(config: &Config) -> Result<(), AppError> {
     }
     let mut text = String::from("this version cannot do what the configuration asks for:");
     for item in &config.not_yet {
-        let _ = write!(text, "\n  line {}: {}: {}", item.line, item.key, item.feature);
+        let _ = write!(
+            text,
+            "\n  line {}: {}: {}",
+            item.line, item.key, item.feature
+        );
     }
     Err(AppError::Configuration(text))
 }
@@ -176,9 +223,13 @@ fn refuse_speed_off_loopback(config: &Config, clock: &Clock) -> Result<(), AppEr
         return Ok(());
     }
     let urls = config.workspaces.values().flat_map(|workspace| {
-        std::iter::once(&workspace.braze.url).chain(workspace.quikly.as_ref().map(|quikly| &quikly.url))
+        std::iter::once(&workspace.braze.url)
+            .chain(workspace.quikly.as_ref().map(|quikly| &quikly.url))
     });
-    match urls.into_iter().find(|url| !config::is_loopback(url)) {
+    match urls
+        .into_iter()
+        .find(|url| !config::field::is_loopback(url))
+    {
         None => Ok(()),
         Some(url) => Err(AppError::Configuration(format!(
             "--clock-speed is for sandboxes, and {} is not on loopback",
@@ -188,7 +239,13 @@ fn refuse_speed_off_loopback(config: &Config, clock: &Clock) -> Result<(), AppEr
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|error| AppError::Listen { key, address, error })
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| AppError::Listen {
+            key,
+            address,
+            error,
+        })
 }
 
 fn store_settings(config: &Config) -> (Place, Settings) {

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, AppError};
-use crate::clock::Clock;
 use crate::config::{Config, Env};
 use crate::telemetry;
 
@@ -21,9 +20,8 @@ pub struct Args {
     /// The configuration file (TOML)
     #[arg(long, value_name = "F")]
     config: PathBuf,
-    /// Let time pass N times as fast; only with loopback URLs
-    #[arg(long, value_name = "N", hide = true, default_value_t = 1.0, value_parser = super::speed)]
-    clock_speed: f64,
+    #[command(flatten)]
+    time: super::TimeArgs,
 }
 
 /// Runs the command; returns the exit code.
@@ -41,16 +39,18 @@ pub fn run(args: &Args) -> u8 {
     for warning in &loaded.warnings {
         tracing::warn!(file = %args.config.display(), line = warning.line, "{warning}");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the runtime cannot be started");
             return 1;
         }
     };
-    let clock_speed = args.clock_speed;
+    let clock = args.time.clock();
     let ended = runtime.block_on(async move {
-        let clock = Clock::system(clock_speed);
         let app = App::open(loaded.config, clock).await?;
         let failed = |error: std::io::Error| AppError::Failed(error.to_string());
         let (ingest, ops) = app.addresses().map_err(failed)?;
@@ -58,7 +58,10 @@ pub fn run(args: &Args) -> u8 {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
         tracing::info!(%ingest, %ops, version = env!("CARGO_PKG_VERSION"), "ready");
         // The one line of standard output, for programs that start us on port 0.
-        let _ = writeln!(std::io::stdout(), "ready ingest=http://{ingest} ops=http://{ops}");
+        let _ = writeln!(
+            std::io::stdout(),
+            "ready ingest=http://{ingest} ops=http://{ops}"
+        );
         app.run(async move {
             tokio::select! {
                 _ = terminate.recv() => {}

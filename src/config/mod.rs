@@ -6,7 +6,7 @@
 mod activations;
 mod attributes;
 mod env;
-mod field;
+pub(crate) mod field;
 mod mistake;
 mod outgrow;
 mod read;

@@ -80,7 +80,11 @@ pub async fn counts_are_the_same_as_before<H: Harness>() {
     let mut house = H::open(SETTINGS).await;
     filled(&house.store()).await;
     let before = async |now| comparable(house.store().counts(now).await.unwrap());
-    let expected = [before(second(0)).await, before(second(35)).await, before(second(99)).await];
+    let expected = [
+        before(second(0)).await,
+        before(second(35)).await,
+        before(second(99)).await,
+    ];
     for clean in [true, false] {
         reopen(&mut house, clean).await;
         for (now, expected) in [0, 35, 99].into_iter().zip(&expected) {
