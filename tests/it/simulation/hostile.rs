@@ -94,7 +94,10 @@ fn a_host_that_is_always_down_is_given_up_after_max_age_and_not_before() {
         }
         // Nobody asks the store again and again while all wait.
         let (leases, calls) = (life.store.leases(), life.world.model().calls);
-        assert!(leases < 2 * calls + 20, "{leases} leases for {calls} calls");
+        assert!(
+            leases <= 3 * calls + 20,
+            "{leases} leases for {calls} calls"
+        );
         ends_well(&life).await;
     });
 }
