@@ -27,6 +27,12 @@ impl Clock {
         Clock::starting_at(Timestamp::ZERO + wall, speed)
     }
 
+    /// The machine's time until `base`, and `speed` times as fast since then: all processes that are told the same agree.
+    pub fn sped_up_since(base: Timestamp, speed: f64) -> Clock {
+        let wall = Clock::system(1.0).now();
+        Clock::starting_at(base + wall.since(base).mul_f64(speed), speed)
+    }
+
     /// A clock that shows `base` now.
     pub fn starting_at(base: Timestamp, speed: f64) -> Clock {
         Clock {
@@ -67,5 +73,21 @@ impl Clock {
     /// Returns when `rest` of this clock's time has passed.
     pub async fn sleep(&self, rest: Duration) {
         tokio::time::sleep(rest.div_f64(self.speed)).await;
+    }
+}
+
+/// Measures how long something of this process takes, in real time whatever the clock's speed.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Running from now on.
+    pub fn start() -> Stopwatch {
+        Stopwatch(std::time::Instant::now())
+    }
+
+    /// Since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }

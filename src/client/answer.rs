@@ -349,6 +349,8 @@ mod tests {
         let long = "ada lovelace ".repeat(200);
         redactor.hide(&long);
         assert_eq!(redactor.text(&format!("no {long} yes")), "no *** yes");
+        let through = format!("{} +15550109999 yes", "aB".repeat(KEPT_CHARS_MAX / 2 - 2));
+        assert_eq!(scrubbed(&through), HIDDEN);
     }
 
     #[test]

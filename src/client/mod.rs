@@ -35,7 +35,7 @@ pub type Answers = Vec<Result<Reply, Failure>>;
 
 /// Who sends requests. Clones share connections.
 pub trait Client: Clone + Send + Sync + 'static {
-    /// Sends `calls`, which [`Client::objects_max`] and [`pack`](crate::client::pack) allow in one request, and takes the answers apart.
+    /// Sends `calls`, which [`Client::objects_max`] and [`pack`] allow in one request, and takes the answers apart.
     /// Always returns exactly one answer for each call.
     fn perform(&self, lane: &Lane, calls: Vec<Call>) -> impl Future<Output = Answers> + Send;
 

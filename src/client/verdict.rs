@@ -602,6 +602,8 @@ mod tests {
         fn no_address_of_the_request_survives_in_an_answer(
             tracks in any_tracks(), status in 200..600u16, in_type in any::<bool>(),
         ) {
+            // Those are answered in words of ours, in which an id such as `a` stands by chance.
+            prop_assume!(!(300..402).contains(&status) || status == 400);
             let echo: Vec<_> = tracks.iter().map(|track| match &track.address {
                 Address::ExternalId(a) | Address::BrazeId(a) | Address::Alias(a) | Address::Email(a) => a.as_str(),
             }).collect();

@@ -3,17 +3,38 @@
 //! Invariants: what a [`Config`] holds is valid; a secret is never printed, neither by `Debug` nor in an error. The
 //! meaning of each key is said in `deploy/relay.example.toml`, which [`EXAMPLE`] holds, and nowhere else.
 
+mod activations;
+mod attributes;
+mod env;
+pub(crate) mod field;
+mod mistake;
+mod outgrow;
+mod read;
+mod schema;
+mod secret;
+mod settings;
+mod tree;
+mod workspaces;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde::Serialize;
 use url::Url;
 
 use crate::model::Name;
 use crate::model::event::Source;
 use crate::model::rules::RuleBook;
+
+pub use env::{Env, PREFIX};
+pub use mistake::{Mistake, Mistakes, Warning};
+
+use mistake::Notes;
+use read::{Context, Section};
+use tree::Place;
 
 /// The annotated example that ships with the relay.
 pub const EXAMPLE: &str = include_str!("../../deploy/relay.example.toml");
@@ -33,12 +54,79 @@ pub struct Config {
     pub workspaces: BTreeMap<Name, Workspace>,
     /// `[activations.Q_SCOPE]` with `[retry]`, as flows read them.
     pub rules: RuleBook,
+    /// `[outgrow.CONTENT]` by name. Their mappings are checked; this version does not carry them out.
+    pub contents: Vec<Name>,
+    /// `[retry] hold_after`: burials of one activation in a row, for one reason, that hold it.
+    pub hold_after: u32,
     /// Settings that are valid but ask for what this version does not do yet; `serve` refuses to start with any.
     pub not_yet: Vec<NotYet>,
 }
 
+/// A configuration that can be used, and what should be thought about.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What works and is probably not what was meant.
+    pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Reads the file at `path` with the secrets and overrides of `env`. Offline: nothing is asked of anybody.
+    /// A file that cannot be read is one mistake, with line 0 and no key.
+    pub fn load(path: &Path, env: &Env) -> Result<Loaded, Mistakes> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let problem = format!("the file cannot be read: {error}");
+            let nowhere = Place::Line(0);
+            Mistakes(vec![Mistake::new(&nowhere, "", problem).remedy(
+                "name an existing file; `braze-relay check --example` prints one to begin with",
+            )])
+        })?;
+        Config::from_toml(&text, env)
+    }
+
+    /// As [`Config::load`], for a text that is already here.
+    pub fn from_toml(text: &str, env: &Env) -> Result<Loaded, Mistakes> {
+        Config::from_tree(tree::parse(text)?, env)
+    }
+
+    fn from_tree(mut tree: tree::Table, env: &Env) -> Result<Loaded, Mistakes> {
+        let notes = Notes::default();
+        env::apply(&mut tree, env, &notes);
+        schema::note_unknown(&tree, schema::ROOT, "", &notes);
+        let context = Context { env, notes: &notes };
+        let root = Section::root(context, &tree);
+
+        let ingest = settings::ingest(&root.table_or_empty("ingest"));
+        let ops = settings::ops(&root.table_or_empty("ops"), &ingest);
+        let store = settings::store(&root.table_or_empty("store"));
+        let stop_within = root
+            .table_or_empty("serve")
+            .duration("stop_within", Duration::from_secs(10));
+        let (retry, hold_after) = settings::retry(&root.table_or_empty("retry"));
+        let known = workspaces::Known::of(&root);
+        let workspaces = workspaces::read(&known);
+        let rules = activations::read(&root, &known, retry);
+        let contents = outgrow::read(&root, &known);
+
+        let (warnings, not_yet) = notes.close()?;
+        let config = Config {
+            ingest,
+            ops,
+            store,
+            stop_within,
+            workspaces,
+            rules: RuleBook::new(rules),
+            contents,
+            hold_after,
+            not_yet,
+        };
+        Ok(Loaded { config, warnings })
+    }
+}
+
 /// A feature that is switched on and not built yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NotYet {
     /// The line it is switched on in; 0: by the environment.
     pub line: usize,

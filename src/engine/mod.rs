@@ -208,7 +208,7 @@ impl LaneState {
 
 impl<S: Store, C: Client> Engine<S, C> {
     /// An engine that works for nobody yet. `seed` decides the jitter.
-    pub fn new(
+    pub async fn new(
         store: S,
         client: C,
         clock: Clock,
@@ -216,16 +216,16 @@ impl<S: Store, C: Client> Engine<S, C> {
         settings: &EngineSettings,
         book: Arc<RuleBook>,
         seed: u64,
-    ) -> Engine<S, C> {
+    ) -> Result<Engine<S, C>, StoreError> {
         let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings)
             .map(|state| (state.lane.clone(), Arc::new(state)))
             .collect();
-        for lane in store.counts(clock.now()).lanes.into_keys() {
+        for lane in store.counts(clock.now()).await?.lanes.into_keys() {
             lanes
                 .entry(lane.clone())
                 .or_insert_with(|| Arc::new(LaneState::unconfigured(lane)));
         }
-        Engine {
+        Ok(Engine {
             shared: Arc::new(Shared {
                 store,
                 client,
@@ -236,7 +236,7 @@ impl<S: Store, C: Client> Engine<S, C> {
                 lanes,
                 stop_within: settings.stop_within,
             }),
-        }
+        })
     }
 
     /// Works until `stop` is ready; then leases nothing more, waits for the requests under way for at most

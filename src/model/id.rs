@@ -78,7 +78,12 @@ impl EventId {
         (high >> 16, (high & 0x0fff) as u16)
     }
 
-    /// The event's first job.
+    /// When it was given, to the millisecond (later than that only where the clock had gone back).
+    pub fn accepted_at(self) -> Timestamp {
+        Timestamp::from_millis(self.parts().0)
+    }
+
+    /// The job of this event with this number.
     pub fn job(self, number: u8) -> JobId {
         JobId {
             event: self,

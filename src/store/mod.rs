@@ -33,7 +33,9 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
+pub mod codec;
 pub mod map;
+pub mod sled;
 
 /// What every store is told about keeping and forgetting (`[store]` of the configuration).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +188,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn wake(&self, lane: &Lane) -> Arc<Notify>;
 
     /// How much there is of everything, now.
-    fn counts(&self, now: Timestamp) -> Counts;
+    fn counts(&self, now: Timestamp) -> impl Future<Output = Result<Counts, StoreError>> + Send;
 
     /// Whether [`Store::append`] would take new events; the error says why not.
     fn admits(&self) -> Result<(), StoreError>;
@@ -241,6 +243,26 @@ pub struct DeadFilter {
     pub flow: Option<Flow>,
     /// With this reason.
     pub reason: Option<Reason>,
+}
+
+impl DeadFilter {
+    /// Whether this letter is one of them.
+    pub fn matches(&self, letter: &DeadLetter) -> bool {
+        let DeadFilter {
+            workspace,
+            activation,
+            flow,
+            reason,
+        } = self;
+        workspace
+            .as_deref()
+            .is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
+            && activation
+                .as_deref()
+                .is_none_or(|wanted| letter.event.scope == wanted)
+            && flow.is_none_or(|wanted| letter.flow == Some(wanted))
+            && reason.is_none_or(|wanted| letter.burial.reason == wanted)
+    }
 }
 
 /// A job that died, with everything needed to understand and replay it.
@@ -323,7 +345,8 @@ pub struct LaneCounts {
     pub depth: u64,
     /// Due in the future, and not lent.
     pub waiting: u64,
-    /// Since when the oldest of those in `depth` is due.
+    /// Since when the first of those in `depth` is due: of each order of lending the first in it, which need not be the
+    /// one that is due longest.
     pub oldest_due: Option<Timestamp>,
 }
 

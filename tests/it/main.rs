@@ -1,2 +1,8 @@
+//! What crosses layers or processes: one binary, so that the crate is linked once.
+
 mod client;
+mod config;
+mod ingest;
+mod sandbox;
 mod simulation;
+mod store;

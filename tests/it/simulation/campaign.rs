@@ -68,7 +68,7 @@ impl Life {
     }
 
     /// Starts a process.
-    pub fn start(&mut self) -> Engine<Shaky, World> {
+    pub async fn start(&mut self) -> Engine<Shaky, World> {
         self.starts += 1;
         self.world.serves(&self.store);
         let engine = Engine::new(
@@ -79,7 +79,9 @@ impl Life {
             &self.settings,
             self.book.clone(),
             self.starts,
-        );
+        )
+        .await
+        .unwrap();
         let running = engine.clone();
         let process = async move { running.run(std::future::pending()).await };
         self.process = Some(tokio::spawn(process));
@@ -140,11 +142,11 @@ impl Life {
     pub async fn run_empty(&mut self, within: Duration) {
         let end = self.clock.now() + within;
         let mut rest = Duration::from_millis(50);
-        self.start();
+        self.start().await;
         while self.counts().events.queued > 0 && self.clock.now() < end {
             if self.wait(rest).await {
                 self.kill().await;
-                self.start();
+                self.start().await;
             }
             rest = (rest * 2).min(Duration::from_mins(1));
         }
@@ -155,7 +157,15 @@ impl Life {
     }
 
     pub fn counts(&self) -> Counts {
-        self.store.counts(self.clock.now())
+        // The map answers at once.
+        let mut asked = std::pin::pin!(self.store.counts(self.clock.now()));
+        match asked
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+        {
+            std::task::Poll::Ready(counts) => counts.unwrap(),
+            std::task::Poll::Pending => panic!("the map waits for something"),
+        }
     }
 
     pub async fn dead(&self) -> Vec<DeadLetter> {
@@ -341,7 +351,7 @@ pub async fn live(seed: u64) -> Life {
             let after = 1 + dice.below(if place.is_some() { 6 } else { 40 });
             life.lab.plan_crash(Some(after), place);
         }
-        let engine = life.start();
+        let engine = life.start().await;
         let mut died = false;
         for chunk in batch.chunks(1 + dice.below(6) as usize) {
             life.accept(chunk.to_vec()).await;

@@ -138,7 +138,7 @@ fn a_lane_throttled_for_ever_never_dies_and_never_storms() {
                 ..Weather::default()
             });
             joined(&mut life, "drop", 20).await;
-            life.start();
+            life.start().await;
             life.wait(Duration::from_hours(2)).await;
             assert!(life.dead().await.is_empty());
             // At most four requests (those that are under way together) for each stop: 60 s untold, 5 s told.
@@ -177,7 +177,7 @@ fn a_lane_denied_for_ever_sends_one_probe_a_minute_until_it_works() {
             ..Weather::default()
         });
         joined(&mut life, "drop", 20).await;
-        let engine = life.start();
+        let engine = life.start().await;
         let lane = acme(LaneKind::UsersExportIds);
         life.wait(Duration::from_hours(3)).await;
         let probes = sent(&life, &lane);
@@ -215,7 +215,7 @@ fn an_operator_or_a_reload_releases_a_denied_lane_at_once() {
             });
             life.world.model().exceptions.insert(lane.clone(), denied);
             joined(&mut life, "drop", 20).await;
-            let engine = life.start();
+            let engine = life.start().await;
             life.wait(Duration::from_secs(10)).await;
             assert!(sent(&life, &lane) <= 4);
             life.world.model().exceptions.clear();
@@ -239,7 +239,7 @@ fn a_lane_held_by_hand_rests_and_nobody_else_does() {
         let mut life = life(QUICK, RETRY, OnUnknown::Resend);
         joined(&mut life, "drop", 5).await;
         joined(&mut life, "other", 5).await;
-        let engine = life.start();
+        let engine = life.start().await;
         let lane = acme(LaneKind::UsersExportIds);
         assert!(engine.hold(&lane, None));
         life.wait(Duration::from_hours(30)).await;
@@ -311,7 +311,7 @@ fn a_profile_that_appears_late_is_not_made_twice() {
                 &format!("p{}@b.example", key % 5),
             ))])
             .await;
-            life.start();
+            life.start().await;
             life.wait(Duration::from_secs(90)).await;
             life.kill().await;
         }
@@ -327,7 +327,7 @@ fn a_call_that_parks_and_was_begun_is_never_sent_after_a_crash() {
         let mut life = life(QUICK, RETRY, OnUnknown::Park);
         joined(&mut life, "drop", 3).await;
         life.lab.plan_crash(Some(1), Some("after_begin"));
-        life.start();
+        life.start().await;
         assert!(life.wait(LONG).await);
         life.kill().await;
         let before = sent(&life, &acme(LaneKind::UsersTrack));
@@ -419,7 +419,7 @@ fn a_host_that_hangs_stalls_no_other_workspace_and_no_other_host() {
         let more = (100..160).map(|key| event(key, "drop", &format!("q{key}@b.example")));
         life.accept(more.collect()).await;
         joined(&mut life, "other", 60).await;
-        life.start();
+        life.start().await;
         life.wait(Duration::from_secs(8)).await;
         let counts = life.counts();
         assert_eq!(counts.events.done, 20 + 60);
@@ -460,7 +460,7 @@ fn a_crowd_goes_as_fast_as_the_limits_allow_in_full_requests() {
         let mut life = life(QUICK, RETRY, OnUnknown::Resend);
         joined(&mut life, "drop", 1200).await;
         let start = life.clock.now();
-        life.start();
+        life.start().await;
         while life.counts().events.queued > 0 {
             life.wait(Duration::from_millis(100)).await;
         }
@@ -500,7 +500,7 @@ fn waiting_tracks_share_requests_up_to_what_one_may_carry() {
         let mut life = life(QUICK, RETRY, OnUnknown::Resend);
         let lane = acme(LaneKind::UsersTrack);
         joined(&mut life, "drop", 200).await;
-        let engine = life.start();
+        let engine = life.start().await;
         engine.hold(&lane, None);
         life.wait(Duration::from_secs(30)).await;
         engine.release(&lane);

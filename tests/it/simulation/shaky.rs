@@ -238,8 +238,8 @@ impl Store for Shaky {
         self.map.wake(lane)
     }
 
-    fn counts(&self, now: Timestamp) -> Counts {
-        self.map.counts(now)
+    async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        self.map.counts(now).await
     }
 
     fn admits(&self) -> Result<(), StoreError> {

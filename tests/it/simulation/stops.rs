@@ -26,7 +26,7 @@ async fn life(latency: u64, on_unknown: OnUnknown) -> Life {
     life
 }
 
-fn engine(life: &Life) -> Engine<Shaky, World> {
+async fn engine(life: &Life) -> Engine<Shaky, World> {
     let (store, world, clock) = (life.store.clone(), life.world.clone(), life.clock.clone());
     Engine::new(
         store,
@@ -37,6 +37,8 @@ fn engine(life: &Life) -> Engine<Shaky, World> {
         life.book.clone(),
         1,
     )
+    .await
+    .unwrap()
 }
 
 fn in_flight(life: &Life) -> u64 {
@@ -50,6 +52,7 @@ fn a_stop_waits_for_what_is_under_way_and_leases_nothing_more() {
         let clock = life.clock.clone();
         let start = clock.now();
         engine(&life)
+            .await
             .run(clock.sleep(Duration::from_secs(1)))
             .await
             .unwrap();
@@ -77,6 +80,7 @@ fn a_stop_gives_back_what_is_not_answered_in_time_without_using_an_attempt() {
         let clock = life.clock.clone();
         let start = clock.now();
         engine(&life)
+            .await
             .run(clock.sleep(Duration::from_secs(1)))
             .await
             .unwrap();
@@ -103,7 +107,7 @@ fn an_idle_engine_stops_at_once() {
         let mut life = life(5, OnUnknown::Resend).await;
         life.run_empty(LONG).await;
         let start = life.clock.now();
-        engine(&life).run(async {}).await.unwrap();
+        engine(&life).await.run(async {}).await.unwrap();
         assert!(life.clock.now().since(start) < Duration::from_millis(5));
     });
 }
@@ -112,7 +116,7 @@ fn an_idle_engine_stops_at_once() {
 fn a_store_that_fails_ends_the_engine_with_its_error() {
     on_paused_time(async {
         let life = life(1_000, OnUnknown::Resend).await;
-        let engine = engine(&life);
+        let engine = engine(&life).await;
         let failing = async {
             life.clock.sleep(Duration::from_millis(500)).await;
             let _after = life.store.crash();
@@ -139,7 +143,7 @@ fn a_panic_of_ours_ends_the_engine_and_names_the_lane() {
             panics: true,
             ..Weather::default()
         };
-        match engine(&life).run(std::future::pending()).await {
+        match engine(&life).await.run(std::future::pending()).await {
             Err(EngineError::Panicked { lane }) => assert_eq!(lane, "acme/users_export_ids"),
             other => panic!("{other:?}"),
         }
@@ -151,7 +155,7 @@ fn an_engine_with_nothing_to_do_asks_the_store_nothing() {
     on_paused_time(async {
         let mut life = life(5, OnUnknown::Resend).await;
         life.run_empty(LONG).await;
-        let engine = Arc::new(engine(&life));
+        let engine = Arc::new(engine(&life).await);
         let before = life.store.leases();
         let _idle =
             tokio::time::timeout(Duration::from_hours(10), engine.run(std::future::pending()))

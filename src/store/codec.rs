@@ -1,0 +1,229 @@
+//! How records are written down: bincode 2 inside an envelope that says which version it is.
+//!
+//! Invariants: everything stored begins with its version; every version ever released can be read (golden files in
+//! `tests/golden` prove it); nothing is decoded beyond [`RECORD_BYTES_MAX`]. The only file that names bincode beyond
+//! its derive macros.
+//!
+//! # Format, version 1
+//! `[version: u8][pieces: u8][bincode, standard configuration]`. A record longer than one piece is cut: the first
+//! piece carries the envelope and says how many more there are.
+
+use bincode::{Decode, Encode};
+
+use crate::flow::job::{Burial, Flow, Job};
+use crate::model::event::Event;
+use crate::model::id::{EventId, JobId};
+use crate::model::time::Timestamp;
+
+/// The version written today.
+pub const VERSION: u8 = 1;
+
+/// The longest record, in bytes; an event of 64 KiB and all its history is far below.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// The longest stored piece, in bytes: sled moves values of about 8 KB into files that it never syncs.
+pub const PIECE_BYTES_MAX: usize = 4096;
+
+const ENVELOPE_BYTES: usize = 2;
+
+/// Bytes that are no record of ours.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// Written by a later version.
+    #[error(
+        "stored in format {0}, and this version reads up to {VERSION}: use the version that wrote it"
+    )]
+    Newer(u8),
+    /// Damaged, or not ours.
+    #[error("a stored record cannot be read ({0})")]
+    Damaged(String),
+    /// Longer than any record may be.
+    #[error("a record of {0} bytes is longer than {RECORD_BYTES_MAX}")]
+    TooLong(usize),
+}
+
+/// A job with its event, living or dead.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Record {
+    /// Its workspace; `None` while its activation is not configured.
+    pub workspace: Option<String>,
+    /// The flow, as far as known.
+    pub flow: Option<Flow>,
+    /// The event it belongs to.
+    pub event: Event,
+    /// Where it stands; `None` when it never began.
+    pub job: Option<Job>,
+    /// Why it died; `None` while it lives.
+    pub burial: Option<Burial>,
+    /// Where the event is remembered, for jobs that others spawned: their own event may be another.
+    pub home: Option<[u8; 24]>,
+    /// The key under which at most one such job exists per participant.
+    pub once: Option<String>,
+}
+
+/// What is remembered under a participant.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Known {
+    /// An accepted event.
+    Event(KnownEvent),
+    /// A job that may exist once.
+    Once {
+        /// That job.
+        job: JobId,
+        /// When it was spawned.
+        at: Timestamp,
+    },
+}
+
+/// An accepted event, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KnownEvent {
+    /// Its id.
+    pub id: EventId,
+    /// A hash of its source and scope.
+    pub scope: u32,
+    /// Whether it was a participation.
+    pub participation: bool,
+    /// Jobs that live.
+    pub alive: u8,
+    /// Jobs that are dead letters.
+    pub dead: u8,
+    /// A job was discarded.
+    pub discarded: bool,
+    /// The numbers of its jobs, where they are not plain: an event whose first job ended by spawning number 1 does not
+    /// say so, because writing here costs as much as the rest of that commit.
+    pub numbers: Vec<u8>,
+}
+
+/// An event that is done, until its key may be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Done {
+    /// Where it is remembered.
+    pub key: [u8; 24],
+    /// The once-key that its last job held, and until when that is remembered.
+    pub once: Option<([u8; 24], JobId, Timestamp)>,
+}
+
+/// Encodes `value` whole, with room for the envelope in front.
+fn encode(value: &impl Encode) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::with_capacity(512);
+    bytes.extend_from_slice(&[VERSION, 0]);
+    let config = bincode::config::standard();
+    bincode::encode_into_std_write(value, &mut bytes, config)
+        .map_err(|error| CodecError::Damaged(error.to_string()))?;
+    if bytes.len() > RECORD_BYTES_MAX {
+        return Err(CodecError::TooLong(bytes.len()));
+    }
+    Ok(bytes)
+}
+
+fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    match bytes.first() {
+        Some(&VERSION) if bytes.len() >= ENVELOPE_BYTES => {}
+        Some(&newer) if newer > VERSION => return Err(CodecError::Newer(newer)),
+        _ => return Err(CodecError::Damaged("no version".into())),
+    }
+    let config = bincode::config::standard().with_limit::<RECORD_BYTES_MAX>();
+    let rest = &bytes[ENVELOPE_BYTES..];
+    match bincode::decode_from_slice(rest, config) {
+        Ok((value, used)) if used == rest.len() => Ok(value),
+        Ok(_) => Err(CodecError::Damaged("bytes behind its end".into())),
+        Err(error) => Err(CodecError::Damaged(error.to_string())),
+    }
+}
+
+/// A record as it is stored: the first piece, and the ones behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pieces {
+    /// With the envelope.
+    pub first: Vec<u8>,
+    /// Without.
+    pub rest: Vec<Vec<u8>>,
+}
+
+/// Writes a record down.
+pub fn encode_record(record: &Record) -> Result<Pieces, CodecError> {
+    cut(encode(record)?)
+}
+
+/// Cuts encoded bytes into pieces of at most [`PIECE_BYTES_MAX`].
+fn cut(mut bytes: Vec<u8>) -> Result<Pieces, CodecError> {
+    if bytes.len() <= PIECE_BYTES_MAX {
+        return Ok(Pieces {
+            first: bytes,
+            rest: Vec::new(),
+        });
+    }
+    let rest: Vec<Vec<u8>> = bytes[PIECE_BYTES_MAX..]
+        .chunks(PIECE_BYTES_MAX)
+        .map(<[u8]>::to_vec)
+        .collect();
+    let length = bytes.len();
+    bytes.truncate(PIECE_BYTES_MAX);
+    bytes[1] = u8::try_from(rest.len()).map_err(|_| CodecError::TooLong(length))?;
+    Ok(Pieces { first: bytes, rest })
+}
+
+/// How many pieces follow this first one.
+pub fn pieces_behind(first: &[u8]) -> u8 {
+    first.get(1).copied().unwrap_or(0)
+}
+
+/// Reads a record whose pieces have been put together.
+pub fn decode_record(bytes: &[u8]) -> Result<Record, CodecError> {
+    decode(bytes)
+}
+
+/// Writes what is remembered under a participant.
+pub fn encode_known(known: &Known) -> Result<Vec<u8>, CodecError> {
+    encode(known)
+}
+
+/// Reads what is remembered under a participant.
+pub fn decode_known(bytes: &[u8]) -> Result<Known, CodecError> {
+    decode(bytes)
+}
+
+/// Writes a finished event down.
+pub fn encode_done(done: &Done) -> Result<Vec<u8>, CodecError> {
+    encode(done)
+}
+
+/// Reads a finished event.
+pub fn decode_done(bytes: &[u8]) -> Result<Done, CodecError> {
+    decode(bytes)
+}
+
+/// Writes a job's id down, as the owner of a key.
+pub fn encode_owner(owner: JobId) -> Result<Vec<u8>, CodecError> {
+    encode(&owner)
+}
+
+/// Reads the owner of a key.
+pub fn decode_owner(bytes: &[u8]) -> Result<JobId, CodecError> {
+    decode(bytes)
+}
+
+/// Encodes a table of the store's own; integers have fixed width, so that a changed number moves nothing behind it.
+pub fn encode_table(table: &impl Encode) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = vec![VERSION, 0];
+    let config = bincode::config::standard().with_fixed_int_encoding();
+    bincode::encode_into_std_write(table, &mut bytes, config)
+        .map_err(|error| CodecError::Damaged(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// Reads a table of the store's own.
+pub fn decode_table<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    match bytes.first() {
+        Some(&VERSION) if bytes.len() >= ENVELOPE_BYTES => {}
+        Some(&newer) if newer > VERSION => return Err(CodecError::Newer(newer)),
+        _ => return Err(CodecError::Damaged("no version".into())),
+    }
+    let config = bincode::config::standard()
+        .with_fixed_int_encoding()
+        .with_limit::<{ 16 * RECORD_BYTES_MAX }>();
+    let (table, _) = bincode::decode_from_slice(&bytes[ENVELOPE_BYTES..], config)
+        .map_err(|error| CodecError::Damaged(error.to_string()))?;
+    Ok(table)
+}

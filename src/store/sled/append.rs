@@ -1,0 +1,311 @@
+//! Accepting events: all of a call or none, duplicates found by the writer itself.
+
+use super::base::{Base, Draft, Placing, broken};
+use super::counts::Standing;
+use super::hash::Hasher;
+use super::keys::{self, Place};
+use crate::flow::job::{Seed, Start};
+use crate::model::event::{Event, EventKind};
+use crate::model::id::{EventId, JobId};
+use crate::model::lane::Lane;
+use crate::model::time::Timestamp;
+use crate::store::codec::{self, Known, KnownEvent, Pieces, Record};
+use crate::store::{Appended, Group, StoreError};
+
+/// A seed made ready on the caller's thread: hashed and encoded.
+pub struct Prepared {
+    place: Place,
+    scope: u32,
+    participation: bool,
+    begin: Begin,
+    /// What begins instead, when the participant has taken part before.
+    further: Option<(Event, Start)>,
+}
+
+/// How a job begins, encoded.
+pub struct Begin {
+    group: Group,
+    pieces: Pieces,
+    run: Option<Run>,
+    reason: Option<crate::flow::job::Reason>,
+}
+
+struct Run {
+    lane: Lane,
+    fresh: bool,
+    due: Timestamp,
+}
+
+impl Prepared {
+    /// Hashes and encodes a seed.
+    pub fn new(seed: Seed, hasher: &Hasher) -> Result<Prepared, StoreError> {
+        let Seed {
+            event,
+            start,
+            further,
+        } = seed;
+        let further = further.map(|start| (event.clone(), start));
+        Ok(Prepared {
+            place: hasher.event(&event),
+            scope: hasher.scope(&event),
+            participation: event.kind == EventKind::Participation,
+            begin: Begin::new(event, start, None, None)?,
+            further,
+        })
+    }
+}
+
+impl Begin {
+    /// Encodes how the job of `event` begins.
+    pub fn new(
+        event: Event,
+        start: Start,
+        home: Option<Place>,
+        once: Option<String>,
+    ) -> Result<Begin, StoreError> {
+        let (record, run, reason) = match start {
+            Start::Run { lane, job } => {
+                let run = Run {
+                    lane: lane.clone(),
+                    fresh: job.fresh,
+                    due: job.due,
+                };
+                let record = Record {
+                    workspace: Some(lane.workspace.to_string()),
+                    flow: Some(job.state.flow()),
+                    event,
+                    job: Some(job),
+                    burial: None,
+                    home,
+                    once,
+                };
+                (record, Some(run), None)
+            }
+            Start::Bury {
+                workspace,
+                flow,
+                burial,
+            } => {
+                let reason = burial.reason;
+                let workspace = workspace.map(|name| name.to_string());
+                (
+                    Record {
+                        workspace,
+                        flow,
+                        event,
+                        job: None,
+                        burial: Some(burial),
+                        home,
+                        once,
+                    },
+                    None,
+                    Some(reason),
+                )
+            }
+        };
+        Ok(Begin {
+            group: super::base::group(&record),
+            pieces: codec::encode_record(&record)?,
+            run,
+            reason,
+        })
+    }
+}
+
+impl Base {
+    /// Drafts all of `items`, or none when the queue is full and any of them is new.
+    pub fn append(
+        &mut self,
+        draft: &mut Draft,
+        items: Vec<Prepared>,
+        now: Timestamp,
+    ) -> Result<Vec<Appended>, StoreError> {
+        self.tell_time(now)?;
+        if self.head.jobs() >= self.settings.max_jobs {
+            for item in &items {
+                if self.remembered(draft, item, now)?.duplicate.is_none() {
+                    return Err(crowded(self.settings.max_jobs));
+                }
+            }
+        }
+        items
+            .into_iter()
+            .map(|item| self.append_one(draft, item, now))
+            .collect()
+    }
+
+    fn append_one(
+        &mut self,
+        draft: &mut Draft,
+        item: Prepared,
+        now: Timestamp,
+    ) -> Result<Appended, StoreError> {
+        let before = self.remembered(draft, &item, now)?;
+        if let Some(id) = before.duplicate {
+            return Ok(Appended {
+                id,
+                duplicate: true,
+            });
+        }
+        let id = EventId::next(self.head.last_id, now, self.random());
+        self.head.last_id = id;
+        let begin = match item.further {
+            Some((event, start)) if before.participation => Begin::new(event, start, None, None)?,
+            _ => item.begin,
+        };
+        let (alive, dead) = if begin.run.is_some() { (1, 0) } else { (0, 1) };
+        let known = KnownEvent {
+            id,
+            scope: item.scope,
+            participation: item.participation,
+            alive,
+            dead,
+            discarded: false,
+            numbers: Vec::new(),
+        };
+        draft.remember(item.place, Known::Event(known))?;
+        self.head.enter(if alive == 1 {
+            Standing::Queued
+        } else {
+            Standing::Dead
+        });
+        self.begin(draft, id.job(0), begin, now, true);
+        Ok(Appended {
+            id,
+            duplicate: false,
+        })
+    }
+
+    /// Puts a beginning job in its place, living or dead.
+    pub fn begin(
+        &mut self,
+        draft: &mut Draft,
+        id: JobId,
+        begin: Begin,
+        now: Timestamp,
+        first: bool,
+    ) {
+        let Begin {
+            group,
+            pieces,
+            run,
+            reason,
+        } = begin;
+        let group = self.names.group(&group);
+        match run {
+            Some(Run { lane, fresh, due }) => {
+                let lane = self.names.lane(&lane);
+                self.place(
+                    draft,
+                    Placing {
+                        id,
+                        lane,
+                        group,
+                        pieces,
+                        fresh,
+                        due,
+                        first,
+                    },
+                    now,
+                );
+            }
+            None => {
+                draft.record(keys::dead(id), id, pieces);
+                if let Some(reason) = reason {
+                    self.head.bury(group, reason, 1);
+                }
+            }
+        }
+    }
+
+    /// What of this participant is remembered: this very event, and an earlier participation in the same scope.
+    fn remembered(
+        &self,
+        draft: &Draft,
+        item: &Prepared,
+        now: Timestamp,
+    ) -> Result<Before, StoreError> {
+        let mut before = Before::default();
+        let prefix = keys::participant_prefix(&item.place);
+        let mut low = item.place;
+        low[16..].fill(0);
+        let mut high = item.place;
+        high[16..].fill(0xff);
+        for (place, known) in draft.known.range(low..=high) {
+            if let Some(known) = known {
+                before.look(place, known, item);
+            }
+        }
+        for entry in self.db.scan_prefix(prefix) {
+            let (key, value) = entry.map_err(|error| broken(&error))?;
+            let Some(place) = key.get(1..25).and_then(|bytes| Place::try_from(bytes).ok()) else {
+                continue;
+            };
+            if draft.known.contains_key(&place) {
+                continue;
+            }
+            let known = codec::decode_known(&value)?;
+            if self.expired(&known, now)? {
+                continue;
+            }
+            before.look(&place, &known, item);
+        }
+        Ok(before)
+    }
+
+    /// Whether an event's key is past its time and no job of it lives or is dead.
+    fn expired(&self, known: &Known, now: Timestamp) -> Result<bool, StoreError> {
+        let Known::Event(event) = known else {
+            return Ok(false);
+        };
+        if event.id.accepted_at() + self.settings.event_dedupe > now {
+            return Ok(false);
+        }
+        self.has_jobs(&event.id.0).map(|has| !has)
+    }
+
+    /// Whether any job lives or is dead whose id begins with these bytes (of an event, or of one job).
+    pub fn has_jobs(&self, id: &[u8]) -> Result<bool, StoreError> {
+        let mut prefixes = vec![[b"w", id].concat(), [b"x", id].concat()];
+        prefixes.extend(
+            self.names
+                .lane_keys()
+                .map(|lane| [keys::unmoved_prefix(lane).as_slice(), id].concat()),
+        );
+        for prefix in prefixes {
+            if let Some(entry) = self.db.scan_prefix(prefix).next() {
+                entry.map_err(|error| broken(&error))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Bits that tell the ids of two relays apart; derived, so that the writer needs no other source.
+    fn random(&self) -> u64 {
+        self.hasher.number(self.head.last_id)
+    }
+}
+
+/// The queue is full.
+pub fn crowded(max_jobs: u64) -> StoreError {
+    StoreError::Full(format!("the queue holds store.max_jobs = {max_jobs} jobs"))
+}
+
+/// What was known of a participant before an event.
+#[derive(Default)]
+struct Before {
+    duplicate: Option<EventId>,
+    participation: bool,
+}
+
+impl Before {
+    fn look(&mut self, place: &Place, known: &Known, item: &Prepared) {
+        if let Known::Event(event) = known {
+            if *place == item.place {
+                self.duplicate = Some(event.id);
+            }
+            self.participation |= event.participation && event.scope == item.scope;
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What the writer works on: the tree, the account, the leases; and how one batch is drafted and made durable.
+//!
+//! Invariants: nothing is written but through a [`Draft`], and a draft is applied whole, together with the account as
+//! it is afterwards. After [`Base::apply`] with `durable` the batch survives a power cut; an error there is final.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::sync::Arc;
+
+use ::sled::{Batch, Db, IVec};
+
+use super::counts::{GroupId, Head, Names};
+use super::disk::Folder;
+use super::hash::Hasher;
+use super::keys::{self, Class, LaneKey, Place};
+use super::lend::{Lease, Streams, due_value};
+use super::mark::Mark;
+use crate::clock::Stopwatch;
+use crate::model::Name;
+use crate::model::id::JobId;
+use crate::model::time::Timestamp;
+use crate::store::codec::{self, CodecError, Known, PIECE_BYTES_MAX, Pieces, Record};
+use crate::store::{Group, Settings, StoreError};
+use crate::telemetry::Metrics;
+
+/// Everything the writer thread owns.
+pub struct Base {
+    /// The database: one tree.
+    pub db: Db,
+    /// Our own descriptor on its data file.
+    pub data_file: File,
+    /// The mark.
+    pub mark: Mark,
+    /// The folder, locked.
+    pub folder: Folder,
+    /// The account.
+    pub head: Head,
+    /// Names of lanes and groups.
+    pub names: Names,
+    /// Hashes.
+    pub hasher: Hasher,
+    /// Settings.
+    pub settings: Settings,
+    /// Jobs on loan.
+    pub leases: HashMap<JobId, Lease>,
+    /// The number of the last lease.
+    pub last_lease: u64,
+    /// Where each lane is read.
+    pub streams: BTreeMap<LaneKey, Streams>,
+    /// Lanes in which something may have become due.
+    pub touched: BTreeSet<LaneKey>,
+    /// The account's pieces as they were last written.
+    pub written: Vec<Vec<u8>>,
+    /// Where the sweep of dead letters goes on.
+    pub sweep_from: Option<JobId>,
+    /// The latest time that anybody told us.
+    pub now: Timestamp,
+    /// Commit times.
+    pub metrics: Option<Arc<Metrics>>,
+}
+
+/// A batch in the making.
+#[derive(Default)]
+pub struct Draft {
+    /// What will be written.
+    pub batch: Batch,
+    /// What this batch makes known, or forgets: reads look here first.
+    pub known: BTreeMap<Place, Option<Known>>,
+    /// Dead letters that this batch lets live (`None`) or writes anew.
+    pub revived: HashMap<JobId, Option<Record>>,
+    /// Whether there is anything in it.
+    pub used: bool,
+}
+
+impl Draft {
+    /// Will be there.
+    pub fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
+        self.used = true;
+        self.batch.insert(key, value);
+    }
+
+    /// Will be gone.
+    pub fn remove(&mut self, key: impl Into<IVec>) {
+        self.used = true;
+        self.batch.remove(key);
+    }
+
+    /// Remembers this under the participant.
+    pub fn remember(&mut self, place: Place, known: Known) -> Result<(), StoreError> {
+        self.insert(keys::known(&place), codec::encode_known(&known)?);
+        self.known.insert(place, Some(known));
+        Ok(())
+    }
+
+    /// Forgets it.
+    pub fn forget(&mut self, place: Place) {
+        self.remove(keys::known(&place));
+        self.known.insert(place, None);
+    }
+
+    /// Writes the pieces of a record behind its first, which goes to `key`.
+    pub fn record(&mut self, key: Vec<u8>, id: JobId, pieces: Pieces) {
+        self.insert(key, pieces.first);
+        for (number, piece) in pieces.rest.into_iter().enumerate() {
+            self.insert(keys::piece(id, number as u8), piece);
+        }
+    }
+}
+
+impl From<CodecError> for StoreError {
+    fn from(error: CodecError) -> StoreError {
+        StoreError::Failed(error.to_string())
+    }
+}
+
+/// An error of the engine itself: final.
+pub fn broken(error: &::sled::Error) -> StoreError {
+    StoreError::Failed(format!("sled: {error}"))
+}
+
+/// A job to be put in its place.
+pub struct Placing {
+    /// The job.
+    pub id: JobId,
+    /// Where its next call goes.
+    pub lane: LaneKey,
+    /// Its group.
+    pub group: GroupId,
+    /// Its record.
+    pub pieces: Pieces,
+    /// Never failed at this step.
+    pub fresh: bool,
+    /// When it is due.
+    pub due: Timestamp,
+    /// It has not moved yet.
+    pub first: bool,
+}
+
+impl Base {
+    /// The group of a record.
+    pub fn group_of(&mut self, record: &Record) -> GroupId {
+        self.names.group(&group(record))
+    }
+
+    /// Puts a living job where it will be found when it is due.
+    pub fn place(&mut self, draft: &mut Draft, placing: Placing, now: Timestamp) {
+        let Placing {
+            id,
+            lane,
+            group,
+            pieces,
+            fresh,
+            due,
+            first,
+        } = placing;
+        let class = Class::of(fresh, due, now);
+        let streams = self.streams.entry(lane).or_default();
+        if first && class == Class::ReadyFresh {
+            let key = keys::unmoved(lane, id);
+            streams.unmoved.note(&key);
+            draft.record(key, id, pieces);
+        } else {
+            draft.record(keys::moved(id), id, pieces);
+            let key = keys::due(lane, class, due, id);
+            streams.note(class, &key);
+            draft.insert(key, due_value(group, due));
+        }
+        let (ready, later) = if class.is_ready() { (1, 0) } else { (0, 1) };
+        self.head.live(lane, group, ready, later);
+        self.touched.insert(lane);
+    }
+
+    /// What is remembered at a place, this draft included.
+    pub fn known(&self, draft: &Draft, place: &Place) -> Result<Option<Known>, StoreError> {
+        if let Some(known) = draft.known.get(place) {
+            return Ok(known.clone());
+        }
+        match self
+            .db
+            .get(keys::known(place))
+            .map_err(|error| broken(&error))?
+        {
+            Some(bytes) => Ok(Some(codec::decode_known(&bytes)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Puts a stored record together again.
+    pub fn read(&self, id: JobId, first: &[u8]) -> Result<Record, StoreError> {
+        let behind = codec::pieces_behind(first);
+        if behind == 0 {
+            return Ok(codec::decode_record(first)?);
+        }
+        let mut bytes = first.to_vec();
+        for number in 0..behind {
+            let piece = self
+                .db
+                .get(keys::piece(id, number))
+                .map_err(|error| broken(&error))?;
+            let piece = piece
+                .ok_or_else(|| StoreError::Failed(format!("a piece of job {id} is missing")))?;
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(codec::decode_record(&bytes)?)
+    }
+
+    /// Removes the pieces of `id` from number `from` on.
+    pub fn drop_pieces(draft: &mut Draft, id: JobId, from: usize, count: u8) {
+        for number in from..usize::from(count) {
+            draft.remove(keys::piece(id, number as u8));
+        }
+    }
+
+    /// Writes the draft and the account in one batch; `durable`: and makes it survive a power cut.
+    ///
+    /// The order is the whole point: batch, sled's flush, fdatasync on our own descriptor (sled's flush alone is
+    /// sync_file_range, which promises nothing), and only then the mark.
+    pub fn apply(&mut self, mut draft: Draft, durable: bool) -> Result<(), StoreError> {
+        if draft.used {
+            let watch = Stopwatch::start();
+            self.head.commit += 1;
+            self.write_names(&mut draft)?;
+            self.write_head(&mut draft)?;
+            self.db
+                .apply_batch(draft.batch)
+                .map_err(|error| broken(&error))?;
+            if durable {
+                self.make_durable()?;
+                if let Some(metrics) = &self.metrics {
+                    metrics.commit(watch.elapsed().as_secs_f64());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything applied so far survives a power cut when this returns.
+    pub fn make_durable(&mut self) -> Result<(), StoreError> {
+        self.db.flush().map_err(|error| broken(&error))?;
+        let gate =
+            |what: &str, error: std::io::Error| StoreError::Failed(format!("{what}: {error}"));
+        self.data_file
+            .sync_data()
+            .map_err(|error| gate("fdatasync of sled/db", error))?;
+        self.mark
+            .set(self.head.commit)
+            .map_err(|error| gate("writing the mark", error))
+    }
+
+    fn write_head(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        let bytes = codec::encode_table(&self.head)?;
+        for (number, piece) in bytes.chunks(PIECE_BYTES_MAX).enumerate() {
+            match self.written.get_mut(number) {
+                Some(written) if written == piece => continue,
+                Some(written) => piece.clone_into(written),
+                None => self.written.push(piece.to_vec()),
+            }
+            draft
+                .batch
+                .insert(&keys::table(keys::HEAD, number as u8), piece);
+        }
+        Ok(())
+    }
+
+    fn write_names(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        if self.names.changed {
+            let bytes = codec::encode_table(&self.names.to_stored())?;
+            for (number, piece) in bytes.chunks(PIECE_BYTES_MAX).enumerate() {
+                draft
+                    .batch
+                    .insert(&keys::table(keys::NAMES, number as u8), piece);
+            }
+            self.names.changed = false;
+        }
+        Ok(())
+    }
+}
+
+/// The group a record is counted in.
+pub fn group(record: &Record) -> Group {
+    let workspace = record.workspace.as_deref().map(Name::from);
+    Group::of(workspace.as_ref(), &record.event, record.flow)
+}

@@ -1,0 +1,74 @@
+//! Hashes of participants and keys, keyed with a secret of the store: what outlives a person says nothing about them.
+
+use super::keys::Place;
+use crate::model::event::{Event, Source};
+use crate::model::id::EventId;
+
+/// Makes places. Cheap to copy.
+#[derive(Clone, Copy)]
+pub struct Hasher {
+    secret: [u8; 32],
+}
+
+impl Hasher {
+    /// With this secret.
+    pub fn new(secret: [u8; 32]) -> Hasher {
+        Hasher { secret }
+    }
+
+    fn hash(&self, domain: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(domain);
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    fn place(&self, event: &Event, key: [u8; 32]) -> Place {
+        // A participant is a person in one workspace; a scope belongs to one workspace, so that keys with the scope in
+        // them need not name it, and an event keeps its place when its activation is configured later.
+        let participant = self.hash(b"participant", &[event.email.as_bytes()]);
+        let mut place = [0; 24];
+        place[..16].copy_from_slice(&participant[..16]);
+        place[16..].copy_from_slice(&key[..8]);
+        place
+    }
+
+    /// Where an event is remembered: (source, scope, participant, key).
+    pub fn event(&self, event: &Event) -> Place {
+        self.place(
+            event,
+            self.hash(
+                b"event",
+                &[source(event), event.scope.as_bytes(), event.key.as_bytes()],
+            ),
+        )
+    }
+
+    /// Where a job that may exist once per participant is remembered.
+    pub fn once(&self, event: &Event, once: &str) -> Place {
+        self.place(event, self.hash(b"once", &[once.as_bytes()]))
+    }
+
+    /// A number that another store would not derive from the same id.
+    pub fn number(&self, id: EventId) -> u64 {
+        let hash = self.hash(b"number", &[&id.0]);
+        u64::from_le_bytes(hash[..8].try_into().unwrap_or_default())
+    }
+
+    /// A short hash of a source and scope, to tell a participant's activations apart.
+    pub fn scope(&self, event: &Event) -> u32 {
+        let hash = self.hash(b"scope", &[source(event), event.scope.as_bytes()]);
+        u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]])
+    }
+}
+
+fn source(event: &Event) -> &'static [u8] {
+    match event.source {
+        Source::Quikly => b"q",
+        Source::Outgrow => b"o",
+        Source::Braze => b"b",
+    }
+}

@@ -1,0 +1,236 @@
+//! The layout: one sled tree, every key begins with the letter of its place.
+//!
+//! | key | value | for |
+//! |---|---|---|
+//! | `r` lane id | record | a job that has not moved since it was accepted or spawned: due at once, read in order |
+//! | `w` id | record | a job that has moved |
+//! | `d` lane class time id | group | when a moved job is due |
+//! | `c` id n | piece n of a record longer than 4 KiB | |
+//! | `x` id | record | a dead letter |
+//! | `p` participant key | [`Known`](crate::store::codec::Known) | de-duplication, and all there is of one participant |
+//! | `f` time event | [`Done`](crate::store::codec::Done) | a finished event, until its key may be forgotten |
+//! | `k` time participant key | owner | a key that outlives its event |
+//! | `m` n | head and counts in pieces | |
+//! | `n` n | names in pieces | |
+//! | `s` | secret | keys the hashes of this store |
+//!
+//! A lane is a number of its workspace and its kind; times are milliseconds, big-endian, so that keys sort.
+//! Two keys are written for an accepted event (`r`, `p`) and one for the whole group of them (`m`).
+
+use crate::model::id::{EventId, JobId};
+use crate::model::lane::LaneKind;
+use crate::model::time::Timestamp;
+
+/// A lane as it stands in keys: the workspace's number and the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneKey(pub [u8; 3]);
+
+impl LaneKey {
+    /// The lane `kind` of the workspace with this number.
+    pub fn new(workspace: u16, kind: LaneKind) -> LaneKey {
+        let number = workspace.to_be_bytes();
+        LaneKey([number[0], number[1], kind_byte(kind)])
+    }
+
+    /// The workspace's number.
+    pub fn workspace(self) -> u16 {
+        u16::from_be_bytes([self.0[0], self.0[1]])
+    }
+
+    /// Which lane of it.
+    pub fn kind(self) -> Option<LaneKind> {
+        LaneKind::ALL
+            .into_iter()
+            .find(|kind| kind_byte(*kind) == self.0[2])
+    }
+}
+
+const fn kind_byte(kind: LaneKind) -> u8 {
+    match kind {
+        LaneKind::UsersExportIds => 1,
+        LaneKind::UsersTrack => 2,
+        LaneKind::SubscriptionStatusSet => 3,
+        LaneKind::Default => 4,
+        LaneKind::UsersDelete => 5,
+        LaneKind::Quikly => 6,
+    }
+}
+
+/// When a moved job is due, and whether it failed before. The order of the variants is that of the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Due; never failed at this step. Sorted by acceptance alone.
+    ReadyFresh,
+    /// Due; failed before. Sorted by when it became due.
+    ReadyRetry,
+    /// Due later; never failed at this step.
+    LaterFresh,
+    /// Due later; failed before.
+    LaterRetry,
+}
+
+impl Class {
+    /// Where a job with this `due` belongs at `now`.
+    pub fn of(fresh: bool, due: Timestamp, now: Timestamp) -> Class {
+        match (fresh, due <= now) {
+            (true, true) => Class::ReadyFresh,
+            (false, true) => Class::ReadyRetry,
+            (true, false) => Class::LaterFresh,
+            (false, false) => Class::LaterRetry,
+        }
+    }
+
+    /// Where a job of this class goes when its time has come.
+    pub fn promoted(self) -> Class {
+        match self {
+            Class::ReadyFresh | Class::LaterFresh => Class::ReadyFresh,
+            Class::ReadyRetry | Class::LaterRetry => Class::ReadyRetry,
+        }
+    }
+
+    /// Whether its time has come.
+    pub fn is_ready(self) -> bool {
+        matches!(self, Class::ReadyFresh | Class::ReadyRetry)
+    }
+
+    const fn byte(self) -> u8 {
+        match self {
+            Class::ReadyFresh => 0,
+            Class::ReadyRetry => 1,
+            Class::LaterFresh => 2,
+            Class::LaterRetry => 3,
+        }
+    }
+}
+
+/// Where a participant's key is remembered: 16 bytes of the participant, 8 of the key.
+pub type Place = [u8; 24];
+
+/// An id as it stands in keys: first the event's 16 bytes.
+pub fn id_bytes(id: JobId) -> [u8; 17] {
+    let mut bytes = [0; 17];
+    bytes[..16].copy_from_slice(&id.event.0);
+    bytes[16] = id.number;
+    bytes
+}
+
+/// The id at the end of a key.
+pub fn id_at_end(key: &[u8]) -> Option<JobId> {
+    let bytes: [u8; 17] = key.get(key.len().checked_sub(17)?..)?.try_into().ok()?;
+    let (event, number) = bytes.split_at(16);
+    Some(JobId {
+        event: EventId(event.try_into().ok()?),
+        number: number[0],
+    })
+}
+
+fn join(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}
+
+/// All unmoved jobs of a lane.
+pub fn unmoved_prefix(lane: LaneKey) -> Vec<u8> {
+    join(&[b"r", &lane.0])
+}
+
+/// An unmoved job.
+pub fn unmoved(lane: LaneKey, id: JobId) -> Vec<u8> {
+    join(&[b"r", &lane.0, &id_bytes(id)])
+}
+
+/// A moved job.
+pub fn moved(id: JobId) -> Vec<u8> {
+    join(&[b"w", &id_bytes(id)])
+}
+
+/// A dead letter.
+pub fn dead(id: JobId) -> Vec<u8> {
+    join(&[b"x", &id_bytes(id)])
+}
+
+/// The `number`-th piece behind the first of a record.
+pub fn piece(id: JobId, number: u8) -> Vec<u8> {
+    join(&[b"c", &id_bytes(id), &[number]])
+}
+
+/// All due keys of one class of a lane.
+pub fn due_prefix(lane: LaneKey, class: Class) -> Vec<u8> {
+    join(&[b"d", &lane.0, &[class.byte()]])
+}
+
+/// When a moved job is due.
+pub fn due(lane: LaneKey, class: Class, due: Timestamp, id: JobId) -> Vec<u8> {
+    // Ready fresh work goes in order of acceptance, whenever it became due.
+    let time = if class == Class::ReadyFresh {
+        0
+    } else {
+        due.as_millis()
+    };
+    join(&[
+        b"d",
+        &lane.0,
+        &[class.byte()],
+        &time.to_be_bytes(),
+        &id_bytes(id),
+    ])
+}
+
+/// The time in a due key.
+pub fn due_time(key: &[u8]) -> Option<Timestamp> {
+    Some(Timestamp::from_millis(u64::from_be_bytes(
+        key.get(5..13)?.try_into().ok()?,
+    )))
+}
+
+/// All that is remembered of a participant.
+pub fn participant_prefix(place: &Place) -> Vec<u8> {
+    join(&[b"p", &place[..16]])
+}
+
+/// What is remembered at this place.
+pub fn known(place: &Place) -> Vec<u8> {
+    join(&[b"p", place])
+}
+
+/// A finished event.
+pub fn finished(at: Timestamp, event: EventId) -> Vec<u8> {
+    join(&[b"f", &at.as_millis().to_be_bytes(), &event.0])
+}
+
+/// The moment and event of a finished event's key.
+pub fn finished_parts(key: &[u8]) -> Option<(Timestamp, EventId)> {
+    let at = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
+    Some((
+        Timestamp::from_millis(at),
+        EventId(key.get(9..25)?.try_into().ok()?),
+    ))
+}
+
+/// A key that is to be forgotten at `at`.
+pub fn expiry(at: Timestamp, place: &Place) -> Vec<u8> {
+    join(&[b"k", &at.as_millis().to_be_bytes(), place])
+}
+
+/// The moment and place of an expiry's key.
+pub fn expiry_parts(key: &[u8]) -> Option<(Timestamp, Place)> {
+    let at = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
+    Some((Timestamp::from_millis(at), key.get(9..33)?.try_into().ok()?))
+}
+
+/// One piece of the head or the names.
+pub fn table(letter: u8, number: u8) -> [u8; 2] {
+    [letter, number]
+}
+
+/// The secret.
+pub const SECRET: &[u8] = b"s";
+/// Head and counts.
+pub const HEAD: u8 = b'm';
+/// Names.
+pub const NAMES: u8 = b'n';
+/// Dead letters.
+pub const DEAD_PREFIX: &[u8] = b"x";
+/// Finished events.
+pub const FINISHED_PREFIX: &[u8] = b"f";
+/// Keys with an end.
+pub const EXPIRY_PREFIX: &[u8] = b"k";

@@ -1,0 +1,401 @@
+//! Lending: which jobs of a lane are due, in which order, and who has them.
+//!
+//! Due work is read from the tree where it stands, in order, from a cursor; memory holds the leases and nothing else,
+//! however deep the queue is. A cursor only ever skips what is lent, and is put back by whatever appears behind it.
+
+use ::sled::IVec;
+
+use super::base::{Base, Draft, broken};
+use super::counts::GroupId;
+use super::keys::{self, Class, LaneKey};
+use crate::model::id::JobId;
+use crate::model::lane::Lane;
+use crate::model::time::Timestamp;
+use crate::store::codec::{self, Record};
+use crate::store::{Leased, StoreError, Token};
+
+/// How many jobs' time may come in one call; the rest comes in the next.
+const PROMOTE_MAX: usize = 4096;
+
+/// A job on loan.
+pub struct Lease {
+    /// Which of its leases.
+    pub number: u64,
+    /// Where it stands.
+    pub spot: Spot,
+    /// Its group.
+    pub group: GroupId,
+    /// Its record, as it was lent.
+    pub record: Record,
+    /// How many pieces lie behind its first.
+    pub behind: u8,
+}
+
+/// Where a due job stands in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// Its lane.
+    pub lane: LaneKey,
+    /// `None`: it has not moved yet and has no due key.
+    pub due: Option<(Class, Timestamp)>,
+}
+
+impl Spot {
+    /// The key that makes the job due there.
+    pub fn key(&self, id: JobId) -> Vec<u8> {
+        match self.due {
+            None => keys::unmoved(self.lane, id),
+            Some((class, due)) => keys::due(self.lane, class, due, id),
+        }
+    }
+}
+
+/// A reading position: everything before it is lent or gone.
+#[derive(Debug, Default)]
+pub struct Cursor(Option<Vec<u8>>);
+
+impl Cursor {
+    /// Something stands at `key` now: not to be passed over.
+    pub fn note(&mut self, key: &[u8]) {
+        if self.0.as_deref().is_some_and(|cursor| key < cursor) {
+            self.0 = Some(key.to_vec());
+        }
+    }
+
+    /// Everything up to and with `key` is lent.
+    fn pass(&mut self, key: &[u8]) {
+        let mut next = key.to_vec();
+        next.push(0);
+        if self
+            .0
+            .as_deref()
+            .is_none_or(|cursor| cursor < next.as_slice())
+        {
+            self.0 = Some(next);
+        }
+    }
+
+    fn start<'a>(&'a self, prefix: &'a [u8]) -> &'a [u8] {
+        self.0.as_deref().unwrap_or(prefix)
+    }
+}
+
+/// The three orders in which a lane's due work is read.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// Never moved: by acceptance.
+    pub unmoved: Cursor,
+    /// Moved, fresh: by acceptance.
+    pub fresh: Cursor,
+    /// Failed before: by when it became due.
+    pub retry: Cursor,
+}
+
+impl Streams {
+    /// A due key appeared.
+    pub fn note(&mut self, class: Class, key: &[u8]) {
+        match class {
+            Class::ReadyFresh => self.fresh.note(key),
+            Class::ReadyRetry => self.retry.note(key),
+            Class::LaterFresh | Class::LaterRetry => {}
+        }
+    }
+}
+
+/// A job that could be lent.
+struct Candidate {
+    id: JobId,
+    key: IVec,
+    spot: Spot,
+    /// The first piece of its record, where the key holds it.
+    first: Option<IVec>,
+}
+
+impl Base {
+    /// Lends up to `at_most` due jobs of a lane.
+    pub fn lease(
+        &mut self,
+        lane: &Lane,
+        now: Timestamp,
+        at_most: usize,
+    ) -> Result<Vec<Leased>, StoreError> {
+        self.tell_time(now)?;
+        let Some(lane) = self.names.known_lane(lane) else {
+            return Ok(Vec::new());
+        };
+        self.promote(lane, now)?;
+        let mut fresh = self.due_from(lane, None, at_most)?;
+        fresh.extend(self.due_from(lane, Some(Class::ReadyFresh), at_most)?);
+        fresh.sort_by_key(|candidate| candidate.id);
+        fresh.truncate(at_most);
+        let mut retry = self.due_from(lane, Some(Class::ReadyRetry), at_most)?;
+        // Work that failed never displaces fresh work: at most a quarter, unless there is room left.
+        let room = (at_most - fresh.len()).max((at_most / 4).min(retry.len()));
+        retry.truncate(room);
+        fresh.truncate(at_most - retry.len());
+        fresh
+            .into_iter()
+            .chain(retry)
+            .map(|candidate| self.lend(lane, candidate))
+            .collect()
+    }
+
+    fn lend(&mut self, lane: LaneKey, candidate: Candidate) -> Result<Leased, StoreError> {
+        let Candidate {
+            id,
+            key,
+            spot,
+            first,
+        } = candidate;
+        let first = match first {
+            Some(first) => Some(first),
+            None => self
+                .db
+                .get(keys::moved(id))
+                .map_err(|error| broken(&error))?,
+        };
+        let first =
+            first.ok_or_else(|| StoreError::Failed(format!("job {id} is due and not there")))?;
+        let record = self.read(id, &first)?;
+        let job = record.job.clone();
+        let job =
+            job.ok_or_else(|| StoreError::Failed(format!("job {id} is due and has no state")))?;
+        let event = record.event.clone();
+        let group = self.group_of(&record);
+        let streams = self.streams.entry(lane).or_default();
+        match spot.due {
+            None => streams.unmoved.pass(&key),
+            Some((Class::ReadyFresh | Class::LaterFresh, _)) => streams.fresh.pass(&key),
+            Some((Class::ReadyRetry | Class::LaterRetry, _)) => streams.retry.pass(&key),
+        }
+        self.last_lease += 1;
+        let number = self.last_lease;
+        let behind = codec::pieces_behind(&first);
+        self.leases.insert(
+            id,
+            Lease {
+                number,
+                spot,
+                group,
+                record,
+                behind,
+            },
+        );
+        Ok(Leased {
+            token: Token { id, lease: number },
+            event,
+            job,
+        })
+    }
+
+    /// Due jobs of one order that are not lent, from its cursor.
+    fn due_from(
+        &mut self,
+        lane: LaneKey,
+        class: Option<Class>,
+        at_most: usize,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let prefix = match class {
+            None => keys::unmoved_prefix(lane),
+            Some(class) => keys::due_prefix(lane, class),
+        };
+        let streams = self.streams.entry(lane).or_default();
+        let cursor = match class {
+            None => &streams.unmoved,
+            Some(Class::ReadyFresh | Class::LaterFresh) => &streams.fresh,
+            Some(Class::ReadyRetry | Class::LaterRetry) => &streams.retry,
+        };
+        let mut found = Vec::new();
+        for entry in self.db.range(cursor.start(&prefix)..) {
+            if found.len() >= at_most {
+                break;
+            }
+            let (key, value) = entry.map_err(|error| broken(&error))?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            let Some(id) = keys::id_at_end(&key) else {
+                continue;
+            };
+            if self.leases.contains_key(&id) {
+                continue;
+            }
+            let due = match class {
+                None => None,
+                Some(class) => Some((class, keys::due_time(&key).unwrap_or_default())),
+            };
+            let first = class.is_none().then_some(value);
+            found.push(Candidate {
+                id,
+                key,
+                spot: Spot { lane, due },
+                first,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Moves what has become due from `later` to `ready`.
+    pub fn promote(&mut self, lane: LaneKey, now: Timestamp) -> Result<(), StoreError> {
+        let mut draft = Draft::default();
+        for class in [Class::LaterFresh, Class::LaterRetry] {
+            let prefix = keys::due_prefix(lane, class);
+            for entry in self.db.scan_prefix(&prefix).take(PROMOTE_MAX) {
+                let (key, group) = entry.map_err(|error| broken(&error))?;
+                let (Some(due), Some(id)) = (keys::due_time(&key), keys::id_at_end(&key)) else {
+                    continue;
+                };
+                if due > now {
+                    break;
+                }
+                let ready = class.promoted();
+                let place = keys::due(lane, ready, due, id);
+                self.streams.entry(lane).or_default().note(ready, &place);
+                let number = group_number(&group);
+                self.head.promoted_to = self.head.promoted_to.max(now);
+                draft.insert(place, group);
+                draft.remove(key);
+                self.head.live(lane, number, 1, -1);
+            }
+        }
+        // Not durable by itself: lost in a power cut, it happens again.
+        self.apply(draft, false)
+    }
+
+    /// When the lane's next job is due.
+    pub fn next_due(
+        &mut self,
+        lane: &Lane,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.tell_time(now)?;
+        let Some(lane) = self.names.known_lane(lane) else {
+            return Ok(None);
+        };
+        for class in [None, Some(Class::ReadyFresh), Some(Class::ReadyRetry)] {
+            if !self.due_from(lane, class, 1)?.is_empty() {
+                return Ok(Some(now));
+            }
+        }
+        let mut next = None;
+        for class in [Class::LaterFresh, Class::LaterRetry] {
+            if let Some(entry) = self.db.scan_prefix(keys::due_prefix(lane, class)).next() {
+                let (key, _) = entry.map_err(|error| broken(&error))?;
+                let due = keys::due_time(&key);
+                next = [next, due].into_iter().flatten().min();
+            }
+        }
+        Ok(next)
+    }
+
+    /// Takes jobs back as they were.
+    pub fn give_back(&mut self, tokens: &[Token]) {
+        for token in tokens {
+            if let Some(lease) = self.take_lease(*token) {
+                self.note_spot(token.id, lease.spot);
+            }
+        }
+    }
+
+    /// Ends a lease, if it is still this one.
+    pub fn take_lease(&mut self, token: Token) -> Option<Lease> {
+        if self.leases.get(&token.id)?.number != token.lease {
+            return None;
+        }
+        self.leases.remove(&token.id)
+    }
+
+    fn note_spot(&mut self, id: JobId, spot: Spot) {
+        let streams = self.streams.entry(spot.lane).or_default();
+        let key = spot.key(id);
+        match spot.due {
+            None => streams.unmoved.note(&key),
+            Some((class, _)) => streams.note(class, &key),
+        }
+        self.touched.insert(spot.lane);
+    }
+}
+
+/// The value of a due key: the group, and when the job is due.
+pub fn due_value(group: GroupId, due: Timestamp) -> Vec<u8> {
+    [&group.to_be_bytes()[..], &due.as_millis().to_be_bytes()].concat()
+}
+
+/// The group in the value of a due key.
+fn group_number(value: &[u8]) -> GroupId {
+    value
+        .first_chunk()
+        .copied()
+        .map(GroupId::from_be_bytes)
+        .unwrap_or_default()
+}
+
+/// The due time in the value of a due key.
+fn due_in(value: &[u8]) -> Timestamp {
+    Timestamp::from_millis(
+        value
+            .last_chunk()
+            .copied()
+            .map(u64::from_be_bytes)
+            .unwrap_or_default(),
+    )
+}
+
+impl Base {
+    /// Since when the first due job of a lane that nobody has is due.
+    pub fn oldest_unlent(&mut self, lane: LaneKey) -> Result<Option<Timestamp>, StoreError> {
+        let mut oldest = None;
+        for class in [None, Some(Class::ReadyFresh), Some(Class::ReadyRetry)] {
+            let Some(Candidate { id, first, .. }) = self.due_from(lane, class, 1)?.pop() else {
+                continue;
+            };
+            let first = match first {
+                Some(first) => Some(first),
+                None => self
+                    .db
+                    .get(keys::moved(id))
+                    .map_err(|error| broken(&error))?,
+            };
+            let Some(first) = first else { continue };
+            let due = self.read(id, &first)?.job.map(|job| job.due);
+            oldest = [oldest, due].into_iter().flatten().min();
+        }
+        Ok(oldest)
+    }
+}
+
+impl Base {
+    /// Takes the latest time into account. After a restart the clock may have gone back: what had become due by the
+    /// old one and is not by the new one waits again.
+    pub fn tell_time(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if self.now == Timestamp::ZERO && now < self.head.promoted_to {
+            self.demote(now)?;
+        }
+        self.now = self.now.max(now);
+        Ok(())
+    }
+
+    fn demote(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let mut draft = Draft::default();
+        let lanes: Vec<LaneKey> = self.names.lane_keys().collect();
+        for lane in lanes {
+            for (ready, later) in [
+                (Class::ReadyFresh, Class::LaterFresh),
+                (Class::ReadyRetry, Class::LaterRetry),
+            ] {
+                for entry in self.db.scan_prefix(keys::due_prefix(lane, ready)) {
+                    let (key, value) = entry.map_err(|error| broken(&error))?;
+                    let due = due_in(&value);
+                    let Some(id) = keys::id_at_end(&key).filter(|_| due > now) else {
+                        continue;
+                    };
+                    self.head.live(lane, group_number(&value), -1, 1);
+                    draft.remove(key);
+                    draft.insert(keys::due(lane, later, due, id), value);
+                }
+            }
+        }
+        self.head.promoted_to = now;
+        self.apply(draft, false)
+    }
+}

@@ -1,0 +1,286 @@
+//! The queue on one machine: sled, held so that it is durable.
+//!
+//! # Constraints
+//! sled alone promises little: its flush is sync_file_range, its background thread swallows errors, a flipped bit
+//! silently truncates its log, values of about 8 KB go to files that are never synced, and it may panic on damaged
+//! data. Therefore:
+//! * One writer thread gathers everything that waits into one batch, applies it, flushes, calls fdatasync on a
+//!   descriptor of our own, writes the mark, and only then answers ([`base`]).
+//! * The first error is final: nothing is acknowledged any more, and the fdatasync is never tried again.
+//! * Commits are numbered without gaps; the [`mark`] file remembers how far we had come, and opening below it refuses.
+//! * Stored pieces are at most 4 KiB, so that sled's `blobs/` stays empty.
+//! * Every access happens on the writer thread: sled's batches take a process-wide lock, and a panic there ends the
+//!   service instead of a request.
+//!
+//! # Format
+//! One tree; see [`keys`] for the layout and [`codec`](crate::store::codec) for the records.
+//!
+//! # Operations
+//! [`append`], [`moves`] (commit, begin, revive), [`lend`] (lease, next due), [`query`], [`sweep`].
+//!
+//! # Deliberately absent
+//! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
+
+mod append;
+mod base;
+mod counts;
+mod disk;
+mod hash;
+mod keys;
+mod lend;
+mod mark;
+mod moves;
+mod open;
+mod query;
+mod sweep;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use tokio::sync::{Notify, oneshot};
+
+use self::append::Prepared;
+use self::hash::Hasher;
+use self::writer::Request;
+use super::{
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
+    StoreError, Token,
+};
+use crate::flow::job::{Commit, Seed, Start};
+use crate::model::id::JobId;
+use crate::model::lane::Lane;
+use crate::model::time::Timestamp;
+use crate::telemetry::Metrics;
+
+/// Where and how a store is opened.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// `store.path`.
+    pub path: PathBuf,
+    /// `store.cache_bytes`.
+    pub cache_bytes: u64,
+    /// `store.reserve_bytes`: with less disk than this free, new events are refused.
+    pub reserve_bytes: u64,
+    /// `store.ballast_bytes`.
+    pub ballast_bytes: u64,
+}
+
+/// The store. Clones share it; when the last one is gone, the writer stops cleanly.
+#[derive(Clone)]
+pub struct SledStore {
+    shared: Arc<Shared>,
+    requests: Sender<Request>,
+    hasher: Hasher,
+    max_jobs: u64,
+}
+
+/// What the writer thread and the handles both see.
+#[derive(Default)]
+pub struct Shared {
+    wakes: Mutex<HashMap<Lane, Arc<Notify>>>,
+    failed: OnceLock<String>,
+    failing: Notify,
+    /// Why no new event is taken now.
+    full: RwLock<Option<String>>,
+    /// The queue holds `max_jobs`: what is new is refused, what is a duplicate is not.
+    crowded: AtomicBool,
+}
+
+impl Shared {
+    fn wake(&self, lane: &Lane) -> Arc<Notify> {
+        let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
+        wakes.entry(lane.clone()).or_default().clone()
+    }
+
+    fn fail(&self, why: &str) {
+        if self.failed.set(why.to_owned()).is_ok() {
+            self.failing.notify_waiters();
+        }
+    }
+
+    fn failure(&self) -> Option<StoreError> {
+        self.failed.get().map(|why| StoreError::Failed(why.clone()))
+    }
+}
+
+impl SledStore {
+    /// Opens the store, or makes it. Returns once it can be read and written; refuses what is damaged or in use.
+    pub fn open(
+        place: Place,
+        settings: Settings,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<SledStore, StoreError> {
+        let shared = Arc::new(Shared::default());
+        let (requests, inbox) = std::sync::mpsc::channel();
+        let (opened, answer) = std::sync::mpsc::channel();
+        let theirs = shared.clone();
+        std::thread::Builder::new()
+            .name("store".into())
+            .spawn(move || writer::run(&place, settings, metrics, &inbox, &opened, &theirs))
+            .map_err(|error| {
+                StoreError::Refused(format!("the store's thread cannot be started: {error}"))
+            })?;
+        match answer.recv() {
+            Ok(Ok(hasher)) => Ok(SledStore { shared, requests, hasher, max_jobs: settings.max_jobs }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StoreError::Refused(
+                "the store's files are damaged: sled panicked while it opened them. Restore a backup, or move the \
+                 folder away to begin with an empty store"
+                    .into(),
+            )),
+        }
+    }
+
+    /// Why the store does not work; `None` while it does.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.failed.get().cloned()
+    }
+
+    /// Returns when the store has failed, with the reason.
+    pub async fn failed(&self) -> String {
+        let failing = self.shared.failing.notified();
+        tokio::pin!(failing);
+        failing.as_mut().enable();
+        if self.shared.failed.get().is_none() {
+            failing.await;
+        }
+        self.trouble().unwrap_or_default()
+    }
+
+    /// Stops the writer once everything asked before is done. Everything is durable and the mark synced when it returns.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Close { reply }).await
+    }
+
+    fn has_room(&self) -> Result<(), StoreError> {
+        if let Some(failed) = self.shared.failure() {
+            return Err(failed);
+        }
+        match &*self
+            .shared
+            .full
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
+            Some(why) => Err(StoreError::Full(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || self.shared.failure().unwrap_or(StoreError::Closed);
+        self.requests.send(request(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+impl Store for SledStore {
+    async fn append(&self, seeds: Vec<Seed>, now: Timestamp) -> Result<Vec<Appended>, StoreError> {
+        self.has_room()?;
+        let items: Result<Vec<_>, _> = seeds
+            .into_iter()
+            .map(|seed| Prepared::new(seed, &self.hasher))
+            .collect();
+        let items = items?;
+        self.ask(|reply| Request::Append { items, now, reply })
+            .await
+    }
+
+    async fn lease(
+        &self,
+        lane: &Lane,
+        now: Timestamp,
+        at_most: usize,
+    ) -> Result<Vec<Leased>, StoreError> {
+        let lane = lane.clone();
+        self.ask(|reply| Request::Lease {
+            lane,
+            now,
+            at_most,
+            reply,
+        })
+        .await
+    }
+
+    async fn begin(&self, tokens: Vec<Token>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Begin { tokens, reply }).await
+    }
+
+    async fn give_back(&self, tokens: Vec<Token>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::GiveBack { tokens, reply }).await
+    }
+
+    async fn commit(
+        &self,
+        moves: Vec<(Token, Commit)>,
+        now: Timestamp,
+    ) -> Result<Vec<Committed>, StoreError> {
+        self.ask(|reply| Request::Commit { moves, now, reply })
+            .await
+    }
+
+    async fn next_due(&self, lane: &Lane, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let lane = lane.clone();
+        self.ask(|reply| Request::NextDue { lane, now, reply })
+            .await
+    }
+
+    fn wake(&self, lane: &Lane) -> Arc<Notify> {
+        self.shared.wake(lane)
+    }
+
+    async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
+        self.ask(|reply| Request::Counts { now, reply }).await
+    }
+
+    fn admits(&self) -> Result<(), StoreError> {
+        self.has_room()?;
+        if self.shared.crowded.load(Ordering::Relaxed) {
+            Err(append::crowded(self.max_jobs))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Operate for SledStore {
+    async fn dead_list(
+        &self,
+        filter: DeadFilter,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Page<DeadLetter>, StoreError> {
+        self.ask(|reply| Request::DeadList {
+            filter,
+            after,
+            limit,
+            reply,
+        })
+        .await
+    }
+
+    async fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
+        self.ask(|reply| Request::DeadGet { id, reply }).await
+    }
+
+    async fn revive(
+        &self,
+        letters: Vec<(JobId, Start)>,
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        self.ask(|reply| Request::Revive {
+            letters,
+            now,
+            reply,
+        })
+        .await
+    }
+}

@@ -1,0 +1,177 @@
+//! Opening: the lock, the ballast, sled, the account, and whether the store is where the mark says it was.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ::sled::{Config, Db, Mode};
+use bincode::Decode;
+
+use super::base::{Base, Draft, broken};
+use super::counts::{Head, Names, StoredNames};
+use super::disk::Folder;
+use super::hash::Hasher;
+use super::mark::Mark;
+use super::{Place, keys};
+use crate::model::time::Timestamp;
+use crate::store::codec;
+use crate::store::{Settings, StoreError};
+use crate::telemetry::Metrics;
+
+/// sled's flusher is also the only one that reclaims space; the faster it runs, the less people who wait for weeks pin.
+const FLUSH_EVERY_MS: u64 = 10;
+
+const WAY_ON: &str =
+    "Restore a backup; or, to go on without what is missing, move the file `mark` away";
+
+impl Base {
+    /// Opens or makes the store of a folder.
+    pub fn open(
+        place: &Place,
+        settings: Settings,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Base, StoreError> {
+        let folder = Folder::open(&place.path)?;
+        let refuse = |what: &str, error: std::io::Error| {
+            StoreError::Refused(format!(
+                "store.path {}: {what}: {error}",
+                place.path.display()
+            ))
+        };
+        let free = folder
+            .free_bytes()
+            .map_err(|error| refuse("free space cannot be read", error))?;
+        if free < place.ballast_bytes
+            && folder
+                .release_ballast()
+                .map_err(|error| refuse("ballast", error))?
+        {
+            tracing::warn!(
+                free_bytes = free,
+                "the disk is full: the ballast was given up to drain the queue"
+            );
+        }
+        let (mark, came) =
+            Mark::open(&folder.mark()).map_err(|error| refuse("the mark cannot be read", error))?;
+        let db = open_sled(&folder, place.cache_bytes)?;
+        folder
+            .sync_all()
+            .map_err(|error| refuse("cannot be synced", error))?;
+        let data_file = folder
+            .data_file()
+            .map_err(|error| refuse("sled/db cannot be opened", error))?;
+        let (head, written) = read_table::<Head>(&db, keys::HEAD)?;
+        let (names, _) = read_table::<StoredNames>(&db, keys::NAMES)?;
+        match came {
+            Some(came) if head.commit < came => {
+                return Err(StoreError::Refused(format!(
+                    "store.path {}: the database ends at commit {}, but commit {came} was durable: its tail is \
+                     damaged or missing. {WAY_ON}",
+                    place.path.display(),
+                    head.commit
+                )));
+            }
+            None if head.commit > 0 => {
+                tracing::warn!(
+                    commit = head.commit,
+                    "no mark: whether the store is complete cannot be told"
+                );
+            }
+            _ => {}
+        }
+        let secret = secret(&db)?;
+        let last_lease = (head.commit + 1) << 24;
+        let mut base = Base {
+            db,
+            data_file,
+            mark,
+            folder,
+            head,
+            names: Names::from_stored(names),
+            hasher: Hasher::new(secret),
+            settings,
+            leases: std::collections::HashMap::default(),
+            // Larger than any lease of a process before, so that a token from then is worth nothing.
+            last_lease,
+            streams: std::collections::BTreeMap::default(),
+            touched: std::collections::BTreeSet::default(),
+            written,
+            sweep_from: None,
+            now: Timestamp::ZERO,
+            metrics,
+        };
+        // A commit of its own, so that no two lives of a store share a number.
+        base.apply(
+            Draft {
+                used: true,
+                ..Draft::default()
+            },
+            true,
+        )?;
+        base.mark
+            .sync()
+            .map_err(|error| refuse("the mark cannot be written", error))?;
+        Ok(base)
+    }
+}
+
+/// sled panics on some damage: that is a refusal, not a crash.
+fn open_sled(folder: &Folder, cache_bytes: u64) -> Result<Db, StoreError> {
+    let config = Config::new()
+        .path(folder.database())
+        .mode(Mode::HighThroughput)
+        .cache_capacity(cache_bytes)
+        .flush_every_ms(Some(FLUSH_EVERY_MS));
+    let damaged = |what: String| {
+        StoreError::Refused(format!(
+            "{}: the database cannot be opened: {what}. {WAY_ON}",
+            folder.database().display()
+        ))
+    };
+    match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        Ok(Ok(db)) => Ok(db),
+        Ok(Err(error)) => Err(damaged(error.to_string())),
+        Err(_) => Err(damaged("sled found damage and panicked".into())),
+    }
+}
+
+/// A table's value, and its pieces as they stand.
+fn read_table<T: Decode<()> + Default>(
+    db: &Db,
+    letter: u8,
+) -> Result<(T, Vec<Vec<u8>>), StoreError> {
+    let mut pieces = Vec::new();
+    for number in 0..=u8::MAX {
+        match db
+            .get(keys::table(letter, number))
+            .map_err(|error| broken(&error))?
+        {
+            Some(piece) => pieces.push(piece.to_vec()),
+            None => break,
+        }
+    }
+    if pieces.is_empty() {
+        return Ok((T::default(), pieces));
+    }
+    let table = codec::decode_table(&pieces.concat());
+    table
+        .map(|table| (table, pieces))
+        .map_err(|error| StoreError::Refused(format!("the store's account: {error}")))
+}
+
+fn secret(db: &Db) -> Result<[u8; 32], StoreError> {
+    if let Some(bytes) = db.get(keys::SECRET).map_err(|error| broken(&error))?
+        && let Ok(secret) = <[u8; 32]>::try_from(&bytes[..])
+    {
+        return Ok(secret);
+    }
+    let mut secret = [0; 32];
+    std::io::Read::read_exact(
+        &mut std::fs::File::open("/dev/urandom")
+            .map_err(|error| StoreError::Refused(error.to_string()))?,
+        &mut secret,
+    )
+    .map_err(|error| StoreError::Refused(format!("/dev/urandom: {error}")))?;
+    db.insert(keys::SECRET, &secret)
+        .map_err(|error| broken(&error))?;
+    Ok(secret)
+}

@@ -1,0 +1,156 @@
+//! What operators ask: counts, and dead letters by a bounded slice at a time.
+
+use std::collections::BTreeMap;
+
+use super::base::{Base, Draft, broken};
+use super::keys::{self, LaneKey};
+use crate::model::Name;
+use crate::model::id::JobId;
+use crate::model::time::Timestamp;
+use crate::store::codec::Record;
+use crate::store::{Counts, DeadFilter, DeadLetter, Page, States, StoreError};
+
+/// How many dead letters one query looks at.
+const LOOK_MAX: usize = 1024;
+
+impl Base {
+    /// How much there is of everything.
+    pub fn counts(&mut self, now: Timestamp) -> Result<Counts, StoreError> {
+        self.tell_time(now)?;
+        let lanes: Vec<LaneKey> = self.names.lane_keys().collect();
+        for lane in lanes {
+            self.promote(lane, now)?;
+        }
+        let mut counts = Counts {
+            commit: self.head.commit,
+            events: self.head.events(),
+            ..Counts::default()
+        };
+        for ((lane, group), living) in &self.head.living {
+            let (Some(lane), Some(group)) = (
+                self.names.lane_of(LaneKey(*lane)),
+                self.names.group_of(*group),
+            ) else {
+                continue;
+            };
+            let states = counts.jobs.entry(group.clone()).or_default();
+            states.ready += living.due;
+            states.waiting += living.later;
+            let row = counts.lanes.entry(lane).or_default();
+            row.depth += living.due;
+            row.waiting += living.later;
+        }
+        let mut oldest: BTreeMap<LaneKey, Timestamp> = BTreeMap::new();
+        for lease in self.leases.values() {
+            if let Some(group) = self.names.group_of(lease.group) {
+                let states: &mut States = counts.jobs.entry(group.clone()).or_default();
+                states.in_flight += 1;
+                states.ready = states.ready.saturating_sub(1);
+            }
+            if let Some(job) = &lease.record.job {
+                let first = oldest.entry(lease.spot.lane).or_insert(job.due);
+                *first = (*first).min(job.due);
+            }
+        }
+        for (lane, row) in &mut counts.lanes {
+            if row.depth > 0
+                && let Some(key) = self.names.known_lane(lane)
+            {
+                row.oldest_due = [oldest.get(&key).copied(), self.oldest_unlent(key)?]
+                    .into_iter()
+                    .flatten()
+                    .min();
+            }
+        }
+        for ((group, reason), count) in &self.head.buried {
+            if let Some(group) = self.names.group_of(*group) {
+                counts.jobs.entry(group.clone()).or_default().dead += count;
+                counts.dead.insert((group.clone(), *reason), *count);
+            }
+        }
+        for ((group, outcome), count) in &self.head.finished {
+            if let Some(group) = self.names.group_of(*group) {
+                counts.done.insert((group.clone(), *outcome), *count);
+            }
+        }
+        counts.store_bytes = self.folder.data_bytes().unwrap_or(0);
+        counts.free_bytes = self.folder.free_bytes().unwrap_or(0);
+        Ok(counts)
+    }
+
+    /// Dead letters that match, behind `after`.
+    pub fn dead_list(
+        &self,
+        filter: &DeadFilter,
+        after: Option<JobId>,
+        limit: usize,
+    ) -> Result<Page<DeadLetter>, StoreError> {
+        let mut from = after.map_or_else(|| keys::DEAD_PREFIX.to_vec(), keys::dead);
+        if after.is_some() {
+            from.push(0);
+        }
+        let mut page = Page {
+            items: Vec::new(),
+            next: None,
+        };
+        for (looked, entry) in self.db.range(from..).enumerate() {
+            let (key, first) = entry.map_err(|error| broken(&error))?;
+            let Some(id) = keys::id_at_end(&key).filter(|_| key.starts_with(keys::DEAD_PREFIX))
+            else {
+                page.next = None;
+                break;
+            };
+            if looked >= LOOK_MAX || page.items.len() >= limit {
+                return Ok(page);
+            }
+            page.next = Some(id);
+            let record = self.read(id, &first)?;
+            if let Some(letter) = letter(id, record)
+                && filter.matches(&letter)
+            {
+                page.items.push(letter);
+            }
+        }
+        page.next = None;
+        Ok(page)
+    }
+
+    /// One dead letter.
+    pub fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
+        match self
+            .db
+            .get(keys::dead(id))
+            .map_err(|error| broken(&error))?
+        {
+            Some(first) => Ok(letter(id, self.read(id, &first)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes what stands before the next durable batch, so that housekeeping alone becomes durable too.
+    pub fn apply_sweep(&mut self) -> Result<(), StoreError> {
+        let mut draft = Draft::default();
+        self.sweep(&mut draft)?;
+        self.apply(draft, false)
+    }
+}
+
+fn letter(id: JobId, record: Record) -> Option<DeadLetter> {
+    let Record {
+        workspace,
+        flow,
+        event,
+        job,
+        burial,
+        ..
+    } = record;
+    let workspace = workspace.map(Name::from);
+    Some(DeadLetter {
+        id,
+        workspace,
+        flow,
+        event,
+        job,
+        burial: burial?,
+    })
+}

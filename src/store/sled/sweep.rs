@@ -1,0 +1,119 @@
+//! Forgetting what is past its time: a bounded slice with each batch, so that nothing ever stops for it.
+
+use super::base::{Base, Draft, broken};
+use super::keys::{self, Place};
+use super::moves::Tally;
+use crate::model::id::JobId;
+use crate::store::StoreError;
+use crate::store::codec::{self, Known};
+
+/// How many entries of each kind one slice looks at.
+const SLICE_MAX: usize = 64;
+
+impl Base {
+    /// Drafts the next slice.
+    pub fn sweep(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        self.sweep_finished(draft)?;
+        self.sweep_keys(draft)?;
+        self.sweep_dead(draft)
+    }
+
+    fn sweep_finished(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        for entry in self.db.scan_prefix(keys::FINISHED_PREFIX).take(SLICE_MAX) {
+            let (key, value) = entry.map_err(|error| broken(&error))?;
+            let Some((at, event)) = keys::finished_parts(&key) else {
+                continue;
+            };
+            if at + self.settings.done_retention > self.now {
+                break;
+            }
+            let done = codec::decode_done(&value)?;
+            draft.remove(key);
+            let until = event.accepted_at() + self.settings.event_dedupe;
+            if until > self.now {
+                draft.insert(
+                    keys::expiry(until, &done.key),
+                    codec::encode_owner(event.job(0))?,
+                );
+            } else {
+                self.forget_if_owned(draft, done.key, event.job(0))?;
+            }
+            if let Some((place, owner, until)) = done.once {
+                draft.insert(keys::expiry(until, &place), codec::encode_owner(owner)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_keys(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        for entry in self.db.scan_prefix(keys::EXPIRY_PREFIX).take(SLICE_MAX) {
+            let (key, value) = entry.map_err(|error| broken(&error))?;
+            let Some((until, place)) = keys::expiry_parts(&key) else {
+                continue;
+            };
+            if until > self.now {
+                break;
+            }
+            draft.remove(key);
+            self.forget_if_owned(draft, place, codec::decode_owner(&value)?)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what is remembered at a place, unless somebody else is remembered there by now.
+    fn forget_if_owned(
+        &mut self,
+        draft: &mut Draft,
+        place: Place,
+        owner: JobId,
+    ) -> Result<(), StoreError> {
+        let there = match self.known(draft, &place)? {
+            Some(Known::Event(event)) => Some(event.id.job(0)),
+            Some(Known::Once { job, .. }) => Some(job),
+            None => None,
+        };
+        if there == Some(owner) {
+            draft.forget(place);
+        }
+        Ok(())
+    }
+
+    fn sweep_dead(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        let from = self
+            .sweep_from
+            .map_or_else(|| keys::DEAD_PREFIX.to_vec(), keys::dead);
+        let mut last = None;
+        for entry in self.db.range(from..).take(SLICE_MAX) {
+            let (key, first) = entry.map_err(|error| broken(&error))?;
+            let Some(id) = keys::id_at_end(&key).filter(|_| key.starts_with(keys::DEAD_PREFIX))
+            else {
+                last = None;
+                break;
+            };
+            last = Some(JobId {
+                number: id.number.saturating_add(1),
+                ..id
+            });
+            let record = self.read(id, &first)?;
+            let Some(burial) = &record.burial else {
+                continue;
+            };
+            if burial.at + self.settings.dead_retention > self.now {
+                continue;
+            }
+            draft.remove(key);
+            Base::drop_pieces(draft, id, 0, codec::pieces_behind(&first));
+            let group = self.group_of(&record);
+            self.head.bury(group, burial.reason, -1);
+            let now = self.now;
+            let once = record
+                .once
+                .as_deref()
+                .map(|once| self.hasher.once(&record.event, once));
+            let home = self.home(&record);
+            self.tally(draft, id, home, once, Tally::DISCARDED, now)?;
+        }
+        self.sweep_from = last;
+        Ok(())
+    }
+}

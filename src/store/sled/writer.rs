@@ -1,0 +1,340 @@
+//! The writer thread: gathers what waits, makes it durable in one go, answers; lends and counts in between.
+//!
+//! Invariants: no durable request is answered before the fdatasync that covers it; nothing is lent before its event is
+//! durable; after the first error nothing is answered but that error.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::append::Prepared;
+use super::base::{Base, Draft};
+use super::hash::Hasher;
+use super::{Place, Shared};
+use crate::clock::Stopwatch;
+use crate::flow::job::{Commit, Start};
+use crate::model::id::JobId;
+use crate::model::lane::Lane;
+use crate::model::time::Timestamp;
+use crate::store::{
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Settings, StoreError, Token,
+};
+use crate::telemetry::Metrics;
+
+/// How many requests one batch gathers at most.
+const GATHER_MAX: usize = 4096;
+
+/// How often the disk is looked at and the mark synced.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(500);
+
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What is asked of the writer.
+pub enum Request {
+    /// Durable.
+    Append {
+        items: Vec<Prepared>,
+        now: Timestamp,
+        reply: Reply<Vec<Appended>>,
+    },
+    /// Durable.
+    Commit {
+        moves: Vec<(Token, Commit)>,
+        now: Timestamp,
+        reply: Reply<Vec<Committed>>,
+    },
+    /// Durable.
+    Begin {
+        tokens: Vec<Token>,
+        reply: Reply<()>,
+    },
+    /// Durable.
+    Revive {
+        letters: Vec<(JobId, Start)>,
+        now: Timestamp,
+        reply: Reply<Vec<bool>>,
+    },
+    /// In memory.
+    Lease {
+        lane: Lane,
+        now: Timestamp,
+        at_most: usize,
+        reply: Reply<Vec<Leased>>,
+    },
+    /// In memory.
+    GiveBack {
+        tokens: Vec<Token>,
+        reply: Reply<()>,
+    },
+    /// A question.
+    NextDue {
+        lane: Lane,
+        now: Timestamp,
+        reply: Reply<Option<Timestamp>>,
+    },
+    /// A question.
+    Counts {
+        now: Timestamp,
+        reply: Reply<Counts>,
+    },
+    /// A question.
+    DeadList {
+        filter: DeadFilter,
+        after: Option<JobId>,
+        limit: usize,
+        reply: Reply<Page<DeadLetter>>,
+    },
+    /// A question.
+    DeadGet {
+        id: JobId,
+        reply: Reply<Option<DeadLetter>>,
+    },
+    /// The end.
+    Close { reply: Reply<()> },
+}
+
+/// An answer that waits for the sync.
+type Answer = Box<dyn FnOnce()>;
+
+/// The thread's whole life. A panic (sled's, on damaged data) becomes the store's failure.
+pub fn run(
+    place: &Place,
+    settings: Settings,
+    metrics: Option<Arc<Metrics>>,
+    inbox: &Receiver<Request>,
+    opened: &Sender<Result<Hasher, StoreError>>,
+    shared: &Shared,
+) {
+    let life = AssertUnwindSafe(|| {
+        let mut base = match Base::open(place, settings, metrics) {
+            Ok(base) => base,
+            Err(error) => {
+                let _ = opened.send(Err(error));
+                return;
+            }
+        };
+        look_at_disk(&base, place, shared);
+        shared.crowded.store(
+            base.head.jobs() >= base.settings.max_jobs,
+            Ordering::Relaxed,
+        );
+        let _ = opened.send(Ok(base.hasher));
+        match work(&mut base, place, inbox, shared) {
+            Ok(asked) => {
+                // The lock must be free before whoever asked goes on.
+                drop(base);
+                if let Some(reply) = asked {
+                    let _ = reply.send(Ok(()));
+                }
+            }
+            Err(error) => {
+                shared.fail(&error.to_string());
+                // sled would go on flushing in the background, and panics when its files are broken: leave it alone.
+                std::mem::forget(base);
+            }
+        }
+    });
+    if catch_unwind(life).is_err() {
+        shared.fail("the database panicked, as it does on damaged files");
+    }
+    // Whoever still waits, or asks from now on, learns it from the closed channel.
+}
+
+fn work(
+    base: &mut Base,
+    place: &Place,
+    inbox: &Receiver<Request>,
+    shared: &Shared,
+) -> Result<Option<Reply<()>>, StoreError> {
+    let mut watch = Stopwatch::start();
+    loop {
+        let mut requests = match inbox.recv_timeout(HOUSEKEEPING_EVERY) {
+            Ok(request) => vec![request],
+            Err(RecvTimeoutError::Timeout) => Vec::new(),
+            Err(RecvTimeoutError::Disconnected) => return stop(base).map(|()| None),
+        };
+        while requests.len() < GATHER_MAX
+            && let Ok(request) = inbox.try_recv()
+        {
+            requests.push(request);
+        }
+        if let ControlFlow::Break(reply) = serve(base, shared, requests)? {
+            return stop(base).map(|()| Some(reply));
+        }
+        if watch.elapsed() >= HOUSEKEEPING_EVERY {
+            watch = Stopwatch::start();
+            base.mark
+                .sync()
+                .map_err(|error| StoreError::Failed(format!("syncing the mark: {error}")))?;
+            base.apply_sweep()?;
+            look_at_disk(base, place, shared);
+        }
+    }
+}
+
+/// Serves one gathering: everything durable first, in one batch, then the rest.
+fn serve(
+    base: &mut Base,
+    shared: &Shared,
+    requests: Vec<Request>,
+) -> Result<ControlFlow<Reply<()>>, StoreError> {
+    let mut draft = Draft::default();
+    let mut answers: Vec<Answer> = Vec::new();
+    let mut rest = Vec::new();
+    for request in requests {
+        match draft_one(base, &mut draft, request) {
+            Ok(Drafted::Answer(answer)) => answers.push(answer),
+            Ok(Drafted::NotDurable(request)) => rest.push(*request),
+            Err(error) => return Err(error),
+        }
+    }
+    if draft.used {
+        base.sweep(&mut draft)?;
+        base.apply(draft, true)?;
+    }
+    shared.crowded.store(
+        base.head.jobs() >= base.settings.max_jobs,
+        Ordering::Relaxed,
+    );
+    for answer in answers {
+        answer();
+    }
+    let mut end = None;
+    for request in rest {
+        if let Some(reply) = serve_one(base, request)? {
+            end = Some(reply);
+        }
+    }
+    for lane in std::mem::take(&mut base.touched) {
+        if let Some(lane) = base.names.lane_of(lane) {
+            shared.wake(&lane).notify_one();
+        }
+    }
+    Ok(end.map_or(ControlFlow::Continue(()), ControlFlow::Break))
+}
+
+enum Drafted {
+    Answer(Answer),
+    NotDurable(Box<Request>),
+}
+
+fn later<T: 'static>(reply: Reply<T>, result: Result<T, StoreError>) -> Drafted {
+    Drafted::Answer(Box::new(move || {
+        let _ = reply.send(result);
+    }))
+}
+
+fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Drafted, StoreError> {
+    Ok(match request {
+        Request::Append { items, now, reply } => match base.append(draft, items, now) {
+            Err(error @ StoreError::Full(_)) => later(reply, Err(error)),
+            result => later(reply, Ok(result?)),
+        },
+        Request::Commit { moves, now, reply } => {
+            let mut done = Vec::with_capacity(moves.len());
+            for (token, commit) in moves {
+                done.push(base.commit(draft, token, commit, now)?);
+            }
+            later(reply, Ok(done))
+        }
+        Request::Begin { tokens, reply } => {
+            base.mark_begun(draft, &tokens)?;
+            later(reply, Ok(()))
+        }
+        Request::Revive {
+            letters,
+            now,
+            reply,
+        } => {
+            let mut done = Vec::with_capacity(letters.len());
+            for (id, start) in letters {
+                done.push(base.revive(draft, id, start, now)?);
+            }
+            later(reply, Ok(done))
+        }
+        other => Drafted::NotDurable(Box::new(other)),
+    })
+}
+
+fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, StoreError> {
+    match request {
+        Request::Lease {
+            lane,
+            now,
+            at_most,
+            reply,
+        } => {
+            let leased = base.lease(&lane, now, at_most)?;
+            if let Err(Ok(leased)) = reply.send(Ok(leased)) {
+                // Whoever asked has gone: nobody would ever commit these.
+                base.give_back(&leased.iter().map(|leased| leased.token).collect::<Vec<_>>());
+            }
+        }
+        Request::GiveBack { tokens, reply } => {
+            base.give_back(&tokens);
+            let _ = reply.send(Ok(()));
+        }
+        Request::NextDue { lane, now, reply } => {
+            let _ = reply.send(Ok(base.next_due(&lane, now)?));
+        }
+        Request::Counts { now, reply } => {
+            let _ = reply.send(Ok(base.counts(now)?));
+        }
+        Request::DeadList {
+            filter,
+            after,
+            limit,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.dead_list(&filter, after, limit)?));
+        }
+        Request::DeadGet { id, reply } => {
+            let _ = reply.send(Ok(base.dead_get(id)?));
+        }
+        Request::Close { reply } => return Ok(Some(reply)),
+        Request::Append { .. }
+        | Request::Commit { .. }
+        | Request::Begin { .. }
+        | Request::Revive { .. } => {}
+    }
+    Ok(None)
+}
+
+fn stop(base: &mut Base) -> Result<(), StoreError> {
+    base.make_durable()?;
+    base.mark
+        .sync()
+        .map_err(|error| StoreError::Failed(format!("syncing the mark: {error}")))
+}
+
+/// Opens and closes the door for new events as room on the disk comes and goes.
+fn look_at_disk(base: &Base, place: &Place, shared: &Shared) {
+    let Ok(free) = base.folder.free_bytes() else {
+        return;
+    };
+    let why = (free < place.reserve_bytes).then(|| {
+        format!(
+            "{free} bytes of disk are free, less than store.reserve_bytes = {}",
+            place.reserve_bytes
+        )
+    });
+    if why.is_none()
+        && free > place.reserve_bytes + place.ballast_bytes
+        && let Err(error) = base.folder.lay_ballast(place.ballast_bytes)
+    {
+        tracing::warn!(%error, "the ballast cannot be laid");
+    }
+    let mut full = shared.full.write().unwrap_or_else(PoisonError::into_inner);
+    if full.is_some() != why.is_some() {
+        match &why {
+            Some(why) => tracing::error!(%why, "new events are refused; draining goes on"),
+            None => tracing::info!("new events are taken again"),
+        }
+    }
+    *full = why;
+}

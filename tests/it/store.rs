@@ -1,0 +1,145 @@
+//! What every store must hold, whatever it is made of: one suite, run on each adapter.
+//!
+//! A new adapter implements [`Harness`] and adds one `conformance!` line. The promises are those of
+//! `braze_relay::store`; each is one named test, and random histories are played against the plain map besides.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+mod accepting;
+mod committing;
+mod counting;
+mod histories;
+mod leasing;
+mod letters;
+mod material;
+mod on_map;
+mod on_sled;
+mod restarting;
+
+use std::future::Future;
+
+use braze_relay::store::{Operate, Settings, Store};
+
+/// A store under test, together with whatever it needs to stand (a folder, threads).
+trait Harness: Sized {
+    /// The adapter.
+    type S: Store + Operate;
+    /// How many random histories are played: as many as take about three seconds.
+    const HISTORIES: u32;
+
+    /// An empty store.
+    async fn open(settings: Settings) -> Self;
+
+    /// A handle on it as it stands now. Handles from before a reopening are of no use any more.
+    fn store(&self) -> Self::S;
+
+    /// The process dies without a word, and the store is opened again with the same settings.
+    async fn crash_and_reopen(&mut self);
+
+    /// The store is closed as a clean stop does it, and opened again with the same settings.
+    async fn close_and_reopen(&mut self);
+}
+
+/// Runs one promise to its end.
+fn hold(promise: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(promise);
+}
+
+macro_rules! conformance {
+    ($adapter:ident, $harness:ty) => {
+        conformance! { @ $adapter, $harness;
+            accepting {
+                an_empty_call_stores_nothing
+                ids_grow_in_order_of_acceptance_even_when_the_clock_goes_back
+                the_same_key_again_is_a_duplicate_and_shows_the_first_id
+                a_duplicate_within_a_call_is_found_too
+                the_same_key_with_other_content_is_a_duplicate
+                a_key_counts_within_source_scope_and_participant
+                a_key_is_forgotten_when_its_time_is_over_and_its_jobs_are_done
+                a_key_is_remembered_while_a_job_lives_or_is_dead
+                a_further_participation_starts_what_further_says
+                a_further_participation_is_seen_within_one_call
+                only_participations_of_the_same_source_scope_and_participant_make_one_further
+                a_forgotten_participation_makes_none_further
+                an_event_that_starts_buried_is_a_dead_letter_at_once
+                a_full_queue_takes_nothing_new_but_knows_duplicates
+                records_of_any_size_and_script_come_back_as_they_were
+            }
+            leasing {
+                only_due_jobs_of_the_lane_are_lent
+                a_lent_job_is_not_lent_again_until_it_is_given_back
+                fresh_jobs_go_in_order_of_acceptance_whenever_they_were_due
+                failed_jobs_go_in_order_of_their_due_time
+                failed_work_gets_a_quarter_and_what_fresh_work_leaves
+                next_due_tells_the_earliest_job_that_is_not_lent
+                a_begun_job_stays_lent_and_keeps_its_mark_until_a_commit
+                a_lost_lease_neither_begins_nor_gives_back
+                whoever_waits_for_a_lane_is_woken_by_whatever_brings_work
+            }
+            committing {
+                a_kept_job_is_as_it_was_committed
+                a_finished_job_is_gone
+                a_buried_job_is_a_dead_letter_with_everything
+                a_token_is_good_for_one_commit
+                a_commit_without_a_lease_stores_nothing_of_it
+                every_move_of_a_call_has_its_own_answer
+                a_child_runs_under_the_event_of_its_parent
+                a_number_is_spawned_once_even_when_its_job_is_done
+                a_dying_job_may_leave_children
+                once_is_kept_per_participant_whatever_the_event
+                once_is_forgotten_when_its_time_is_over_and_its_job_is_done
+                once_is_remembered_while_its_job_lives_or_is_dead
+                an_event_is_done_when_all_its_jobs_are
+            }
+            letters {
+                letters_are_listed_in_order_and_page_by_page
+                letters_are_filtered_by_what_they_are
+                a_letter_is_found_by_its_id
+                a_revived_job_lives_again_under_its_id
+                only_dead_letters_are_revived_and_each_once
+                a_letter_buried_anew_keeps_its_job
+                a_revival_is_not_refused_when_the_queue_is_full
+                an_old_letter_is_discarded_and_its_key_forgotten
+            }
+            counting {
+                a_job_is_waiting_then_ready_then_in_flight
+                a_lane_counts_what_is_due_lent_or_not
+                an_unknown_workspace_is_counted_as_none
+                what_is_done_is_counted_by_group_and_outcome
+                dead_letters_are_counted_by_group_and_reason
+                a_commit_with_children_moves_the_counts_in_one_step
+                commit_numbers_grow_with_every_write
+            }
+            restarting {
+                what_was_lent_is_due_again
+                a_token_from_before_is_lost_even_when_the_job_is_lent_again
+                counts_are_the_same_as_before
+                everything_remembered_is_still_remembered
+                jobs_and_letters_are_as_they_were_to_the_byte
+                order_and_due_times_are_as_they_were
+            }
+        }
+    };
+    (@ $adapter:ident, $harness:ty; $($part:ident { $($promise:ident)* })*) => {
+        mod $adapter {
+            $(mod $part {
+                $(#[test]
+                fn $promise() {
+                    crate::store::hold(crate::store::$part::$promise::<$harness>());
+                })*
+            })*
+
+            #[test]
+            fn random_histories_agree_with_the_plain_map_and_lose_nothing() {
+                crate::store::histories::agree_with_the_plain_map::<$harness>();
+            }
+        }
+    };
+}
+
+conformance!(map, crate::store::on_map::MapHarness);
+conformance!(sled, crate::store::on_sled::SledHarness);
