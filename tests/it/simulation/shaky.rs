@@ -20,6 +20,9 @@ use tokio::sync::Notify;
 
 use super::lab::Lab;
 
+/// A job on loan: from which lane, and as it was.
+type Lent = (Lane, Event, Job);
+
 #[derive(Clone)]
 pub struct Shaky {
     map: MapStore,
@@ -28,7 +31,7 @@ pub struct Shaky {
     /// The longest an operation takes, in milliseconds.
     slowness: u64,
     leases: Arc<AtomicU64>,
-    lent: Arc<Mutex<BTreeMap<JobId, (Lane, Event, Job)>>>,
+    lent: Arc<Mutex<BTreeMap<JobId, Lent>>>,
 }
 
 pub fn step_of(job: &Job) -> String {
@@ -75,7 +78,7 @@ impl Shaky {
     /// The steps of what is on loan in `lane` for one of `emails`.
     pub fn steps(&self, lane: &Lane, emails: &[String]) -> Vec<String> {
         let lent = self.lent.lock().unwrap();
-        let of = |(at, event, _): &&(Lane, Event, Job)| at == lane && emails.contains(&event.email);
+        let of = |(at, event, _): &&Lent| at == lane && emails.contains(&event.email);
         lent.values().filter(of).map(|it| step_of(&it.2)).collect()
     }
 
