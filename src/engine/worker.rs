@@ -262,15 +262,20 @@ impl<S: Store, C: Client> Worker<S, C> {
     /// Rests until `until`, or until something changes that matters; new work matters when `for_work`.
     async fn rest(&mut self, until: Option<Timestamp>, for_work: bool) -> Result<(), EngineError> {
         let wake = self.shared.store.wake(&self.lane.lane);
-        tokio::select! {
-            biased;
-            () = told(&mut self.stop) => {},
-            () = self.lane.changed.notified() => {},
-            Some(ended) = self.requests.join_next_with_id() => ended_at(&mut self.lent, &self.lane, ended)?,
-            () = wake.notified(), if for_work => {},
-            () = self.shared.clock.sleep_until(until.unwrap_or_default()), if until.is_some() => {},
+        loop {
+            tokio::select! {
+                biased;
+                () = told(&mut self.stop) => return Ok(()),
+                () = self.lane.changed.notified() => return Ok(()),
+                Some(ended) = self.requests.join_next_with_id() => {
+                    ended_at(&mut self.lent, &self.lane, ended)?;
+                }
+                () = wake.notified(), if for_work => return Ok(()),
+                () = self.shared.clock.sleep_until(until.unwrap_or_default()), if until.is_some() => {
+                    return Ok(());
+                }
+            }
         }
-        Ok(())
     }
 
     fn ended(&mut self, ended: Ended) -> Result<(), EngineError> {

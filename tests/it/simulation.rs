@@ -2,6 +2,8 @@
 //!
 //! `RELAY_SIM_SEEDS` sets how many (default 4000). A seed that fails is named; run it alone with `RELAY_SIM_SEED=N`.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
 mod campaign;
 mod hostile;
 mod invariants;

@@ -25,9 +25,9 @@ const QUICK: Delays = Delays {
 
 const RETRY: RetryPolicy = RetryPolicy {
     first: Duration::from_secs(1),
-    max: Duration::from_secs(60),
+    max: Duration::from_mins(1),
     max_attempts: 0,
-    max_age: Duration::from_secs(3600),
+    max_age: Duration::from_hours(1),
 };
 
 fn life(delays: Delays, retry: RetryPolicy, on_unknown: OnUnknown) -> Life {
@@ -92,6 +92,12 @@ fn a_host_that_is_always_down_is_given_up_after_max_age_and_not_before() {
             assert!((40..=68).contains(&job.attempts), "{}", job.attempts);
             assert_eq!(job.history.len(), 12);
         }
+        // Nobody asks the store again and again while all wait.
+        let (leases, calls) = (life.store.leases(), life.world.model().calls);
+        assert!(
+            leases <= 3 * calls + 20,
+            "{leases} leases for {calls} calls"
+        );
         ends_well(&life).await;
     });
 }
@@ -121,8 +127,8 @@ fn a_lane_throttled_for_ever_never_dies_and_never_storms() {
     for told in [false, true] {
         on_paused_time(async {
             let retry = RetryPolicy {
-                max_attempts: 1,
-                max_age: Duration::from_secs(1),
+                max_attempts: 20,
+                max_age: Duration::from_mins(10),
                 ..RETRY
             };
             let mut life = life(QUICK, retry, OnUnknown::Park);
@@ -143,7 +149,12 @@ fn a_lane_throttled_for_ever_never_dies_and_never_storms() {
             };
             let sent = sent(&life, &acme(LaneKind::UsersExportIds));
             assert!(sent > 20 && sent < most, "{sent} requests in two hours");
-            life.world.model().weather = Weather::default();
+            // The first failure that counts comes after two hours of throttles, and is the first.
+            life.world.model().weather = Weather {
+                until: life.clock.now() + Duration::from_secs(90),
+                transient: 1.0,
+                ..Weather::default()
+            };
             life.kill().await;
             life.run_empty(LONG).await;
             assert!(life.dead().await.is_empty());
@@ -233,7 +244,7 @@ fn a_lane_held_by_hand_rests_and_nobody_else_does() {
         assert!(engine.hold(&lane, None));
         life.wait(Duration::from_hours(30)).await;
         assert_eq!((sent(&life, &lane), life.counts().events.done), (0, 5));
-        assert!(engine.hold(&lane, Some(life.clock.now() + Duration::from_secs(60))));
+        assert!(engine.hold(&lane, Some(life.clock.now() + Duration::from_mins(1))));
         life.wait(Duration::from_secs(59)).await;
         assert_eq!(sent(&life, &lane), 0);
         life.wait(Duration::from_secs(10)).await;
@@ -364,6 +375,23 @@ fn a_credit_under_park_is_not_repeated_whatever_becomes_of_its_answer() {
 }
 
 #[test]
+fn whoever_joins_again_when_the_event_is_long_forgotten_is_not_credited_twice() {
+    on_paused_time(async {
+        let mut life = life(QUICK, RETRY, OnUnknown::Resend);
+        for week in 0..4 {
+            let again =
+                (0..5).map(|key| event(100 * week + key, "drop", &format!("p{key}@b.example")));
+            life.accept(again.collect()).await;
+            life.run_empty(LONG).await;
+            life.clock.sleep(Duration::from_hours(192)).await;
+        }
+        assert_eq!(life.counts().events.done, 20);
+        assert_eq!(sent(&life, &acme(LaneKind::Quikly)), 5);
+        ends_well(&life).await;
+    });
+}
+
+#[test]
 fn a_host_that_hangs_stalls_no_other_workspace_and_no_other_host() {
     on_paused_time(async {
         let mut life = life(QUICK, RETRY, OnUnknown::Resend);
@@ -397,7 +425,7 @@ fn a_host_that_hangs_stalls_no_other_workspace_and_no_other_host() {
         assert_eq!(counts.events.done, 20 + 60);
         life.wait(Duration::from_hours(1)).await;
         // Four requests at a time, thirty seconds each.
-        let after = START + Duration::from_secs(60);
+        let after = START + Duration::from_mins(1);
         let model = life.world.model();
         let sent = &model.sent[&acme(LaneKind::UsersExportIds)];
         assert!(sent.iter().filter(|it| **it > after).count() <= 4 * 120 + 4);

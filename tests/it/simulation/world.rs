@@ -313,7 +313,7 @@ impl World {
                     self.lab.allow(format!("credit-{}|{email}", credit.q_scope));
                 }
                 Call::Track(track) => {
-                    for email in self.emails(lane, &[call.clone()]) {
+                    for email in self.emails(lane, std::slice::from_ref(call)) {
                         for event in &track.events {
                             self.lab.allow(format!("{}|{email}", event.name));
                         }
