@@ -3,6 +3,7 @@
 //! Exit codes: 0 ok, 1 no, 2 usage or configuration, 3 unreachable or store refused.
 
 mod check;
+mod demo;
 mod sandbox;
 mod serve;
 
@@ -23,6 +24,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Demo(demo::Args),
     Sandbox(sandbox::SandboxArgs),
 }
 
@@ -31,6 +33,7 @@ pub fn run() -> u8 {
     match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Demo(args) => until_done(demo::run(args)),
         Command::Sandbox(args) => until_done(sandbox::run(args)),
     }
 }

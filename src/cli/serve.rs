@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::{App, AppError};
 use crate::clock::Clock;
 use crate::config::{Config, Env};
+use crate::model::time::Timestamp;
 
 /// Run the relay
 ///
@@ -23,6 +24,9 @@ pub struct Args {
     /// Let time pass N times as fast; only with loopback URLs
     #[arg(long, value_name = "N", hide = true, default_value_t = 1.0, value_parser = super::speed)]
     clock_speed: f64,
+    /// What time it is at the start, so that several processes whose time runs fast agree over restarts
+    #[arg(long, value_name = "TIME", hide = true, requires = "clock_speed", value_parser = Timestamp::parse_rfc3339)]
+    clock_start: Option<Timestamp>,
 }
 
 /// Runs the command; returns the exit code.
@@ -49,9 +53,11 @@ pub fn run(args: &Args) -> u8 {
             return 1;
         }
     };
-    let clock_speed = args.clock_speed;
+    let clock = match args.clock_start {
+        None => Clock::system(args.clock_speed),
+        Some(start) => Clock::starting_at(start, args.clock_speed),
+    };
     let ended = runtime.block_on(async move {
-        let clock = Clock::system(clock_speed);
         let app = App::open(loaded.config, clock).await?;
         let failed = |error: std::io::Error| AppError::Failed(error.to_string());
         let (ingest, ops) = app.addresses().map_err(failed)?;
