@@ -197,7 +197,8 @@ async fn play(args: &Args, folder: &Path, child: &mut Option<Relay>) -> anyhow::
     let people = args.people.map(|people| people as usize);
     let lines = data::participations(people)?;
     let expected = expect::expected(&lines, data::KNOWN)?;
-    let clock = Clock::system(args.clock_speed);
+    let clock_base = Clock::system(1.0).now();
+    let clock = Clock::sped_up_since(clock_base, args.clock_speed);
     let running = sandbox::start(sandbox_options()?, clock.clone()).await?;
     std::fs::write(
         folder.join(relay::CONFIG_FILE),
@@ -206,7 +207,8 @@ async fn play(args: &Args, folder: &Path, child: &mut Option<Relay>) -> anyhow::
     let launch = Launch {
         binary: std::env::current_exe().context("this binary")?,
         folder: folder.to_owned(),
-        clock: clock.clone(),
+        clock_speed: args.clock_speed,
+        clock_base,
     };
     let started = Stopwatch::start();
     let relay = launch.start().await?;

@@ -3,6 +3,7 @@
 mod client;
 mod config;
 mod ingest;
+mod ops;
 mod sandbox;
 mod simulation;
 mod store;

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use url::Url;
 
 use super::expect::{ACTIVATIONS, CREATED};
-use crate::clock::Clock;
+use crate::model::time::Timestamp;
 use crate::sandbox::Running;
 
 /// What the relay's clients have to show.
@@ -104,8 +104,10 @@ pub(super) struct Launch {
     pub binary: PathBuf,
     /// Where the configuration is, and where it works.
     pub folder: PathBuf,
-    /// The time that the sandbox lives by.
-    pub clock: Clock,
+    /// How many times faster than the machine's its time passes, as the sandbox's does.
+    pub clock_speed: f64,
+    /// Since when.
+    pub clock_base: Timestamp,
 }
 
 /// A relay that runs.
@@ -128,8 +130,8 @@ impl Launch {
         let mut command = Command::new(&self.binary);
         command
             .args(["serve", "--config", CONFIG_FILE])
-            .args(["--clock-speed", &self.clock.speed().to_string()])
-            .args(["--clock-start", &self.clock.now().to_rfc3339()])
+            .args(["--clock-speed", &self.clock_speed.to_string()])
+            .args(["--clock-base", &self.clock_base.to_rfc3339()])
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -190,6 +192,7 @@ fn ready(line: &str) -> Option<Addresses> {
 #[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::config::{Config, Env};
     use crate::sandbox::{self, Options};
 

@@ -1,6 +1,7 @@
 //! The map store with a disk that takes its time and a process around it that may die at every operation.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub struct Shaky {
     clock: Clock,
     /// The longest an operation takes, in milliseconds.
     slowness: u64,
+    leases: Arc<AtomicU64>,
     lent: Arc<Mutex<BTreeMap<JobId, (Lane, Event, Job)>>>,
 }
 
@@ -40,6 +42,7 @@ impl Shaky {
             lab: lab.clone(),
             clock: clock.clone(),
             slowness,
+            leases: Arc::default(),
             lent: Arc::default(),
         }
     }
@@ -59,6 +62,11 @@ impl Shaky {
             }
         }
         Shaky::new(self.map.crash(), &self.lab, &self.clock, self.slowness)
+    }
+
+    /// How often something was asked for.
+    pub fn leases(&self) -> u64 {
+        self.leases.load(Ordering::Relaxed)
     }
 
     /// The steps of what is on loan in `lane` for one of `emails`.
@@ -132,6 +140,7 @@ impl Store for Shaky {
         now: Timestamp,
         at_most: usize,
     ) -> Result<Vec<Leased>, StoreError> {
+        self.leases.fetch_add(1, Ordering::Relaxed);
         self.lab.state().answered.clear();
         self.disk().await;
         let leased = self.map.lease(lane, now, at_most).await?;
