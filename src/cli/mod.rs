@@ -4,6 +4,7 @@
 
 mod check;
 mod dead;
+mod demo;
 mod remote;
 mod sandbox;
 mod serve;
@@ -33,6 +34,7 @@ enum Command {
     Status(status::Args),
     Dead(dead::Args),
     Sandbox(sandbox::SandboxArgs),
+    Demo(demo::Args),
 }
 
 /// Runs the command of this process; returns the exit code.
@@ -51,6 +53,7 @@ pub fn run() -> u8 {
         Command::Status(args) => status::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(args)),
+        Command::Demo(args) => until_done(demo::run(args)),
     }
 }
 
