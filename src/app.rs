@@ -18,6 +18,7 @@ use crate::engine::{Engine, EngineSettings};
 use crate::flow;
 use crate::ingest::{self, Ingest};
 use crate::model::rules::RuleBook;
+use crate::ops::{self, Ops};
 use crate::store::sled::{Place, SledStore};
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
@@ -149,7 +150,21 @@ impl App {
             flow::start,
         ));
         let taking = tokio::spawn(ingest::serve(ingest_listener, ingest, stopped(), within));
-        let _ = (&ops_listener, &rules);
+        let failing = store.clone();
+        let ops = Ops {
+            store: store.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            rules: rules.subscribe(),
+            lanes: Arc::new({
+                let engine = engine.clone();
+                move || engine.lanes()
+            }),
+            trouble: Arc::new(move || failing.trouble()),
+            tokens: config.ops.tokens.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let mut operating = tokio::spawn(ops::serve(ops_listener, Arc::new(ops), stopped()));
         let working = engine.clone();
         let engine_stop = stopped();
         let mut engine = tokio::spawn(async move { working.run(engine_stop).await });
@@ -158,6 +173,11 @@ impl App {
             why = store.failed() => Err(AppError::Failed(why)),
             ended = &mut engine => Err(AppError::Failed(match ended {
                 Ok(Ok(())) => "the engine ended by itself".into(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            })),
+            ended = &mut operating => Err(AppError::Failed(match ended {
+                Ok(Ok(())) => "the ops listener ended by itself".into(),
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             })),
@@ -174,6 +194,9 @@ impl App {
                 .close()
                 .await
                 .map_err(|error| AppError::Failed(error.to_string()))?;
+        }
+        if !operating.is_finished() {
+            let _ = tokio::time::timeout(Duration::from_secs(2), operating).await;
         }
         ended
     }

@@ -3,10 +3,18 @@
 //! Exit codes: 0 ok, 1 no, 2 usage or configuration, 3 unreachable or store refused.
 
 mod check;
+mod dead;
+mod demo;
+mod remote;
 mod sandbox;
 mod serve;
+mod status;
+mod text;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::model::time::Timestamp;
 
 /// Carries events between campaign platforms and Braze, and does not lose them
 ///
@@ -23,15 +31,49 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Status(status::Args),
+    Dead(dead::Args),
     Sandbox(sandbox::SandboxArgs),
+    Demo(demo::Args),
 }
 
 /// Runs the command of this process; returns the exit code.
 pub fn run() -> u8 {
-    match Cli::parse().command {
+    // Sped-up time is said where it is meant for: of the sandbox and the demo.
+    let hidden = |serve: clap::Command| {
+        serve
+            .mut_arg("clock_speed", |arg| arg.hide(true))
+            .mut_arg("clock_base", |arg| arg.hide(true))
+    };
+    let matches = Cli::command().mut_subcommand("serve", hidden).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Dead(args) => dead::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(args)),
+        Command::Demo(args) => until_done(demo::run(args)),
+    }
+}
+
+/// How fast time passes.
+#[derive(Clone, Debug, clap::Args)]
+struct TimeArgs {
+    /// Let time pass N times as fast; the relay takes it only with loopback URLs
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = speed)]
+    clock_speed: f64,
+    /// Since when it passes that fast (RFC 3339), so that several processes agree; default: the start of this one
+    #[arg(long, value_name = "MOMENT", value_parser = Timestamp::parse_rfc3339)]
+    clock_base: Option<Timestamp>,
+}
+
+impl TimeArgs {
+    fn clock(&self) -> Clock {
+        match self.clock_base {
+            Some(base) => Clock::sped_up_since(base, self.clock_speed),
+            None => Clock::system(self.clock_speed),
+        }
     }
 }
 

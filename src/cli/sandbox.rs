@@ -7,11 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::clock::Clock;
 use crate::sandbox::{
     self, Bucket, HeaderVariant, NotAnOption, Options, Permission, Running, Script, Spread, Window,
     WorkspaceOptions,
@@ -63,9 +61,8 @@ pub struct SandboxArgs {
     /// Fixes every chance
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// How many times faster than the machine's its clock runs
-    #[arg(long, default_value_t = 1.0, value_name = "N", value_parser = speed)]
-    clock_speed: f64,
+    #[command(flatten)]
+    time: super::TimeArgs,
 }
 
 /// All windows of one bucket.
@@ -102,14 +99,6 @@ fn on_or_off(text: &str) -> Result<bool, NotAnOption> {
         "off" => Ok(false),
         _ => Err(NotAnOption("expected on or off".to_owned())),
     }
-}
-
-fn speed(text: &str) -> Result<f64, NotAnOption> {
-    let speed = text
-        .parse()
-        .ok()
-        .filter(|speed: &f64| speed.is_finite() && *speed > 0.0);
-    speed.ok_or_else(|| NotAnOption("expected a number above 0".to_owned()))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -158,17 +147,14 @@ impl SandboxArgs {
 ///
 /// Errors: a file cannot be read or says nothing sensible, two workspaces share a name or key, an address is taken.
 pub async fn run(args: SandboxArgs) -> anyhow::Result<()> {
-    let clock = Clock::system(args.clock_speed);
+    let clock = args.time.clock();
     let options = args.options()?;
     let running = sandbox::start(options.clone(), clock)
         .await
         .context("the sandbox cannot start")?;
     print!("{}", greeting(&options, &running));
     until_stopped().await?;
-    // An impatient caller may ask again; the second signal then ends the process at once.
-    tokio::time::timeout(Duration::from_secs(5), running.stop())
-        .await
-        .ok();
+    running.stop().await;
     Ok(())
 }
 
@@ -247,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn the_greeting_is_a_configuration() {
         let options = options(&[]).unwrap();
-        let running = sandbox::start(options.clone(), Clock::system(1.0))
+        let running = sandbox::start(options.clone(), crate::clock::Clock::system(1.0))
             .await
             .unwrap();
         let text = greeting(&options, &running);

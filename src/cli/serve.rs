@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::{App, AppError};
-use crate::clock::Clock;
 use crate::config::{Config, Env};
+use crate::telemetry;
 
 /// Run the relay
 ///
@@ -20,13 +20,13 @@ pub struct Args {
     /// The configuration file (TOML)
     #[arg(long, value_name = "F")]
     config: PathBuf,
-    /// Let time pass N times as fast; only with loopback URLs
-    #[arg(long, value_name = "N", hide = true, default_value_t = 1.0, value_parser = super::speed)]
-    clock_speed: f64,
+    #[command(flatten)]
+    time: super::TimeArgs,
 }
 
 /// Runs the command; returns the exit code.
 pub fn run(args: &Args) -> u8 {
+    telemetry::logs::init();
     let loaded = match Config::load(&args.config, &Env::from_process()) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
@@ -49,9 +49,8 @@ pub fn run(args: &Args) -> u8 {
             return 1;
         }
     };
-    let clock_speed = args.clock_speed;
+    let clock = args.time.clock();
     let ended = runtime.block_on(async move {
-        let clock = Clock::system(clock_speed);
         let app = App::open(loaded.config, clock).await?;
         let failed = |error: std::io::Error| AppError::Failed(error.to_string());
         let (ingest, ops) = app.addresses().map_err(failed)?;

@@ -10,6 +10,11 @@ use super::{Braze, Limit, Quikly, Workspace};
 use crate::model::Name;
 use crate::model::lane::LaneKind;
 
+/// `order_gap`, when nothing is said.
+const ORDER_GAP: Duration = Duration::from_secs(2);
+/// `known_for`, when nothing is said.
+const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
+
 /// The tables of all workspaces by name, for those who refer to them: right in themselves or not.
 pub(super) struct Known<'a>(Vec<(&'a str, Section<'a>)>);
 
@@ -111,15 +116,27 @@ fn braze(section: &Section<'_>) -> Option<Braze> {
     let limits = BRAZE_LIMITS
         .into_iter()
         .map(|(kind, default)| (kind, limits.limits(kind.as_str(), &[default])));
+    let order_gap = section.duration("order_gap", ORDER_GAP);
+    section.unless(
+        order_gap == ORDER_GAP,
+        "order_gap",
+        "keeping one participant's updates apart; leave it out",
+    );
+    let known_for = section.duration("known_for", KNOWN_FOR);
+    section.unless(
+        known_for == KNOWN_FOR,
+        "known_for",
+        "remembering looked-up participants; leave it out",
+    );
     Some(Braze {
         share: share.unwrap_or(1.0),
         timeout: section.duration("timeout", Duration::from_secs(30)),
         max_in_flight: section.size("max_in_flight", 64, 1..=10_000),
         track_objects_max: section.size("track_objects_max", 75, 1..=75),
         linger: section.duration("linger", Duration::from_millis(20)),
-        order_gap: section.duration("order_gap", Duration::from_secs(2)),
+        order_gap,
         partner: partner.unwrap_or("Quikly-BrazeRelay").to_owned(),
-        known_for: section.duration("known_for", Duration::from_hours(30 * 24)),
+        known_for,
         limits: limits.collect(),
         // Last, so that everything above has been read, and complained about, by now.
         url: url?,

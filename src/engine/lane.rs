@@ -7,7 +7,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::{Clock as GovernorClock, Reference};
+use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
@@ -17,6 +17,10 @@ use crate::config::Limit;
 
 /// Which part of a window may leave at once; never less than one request.
 const BURST_SHARE: f64 = 0.015;
+
+/// From so many requests in a window on, at least two may leave at once: with a burst of one, every request that leaves
+/// a little late is lost for good.
+const BURST_OF_TWO_FROM: u32 = 20;
 
 /// Our clock as governor reads it: time since it was made.
 #[derive(Clone, Debug)]
@@ -42,9 +46,14 @@ pub(super) struct Pace {
 impl Pace {
     /// `share` (0–1) of each of `limits`; without limits nothing is slowed down.
     pub(super) fn new(limits: &[Limit], share: f64, clock: &Clock) -> Pace {
-        let windows = limits
+        let mut quotas: Vec<Quota> = limits
             .iter()
             .filter_map(|limit| quota(*limit, share))
+            .collect();
+        // The slowest first: once it agrees, the others mostly do at once.
+        quotas.sort_by_key(|quota| std::cmp::Reverse(quota.replenish_interval()));
+        let windows = quotas
+            .into_iter()
             .map(|quota| {
                 let elapsed = Elapsed(clock.clone());
                 (RateLimiter::direct_with_clock(quota, elapsed), false)
@@ -56,22 +65,19 @@ impl Pace {
         }
     }
 
-    /// Returns when the next request may leave; at once when that was said before and it has not left. Nothing is lost
-    /// when the future is dropped.
-    pub(super) async fn ready(&mut self) {
+    /// Whether the next request may leave now; else how long, on our clock, it must wait at least. Once it may, it may
+    /// until it has left.
+    pub(super) fn check(&mut self) -> Result<(), Duration> {
         for (limiter, paid) in &mut self.windows {
-            while !*paid {
-                match limiter.check() {
-                    Ok(()) => *paid = true,
-                    Err(early) => {
-                        let wait = early
-                            .earliest_possible()
-                            .duration_since(self.clock.elapsed());
-                        self.clock.sleep(wait.into()).await;
-                    }
-                }
+            if *paid {
+                continue;
             }
+            limiter
+                .check()
+                .map_err(|early| early.wait_time_from(self.clock.elapsed()))?;
+            *paid = true;
         }
+        Ok(())
     }
 
     /// The request leaves.
@@ -98,7 +104,8 @@ fn quota(limit: Limit, share: f64) -> Option<Quota> {
         return Quota::with_period(limit.window.mul_f64(windows));
     }
     let requests = part as u32;
-    let burst = NonZeroU32::new((part * BURST_SHARE) as u32).unwrap_or(NonZeroU32::MIN);
+    let burst_min = if requests < BURST_OF_TWO_FROM { 1 } else { 2 };
+    let burst = NonZeroU32::new(((part * BURST_SHARE) as u32).max(burst_min))?;
     let period = limit.window / (requests - burst.get() + 1);
     Some(Quota::with_period(period)?.allow_burst(burst))
 }
@@ -121,8 +128,10 @@ mod tests {
         let mut pace = Pace::new(limits, share, &clock);
         let mut left = Vec::new();
         for _ in 0..count {
-            pace.ready().await;
-            pace.ready().await;
+            while let Err(wait) = pace.check() {
+                clock.sleep(wait).await;
+            }
+            assert_eq!(pace.check(), Ok(()));
             pace.spend();
             left.push(clock.elapsed());
         }
@@ -133,7 +142,7 @@ mod tests {
         (0..moments.len())
             .map(|first| {
                 let rest = &moments[first..];
-                rest.iter().take_while(|it| **it - rest[0] < window).count()
+                rest.iter().take_while(|it| **it < rest[0] + window).count()
             })
             .max()
             .unwrap_or(0)
@@ -154,7 +163,7 @@ mod tests {
             assert!(most * 100 >= allowed * 90, "{most} of {allowed}");
         }
         let tenth = moments(&[limit(1, 1)], 0.1, 3).await;
-        assert!(tenth[2] - tenth[0] >= Duration::from_secs(20));
+        assert!(tenth[2] >= tenth[0] + Duration::from_secs(20));
     }
 
     #[tokio::test(start_paused = true)]

@@ -203,8 +203,6 @@ impl<S: Store, C: Client> Shared<S, C> {
             commits.push((it.token, it.commit));
         }
         let stored = self.store.commit(commits, now).await?;
-        let seconds = self.clock.now().since(now).as_secs_f64();
-        self.metrics.commit(seconds);
         let workspace = &lane.lane.workspace;
         for ((flow, accepted_at, end), stored) in counted.into_iter().zip(stored) {
             match (stored, end) {

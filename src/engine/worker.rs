@@ -16,6 +16,7 @@ use super::request::{Asked, Move, carry};
 use super::{EngineError, LaneState, Shared};
 use crate::client::Client;
 use crate::client::pack::{BODY_BYTES_MAX, pack};
+use crate::clock::Clock;
 use crate::flow::settle::{Settled, found_begun, moved, settle, vanished};
 use crate::flow::{ask, is_empty};
 use crate::model::call::{Call, Reply};
@@ -188,36 +189,29 @@ impl<S: Store, C: Client> Worker<S, C> {
         &mut self,
         opening: Opening,
     ) -> Result<Option<OwnedSemaphorePermit>, EngineError> {
-        let since = self.shared.clock.now();
-        let permits = self.lane.permits.clone();
+        let fills = opening == Opening::Open && self.objects_max > 1;
+        if fills && self.pending.len() < self.objects_max {
+            // The pace recovers meanwhile: a lane without budget to spare loses nothing by it.
+            tokio::select! {
+                () = told(&mut self.stop) => return Ok(None),
+                () = self.shared.clock.sleep(self.lane.linger) => {},
+            }
+        }
         let permit = loop {
             tokio::select! {
                 biased;
                 () = told(&mut self.stop) => return Ok(None),
                 () = self.lane.changed.notified() => return Ok(None),
-                Some(ended) = self.requests.join_next_with_id() => ended_at(&mut self.lent, &self.lane, ended)?,
-                permit = async {
-                    self.pace.ready().await;
-                    permits.clone().acquire_owned().await
-                } => break permit.ok(),
+                Some(ended) = self.requests.join_next_with_id() => {
+                    ended_at(&mut self.lent, &self.lane, ended)?;
+                }
+                permit = may_leave(&mut self.pace, &self.lane, &self.shared.clock) => break permit,
             }
         };
-        if opening == Opening::Open && self.pending.len() < self.objects_max && self.objects_max > 1
-        {
-            self.linger(since + self.lane.linger).await;
-            if !*self.stop.borrow() {
-                self.lease(self.objects_max - self.pending.len()).await?;
-            }
+        if fills && self.pending.len() < self.objects_max {
+            self.lease(self.objects_max - self.pending.len()).await?;
         }
         Ok(permit)
-    }
-
-    /// Gives a request that is not full the chance to become fuller.
-    async fn linger(&mut self, until: Timestamp) {
-        tokio::select! {
-            () = told(&mut self.stop) => {},
-            () = self.shared.clock.sleep_until(until) => {},
-        }
     }
 
     /// Sends the first request of what is pending.
@@ -268,15 +262,20 @@ impl<S: Store, C: Client> Worker<S, C> {
     /// Rests until `until`, or until something changes that matters; new work matters when `for_work`.
     async fn rest(&mut self, until: Option<Timestamp>, for_work: bool) -> Result<(), EngineError> {
         let wake = self.shared.store.wake(&self.lane.lane);
-        tokio::select! {
-            biased;
-            () = told(&mut self.stop) => {},
-            () = self.lane.changed.notified() => {},
-            Some(ended) = self.requests.join_next_with_id() => ended_at(&mut self.lent, &self.lane, ended)?,
-            () = wake.notified(), if for_work => {},
-            () = self.shared.clock.sleep_until(until.unwrap_or_default()), if until.is_some() => {},
+        loop {
+            tokio::select! {
+                biased;
+                () = told(&mut self.stop) => return Ok(()),
+                () = self.lane.changed.notified() => return Ok(()),
+                Some(ended) = self.requests.join_next_with_id() => {
+                    ended_at(&mut self.lent, &self.lane, ended)?;
+                }
+                () = wake.notified(), if for_work => return Ok(()),
+                () = self.shared.clock.sleep_until(until.unwrap_or_default()), if until.is_some() => {
+                    return Ok(());
+                }
+            }
         }
-        Ok(())
     }
 
     fn ended(&mut self, ended: Ended) -> Result<(), EngineError> {
@@ -314,6 +313,25 @@ impl<S: Store, C: Client> Worker<S, C> {
         }
         let left = self.lent.drain().flat_map(|(_, tokens)| tokens).collect();
         Ok(self.shared.store.give_back(left).await?)
+    }
+}
+
+/// Returns when a request may leave at once: the host has room for it and the pace allows it, both at this moment. The
+/// room is not kept while the pace is waited for: it belongs to the host's other lanes as well.
+async fn may_leave(
+    pace: &mut Pace,
+    lane: &LaneState,
+    clock: &Clock,
+) -> Option<OwnedSemaphorePermit> {
+    loop {
+        let permit = lane.permits.clone().acquire_owned().await.ok()?;
+        match pace.check() {
+            Ok(()) => return Some(permit),
+            Err(wait) => {
+                drop(permit);
+                clock.sleep(wait).await;
+            }
+        }
     }
 }
 

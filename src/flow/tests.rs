@@ -327,6 +327,16 @@ fn a_credit_is_keyed_by_what_it_was_earned_for_and_tells_the_address_as_it_came(
     );
     assert_eq!(then.idempotency_key, later.idempotency_key);
     assert_eq!(later.on_unknown, OnUnknown::Park);
+    let another = Event {
+        key: "2".into(),
+        at: NOW,
+        email_given: None,
+        ..child.event.clone()
+    };
+    let Call::Credit(again) = ask(&child.job, &another, &rules()) else {
+        panic!()
+    };
+    assert_eq!(then.idempotency_key, again.idempotency_key);
     let without = Rules {
         credit: None,
         ..rules()

@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn windows_are_written_with_s_min_and_h() {
         let window: Window = "250000/h".parse().unwrap();
-        assert_eq!(window.length, Duration::from_secs(3600));
+        assert_eq!(window.length, Duration::from_hours(1));
         assert_eq!(
             "3000/3s".parse::<Window>().unwrap().length,
             Duration::from_secs(3)

@@ -241,11 +241,11 @@ mod tests {
 
     impl Scene {
         fn new(known: &[Value]) -> Scene {
-            let mut options = Options::default();
-            options.known = known
-                .iter()
-                .map(|one| one.as_object().unwrap().clone())
-                .collect();
+            let known = known.iter().map(|one| one.as_object().unwrap().clone());
+            let options = Options {
+                known: known.collect(),
+                ..Options::default()
+            };
             let workspace = Workspace::new(&options.workspaces[0], &options, Timestamp::ZERO);
             let now = Timestamp::ZERO;
             Scene { workspace, now }

@@ -191,11 +191,11 @@ mod tests {
     const SOON: Duration = Duration::from_millis(50);
 
     fn workspace(known: &[Value]) -> Workspace {
-        let mut options = Options::default();
-        options.known = known
-            .iter()
-            .map(|one| one.as_object().unwrap().clone())
-            .collect();
+        let known = known.iter().map(|one| one.as_object().unwrap().clone());
+        let options = Options {
+            known: known.collect(),
+            ..Options::default()
+        };
         Workspace::new(&options.workspaces[0], &options, NOW)
     }
 
@@ -212,7 +212,7 @@ mod tests {
             random: &mut Random::new(1),
         };
         workspace.settle(now);
-        track(workspace, body.as_object().unwrap().clone(), &mut means)
+        track(workspace, serde_json::from_value(body).unwrap(), &mut means)
     }
 
     fn post(workspace: &mut Workspace, body: Value) -> Answer {

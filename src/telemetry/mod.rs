@@ -3,14 +3,42 @@
 //! Invariants: names and labels are those of the design and nothing else; no label has unbounded values; nothing
 //! here scans the store; nothing personal, no token and no body is ever a label or a field.
 
+mod gauges;
+pub mod logs;
+
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
+
+pub use self::gauges::{Family, Gauges};
 
 use crate::flow::job::{Flow, Outcome, Reason};
 use crate::model::event::Source;
 use crate::model::lane::Lane;
+
+/// The label value of a workspace, activation or flow that is not known.
+pub const NONE: &str = "none";
+
+/// The flows that this version runs.
+const FLOWS: [Flow; 3] = [Flow::Email, Flow::Progress, Flow::Credit];
+
+/// How a job of `flow` can end well.
+const fn outcomes(flow: Flow) -> &'static [Outcome] {
+    match flow {
+        Flow::Email => &[Outcome::Created, Outcome::Found],
+        Flow::Progress => &[Outcome::Created, Outcome::Found, Outcome::Updated],
+        Flow::Credit => &[Outcome::Credited],
+        Flow::Sms | Flow::DoubleOptIn | Flow::Webhook | Flow::Outgrow | Flow::Erase => &[],
+    }
+}
+
+/// What a job that has begun can die of, in every flow of this version.
+const REASONS: [Reason; 4] = [
+    Reason::Rejected,
+    Reason::GaveUp,
+    Reason::UnknownOutcome,
+    Reason::UnknownActivation,
+];
 
 /// What became of an event that was posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +221,68 @@ impl Metrics {
         })
     }
 
+    /// Every series there can be with these lanes is there from now on, at 0 until something happens: every source and
+    /// result; for every lane its requests; for every workspace of theirs the flows of this version with their outcomes
+    /// and reasons. What has been counted stays.
+    pub fn announce<'a>(&self, lanes: impl IntoIterator<Item = &'a Lane>) {
+        for source in Source::ALL {
+            for intake in Intake::ALL {
+                self.intake(source, intake, 0);
+            }
+        }
+        for flow in FLOWS {
+            let _ = self.event_done_seconds.with_label_values(&[flow.as_str()]);
+        }
+        self.announce_dead(NONE, NONE, Reason::UnknownActivation);
+        for lane in lanes {
+            let labels = [&*lane.workspace, lane.kind.as_str()];
+            for outcome in RequestOutcome::ALL {
+                self.requests
+                    .with_label_values(&[labels[0], labels[1], outcome.as_str()])
+                    .inc_by(0);
+            }
+            let _ = self.request_seconds.with_label_values(&labels);
+            let _ = self.calls_per_request.with_label_values(&labels);
+            self.announce_workspace(&lane.workspace);
+        }
+    }
+
+    fn announce_workspace(&self, workspace: &str) {
+        self.announce_dead(workspace, NONE, Reason::NoFlow);
+        for flow in FLOWS {
+            for outcome in outcomes(flow) {
+                self.done
+                    .with_label_values(&[workspace, flow.as_str(), outcome.as_str()])
+                    .inc_by(0);
+            }
+            for reason in REASONS {
+                self.announce_dead(workspace, flow.as_str(), reason);
+            }
+        }
+        let credited = outcomes(Flow::Credit)
+            .iter()
+            .map(|outcome| outcome.as_str());
+        for outcome in credited.chain(REASONS.map(Reason::as_str)) {
+            self.credits
+                .with_label_values(&[workspace, outcome])
+                .inc_by(0);
+        }
+    }
+
+    fn announce_dead(&self, workspace: &str, flow: &str, reason: Reason) {
+        self.dead
+            .with_label_values(&[workspace, flow, reason.as_str()])
+            .inc_by(0);
+    }
+
+    /// Everything counted so far and these gauges, as Prometheus text (exposition format 0.0.4), by name.
+    pub fn text(&self, gauges: &Gauges) -> Result<String, MetricsError> {
+        let mut families = self.registry.gather();
+        families.extend(gauges.gather());
+        families.sort_by(|one, other| one.name().cmp(other.name()));
+        Ok(TextEncoder::new().encode_to_string(&families)?)
+    }
+
     /// `count` events of one source came to this.
     pub fn intake(&self, source: Source, intake: Intake, count: u64) {
         self.events
@@ -231,7 +321,7 @@ impl Metrics {
 
     /// A job died.
     pub fn dead(&self, workspace: &str, flow: Option<Flow>, reason: Reason) {
-        let label = flow.map_or("none", Flow::as_str);
+        let label = flow.map_or(NONE, Flow::as_str);
         self.dead
             .with_label_values(&[workspace, label, reason.as_str()])
             .inc();

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod golden;
 mod ingest;
+mod ops;
 mod sandbox;
 mod simulation;
 mod store;

@@ -158,7 +158,7 @@ async fn a_created_profile_is_found_and_shown_and_counted() {
 #[tokio::test]
 async fn a_look_up_before_the_write_took_effect_finds_nobody() {
     let options = Options {
-        appear: Spread::exactly(Duration::from_secs(3600)),
+        appear: Spread::exactly(Duration::from_hours(1)),
         ..at_once()
     };
     let tester = Tester::new(options).await;
@@ -414,7 +414,13 @@ async fn a_request_that_hangs_is_cut_when_the_sandbox_stops() {
         tokio::task::yield_now().await;
     }
     tester.running.stop().await;
-    assert!(hanging.await.unwrap().is_err());
+    let ended = tokio::time::timeout(Duration::from_secs(20), hanging).await;
+    assert!(
+        ended
+            .expect("the connection is still open")
+            .unwrap()
+            .is_err()
+    );
 }
 
 #[tokio::test]

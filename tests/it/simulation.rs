@@ -1,6 +1,8 @@
 //! Whole lives from a seed: the real engine over the map store, with a small model of the outside, on paused time.
 //!
-//! `RELAY_SIM_SEEDS` sets how many (default 2000). A seed that fails is named; run it alone with `RELAY_SIM_SEED=N`.
+//! `RELAY_SIM_SEEDS` sets how many (default 4000). A seed that fails is named; run it alone with `RELAY_SIM_SEED=N`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 mod campaign;
 mod hostile;
@@ -52,7 +54,7 @@ fn whole_lives_end_well_and_see_everything_there_is_to_see() {
         );
         return;
     }
-    let seeds = number("RELAY_SIM_SEEDS").unwrap_or(2000);
+    let seeds = number("RELAY_SIM_SEEDS").unwrap_or(4000);
     let next = AtomicU64::new(0);
     let sum = Mutex::new((Coverage::new(), 0));
     let failed = Mutex::new(Vec::new());

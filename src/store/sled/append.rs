@@ -153,6 +153,9 @@ impl Base {
             Some((event, start)) if before.participation => Begin::new(event, start, None, None)?,
             _ => item.begin,
         };
+        if let (Some(reason), Some(metrics)) = (begin.reason, &self.metrics) {
+            metrics.dead(&begin.group.workspace, begin.group.flow, reason);
+        }
         let (alive, dead) = if begin.run.is_some() { (1, 0) } else { (0, 1) };
         let known = KnownEvent {
             id,

@@ -135,6 +135,11 @@ impl SledStore {
         }
     }
 
+    /// Why the store does not work; `None` while it does.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.failed.get().cloned()
+    }
+
     /// Returns when the store has failed, with the reason.
     pub async fn failed(&self) -> String {
         let failing = self.shared.failing.notified();
@@ -143,7 +148,7 @@ impl SledStore {
         if self.shared.failed.get().is_none() {
             failing.await;
         }
-        self.shared.failed.get().cloned().unwrap_or_default()
+        self.trouble().unwrap_or_default()
     }
 
     /// Stops the writer once everything asked before is done. Everything is durable and the mark synced when it returns.

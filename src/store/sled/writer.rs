@@ -110,38 +110,37 @@ pub fn run(
     opened: &Sender<Result<Hasher, StoreError>>,
     shared: &Shared,
 ) {
-    let life = AssertUnwindSafe(|| {
-        let mut base = match Base::open(place, settings, metrics) {
-            Ok(base) => base,
-            Err(error) => {
-                let _ = opened.send(Err(error));
-                return;
-            }
-        };
-        look_at_disk(&base, place, shared);
-        shared.crowded.store(
-            base.head.jobs() >= base.settings.max_jobs,
-            Ordering::Relaxed,
-        );
-        let _ = opened.send(Ok(base.hasher));
-        match work(&mut base, place, inbox, shared) {
-            Ok(asked) => {
-                // The lock must be free before whoever asked goes on.
-                drop(base);
-                if let Some(reply) = asked {
-                    let _ = reply.send(Ok(()));
-                }
-            }
-            Err(error) => {
-                shared.fail(&error.to_string());
-                // sled would go on flushing in the background, and panics when its files are broken: leave it alone.
-                std::mem::forget(base);
-            }
+    let mut base = match catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics))) {
+        Ok(Ok(base)) => base,
+        Ok(Err(error)) => {
+            let _ = opened.send(Err(error));
+            return;
         }
-    });
-    if catch_unwind(life).is_err() {
-        shared.fail("the database panicked, as it does on damaged files");
-    }
+        // The closed channel says it.
+        Err(_) => return,
+    };
+    look_at_disk(&base, place, shared);
+    shared.crowded.store(
+        base.head.jobs() >= base.settings.max_jobs,
+        Ordering::Relaxed,
+    );
+    let _ = opened.send(Ok(base.hasher));
+    let life = AssertUnwindSafe(|| work(&mut base, place, inbox, shared));
+    let failed = match catch_unwind(life) {
+        Ok(Ok(asked)) => {
+            // The lock must be free before whoever asked goes on.
+            drop(base);
+            if let Some(reply) = asked {
+                let _ = reply.send(Ok(()));
+            }
+            return;
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the database panicked, as it does on damaged files".to_owned(),
+    };
+    shared.fail(&failed);
+    // sled flushes once more when it is dropped, and may panic when its files are broken: leave it alone.
+    std::mem::forget(base);
     // Whoever still waits, or asks from now on, learns it from the closed channel.
 }
 

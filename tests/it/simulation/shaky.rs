@@ -1,6 +1,7 @@
 //! The map store with a disk that takes its time and a process around it that may die at every operation.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use tokio::sync::Notify;
 
 use super::lab::Lab;
 
+/// A job on loan: from which lane, and as it was.
+type Lent = (Lane, Event, Job);
+
 #[derive(Clone)]
 pub struct Shaky {
     map: MapStore,
@@ -26,7 +30,8 @@ pub struct Shaky {
     clock: Clock,
     /// The longest an operation takes, in milliseconds.
     slowness: u64,
-    lent: Arc<Mutex<BTreeMap<JobId, (Lane, Event, Job)>>>,
+    leases: Arc<AtomicU64>,
+    lent: Arc<Mutex<BTreeMap<JobId, Lent>>>,
 }
 
 pub fn step_of(job: &Job) -> String {
@@ -40,6 +45,7 @@ impl Shaky {
             lab: lab.clone(),
             clock: clock.clone(),
             slowness,
+            leases: Arc::default(),
             lent: Arc::default(),
         }
     }
@@ -58,13 +64,21 @@ impl Shaky {
                 self.lab.allow(format!("{}|{}", own.name, event.email));
             }
         }
-        Shaky::new(self.map.crash(), &self.lab, &self.clock, self.slowness)
+        Shaky {
+            leases: self.leases.clone(),
+            ..Shaky::new(self.map.crash(), &self.lab, &self.clock, self.slowness)
+        }
+    }
+
+    /// How often something was asked for.
+    pub fn leases(&self) -> u64 {
+        self.leases.load(Ordering::Relaxed)
     }
 
     /// The steps of what is on loan in `lane` for one of `emails`.
     pub fn steps(&self, lane: &Lane, emails: &[String]) -> Vec<String> {
         let lent = self.lent.lock().unwrap();
-        let of = |(at, event, _): &&(Lane, Event, Job)| at == lane && emails.contains(&event.email);
+        let of = |(at, event, _): &&Lent| at == lane && emails.contains(&event.email);
         lent.values().filter(of).map(|it| step_of(&it.2)).collect()
     }
 
@@ -100,18 +114,41 @@ impl Shaky {
         }
     }
 
-    fn look_at(&self, commit: &Commit) {
-        let covered = match &commit.fate {
-            Fate::Keep { job, .. } => {
-                if job.begun {
-                    self.lab.violated("a job was kept as begun".into());
-                }
-                return;
+    /// Every move keeps to the table of failures. `answered` is how the job's call was, if it was just asked.
+    fn look_at(
+        &self,
+        token: Token,
+        commit: &Commit,
+        answered: Option<&&'static str>,
+        now: Timestamp,
+    ) {
+        let job = match &commit.fate {
+            Fate::Keep { job, .. } => job,
+            Fate::Finish(outcome) => return self.lab.cover(format!("outcome {outcome}")),
+            Fate::Bury { burial, .. } => {
+                return self
+                    .lab
+                    .cover(format!("reason {} ({})", burial.reason, burial.class));
             }
-            Fate::Finish(outcome) => format!("outcome {outcome}"),
-            Fate::Bury { burial, .. } => format!("reason {} ({})", burial.reason, burial.class),
         };
-        self.lab.cover(covered);
+        let lent = self.lent.lock().unwrap();
+        let Some((_, _, before)) = lent.get(&token.id) else {
+            return;
+        };
+        let counts = (job.attempts, job.failing_since, job.fresh);
+        let same = (before.attempts, before.failing_since, before.fresh);
+        let right = match answered {
+            Some(&("transient" | "unknown, resent")) => {
+                job.attempts == before.attempts + 1 && !job.fresh && job.due > now
+            }
+            Some(&("throttled" | "denied" | "apart")) => counts == same,
+            Some(&"ok") => counts == (0, None, true) && !job.alone && job.state != before.state,
+            _ => true,
+        };
+        if !right || job.begun {
+            self.lab
+                .violated(format!("{answered:?} made of {before:?} {job:?}"));
+        }
     }
 }
 
@@ -132,6 +169,7 @@ impl Store for Shaky {
         now: Timestamp,
         at_most: usize,
     ) -> Result<Vec<Leased>, StoreError> {
+        self.leases.fetch_add(1, Ordering::Relaxed);
         self.lab.state().answered.clear();
         self.disk().await;
         let leased = self.map.lease(lane, now, at_most).await?;
@@ -182,8 +220,8 @@ impl Store for Shaky {
             .place("before_commit", || self.steps_of(&tokens))
             .await;
         self.disk().await;
-        for (_, commit) in &moves {
-            self.look_at(commit);
+        for (index, (token, commit)) in moves.iter().enumerate() {
+            self.look_at(*token, commit, answered.get(index), now);
         }
         let committed = self.map.commit(moves, now).await?;
         self.lab

@@ -85,7 +85,7 @@ pub struct World {
     model: Arc<Mutex<Model>>,
     pub lab: Lab,
     clock: Clock,
-    delays: Delays,
+    delays: Arc<Mutex<BTreeMap<&'static str, Delays>>>,
     /// The store of the process that is alive, to tell whom a crash hits.
     store: Arc<Mutex<Option<Shaky>>>,
 }
@@ -107,9 +107,19 @@ impl World {
             model: Arc::default(),
             lab: lab.clone(),
             clock: clock.clone(),
-            delays,
+            delays: Arc::new(Mutex::new(BTreeMap::from([("", delays)]))),
             store: Arc::default(),
         }
+    }
+
+    /// From now on things take so long in this workspace.
+    pub fn delays_of(&self, workspace: &'static str, delays: Delays) {
+        self.delays.lock().unwrap().insert(workspace, delays);
+    }
+
+    fn delays(&self, lane: &Lane) -> Delays {
+        let delays = self.delays.lock().unwrap();
+        delays.get(&*lane.workspace).copied().unwrap_or(delays[""])
     }
 
     pub fn model(&self) -> MutexGuard<'_, Model> {
@@ -240,6 +250,7 @@ impl World {
     }
 
     fn track(&self, lane: &Lane, track: &Track, now: Timestamp) {
+        let delays = self.delays(lane);
         let mut model = self.model();
         model.next_id += 1;
         let braze_id = format!("b{}", model.next_id);
@@ -253,8 +264,7 @@ impl World {
                 return;
             }
             None => {
-                let appears_at =
-                    now + Duration::from_millis(self.lab.below(self.delays.appears + 1));
+                let appears_at = now + Duration::from_millis(self.lab.below(delays.appears + 1));
                 people.push(Person {
                     braze_id,
                     alias: match &track.address {
@@ -263,8 +273,7 @@ impl World {
                     },
                     email: track.attributes["email"].as_str().unwrap().to_owned(),
                     appears_at,
-                    whole_at: appears_at
-                        + Duration::from_millis(self.lab.below(self.delays.whole + 1)),
+                    whole_at: appears_at + Duration::from_millis(self.lab.below(delays.whole + 1)),
                     ..Person::default()
                 });
                 people.len() - 1
@@ -404,8 +413,9 @@ impl Client for World {
         let under_way = UnderWay(self, host(lane));
         let (verdict, weather) = self.verdict(lane, now);
         assert!(!weather.panics, "a panic of ours, as planned");
-        let spread = self.lab.below(self.delays.latency + 1);
-        let latency = Duration::from_millis(self.delays.latency_min + spread);
+        let delays = self.delays(lane);
+        let spread = self.lab.below(delays.latency + 1);
+        let latency = Duration::from_millis(delays.latency_min + spread);
         let early = self.lab.chance(0.5);
         self.lab.place("sent", || self.steps(lane, &calls)).await;
         if !early {

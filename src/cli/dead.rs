@@ -1,0 +1,411 @@
+//! `braze-relay dead`: dead letters: list, show, replay.
+//!
+//! Invariants: a list shows nobody's whole address. Nothing that touches more than what was named is done without
+//! `--yes`; without it, what would be done is told.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+use serde_json::json;
+
+use super::remote::{Caller, Failed, Remote, write};
+use super::text::{Column, plain, table, tally};
+use crate::config::Env;
+use crate::flow::job::{Class, Flow, Reason};
+use crate::model::id::JobId;
+use crate::model::time::Timestamp;
+use crate::ops::wire::{Letter, LetterPage, LetterRow, Replayed, Status, Which};
+
+/// What one request asks for.
+const PAGE: usize = 1000;
+
+/// How many characters of the last answer a list shows.
+const ANSWER_CHARS: usize = 60;
+
+/// List, show and replay dead letters
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    List(List),
+    Show(Show),
+    Replay(Replay),
+}
+
+/// List dead letters, oldest event first, and count them by reason
+#[derive(Debug, clap::Args)]
+struct List {
+    #[command(flatten)]
+    filters: Filters,
+    /// Go on behind this one
+    #[arg(long, value_name = "ID")]
+    after: Option<JobId>,
+    /// Show so many at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Show one dead letter whole: why it died, its attempts, and the event, with the person's data
+#[derive(Debug, clap::Args)]
+struct Show {
+    /// The letter, as `dead list` names it
+    id: JobId,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Let dead letters live again, from the step they failed at, by today's configuration
+///
+/// They are worked at their lane's pace. What was credited is not credited again.
+///
+/// Exit codes: 0 all of them live (or a preview), 1 some do not, 2 usage, 3 the relay cannot be reached.
+#[derive(Debug, clap::Args)]
+struct Replay {
+    /// The letters, as `dead list` names them
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<JobId>,
+    /// All that match the filters; without --yes only counted
+    #[arg(long)]
+    all: bool,
+    /// Do it
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Default, clap::Args)]
+struct Filters {
+    /// Only of this workspace
+    #[arg(long, value_name = "NAME")]
+    workspace: Option<String>,
+    /// Only of this activation
+    #[arg(long, value_name = "Q_SCOPE")]
+    activation: Option<String>,
+    /// Only of this flow
+    #[arg(long, value_name = "FLOW")]
+    flow: Option<Flow>,
+    /// Only with this reason
+    #[arg(long, value_name = "REASON")]
+    reason: Option<Reason>,
+    /// Only of this class of failure
+    #[arg(long, value_name = "CLASS")]
+    class: Option<Class>,
+}
+
+impl Filters {
+    fn which(&self) -> Which {
+        Which {
+            workspace: self.workspace.clone(),
+            activation: self.activation.clone(),
+            flow: self.flow,
+            reason: self.reason,
+            class: self.class,
+            ..Which::default()
+        }
+    }
+}
+
+/// Runs the command with the environment of this process; returns the exit code.
+pub fn run(args: &Args) -> u8 {
+    let env = Env::from_process();
+    let out = &mut std::io::stdout().lock();
+    let (remote, answered) = match &args.command {
+        Command::List(args) => (&args.remote, list(args, &env, out)),
+        Command::Show(args) => (&args.remote, show(args, &env, out)),
+        Command::Replay(args) => (&args.remote, replay(args, &env, out)),
+    };
+    answered.unwrap_or_else(|failed| failed.tell(remote))
+}
+
+fn list(args: &List, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
+    let caller = args.remote.caller(env)?;
+    let mut which = Which {
+        after: args.after,
+        ..args.filters.which()
+    };
+    let mut items: Vec<LetterRow> = Vec::new();
+    let next = loop {
+        let room = args.limit.saturating_sub(items.len());
+        if room == 0 {
+            break which.after;
+        }
+        which.limit = Some(room.min(PAGE));
+        let page = pages(&caller, &which)?;
+        items.extend(page.items);
+        match page.next {
+            None => break None,
+            next => which.after = next,
+        }
+    };
+    if args.remote.json {
+        let document = json!({ "items": items, "by_reason": by_reason(&items), "next": next });
+        write(out, &document)?;
+    } else {
+        out.write_all(listed(&items, next).as_bytes())?;
+    }
+    Ok(0)
+}
+
+/// One page.
+fn pages(caller: &Caller, which: &Which) -> Result<LetterPage, Failed> {
+    let query = [
+        ("workspace", which.workspace.clone()),
+        ("activation", which.activation.clone()),
+        ("flow", which.flow.map(|flow| flow.to_string())),
+        ("reason", which.reason.map(|reason| reason.to_string())),
+        ("class", which.class.map(|class| class.to_string())),
+        ("until", which.until.map(|until| until.to_string())),
+        ("after", which.after.map(|after| after.to_string())),
+        ("limit", which.limit.map(|limit| limit.to_string())),
+    ];
+    let query: Vec<_> = query
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
+    caller.get("api/v1/dead", &query)
+}
+
+fn by_reason(items: &[LetterRow]) -> std::collections::BTreeMap<Reason, u64> {
+    let mut counts = std::collections::BTreeMap::new();
+    for item in items {
+        *counts.entry(item.reason).or_default() += 1;
+    }
+    counts
+}
+
+fn listed(items: &[LetterRow], next: Option<JobId>) -> String {
+    let mut text = String::new();
+    if !items.is_empty() {
+        let columns = [
+            Column::Left("ID"),
+            Column::Left("DIED AT"),
+            Column::Left("WORKSPACE"),
+            Column::Left("ACTIVATION"),
+            Column::Left("FLOW"),
+            Column::Left("STEP"),
+            Column::Left("REASON"),
+            Column::Left("PARTICIPANT"),
+            Column::Left("LAST ANSWER"),
+        ];
+        let rows: Vec<_> = items.iter().map(row).collect();
+        text += &table(columns, &rows);
+        text += "\n";
+    }
+    let reasons = items.iter().map(|item| (item.reason.as_str(), 1));
+    let _ = match items.len() {
+        0 => writeln!(text, "no dead letters"),
+        1 => writeln!(text, "1 dead letter: {}", tally(reasons)),
+        count => writeln!(text, "{count} dead letters: {}", tally(reasons)),
+    };
+    if let Some(next) = next {
+        let _ = writeln!(text, "there may be more: --after {next}");
+    }
+    text
+}
+
+fn row(item: &LetterRow) -> [String; 9] {
+    let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    [
+        item.id.to_string(),
+        item.died_at.to_string(),
+        or_dash(item.workspace.as_deref()),
+        item.activation.clone(),
+        or_dash(item.flow.map(Flow::as_str)),
+        or_dash(item.step.as_deref()),
+        item.reason.to_string(),
+        item.participant.clone(),
+        said(item.answer.status, &item.answer.text, ANSWER_CHARS),
+    ]
+}
+
+fn said(status: Option<u16>, text: &str, chars_max: usize) -> String {
+    let mut said = status.map_or(String::new(), |status| format!("{status} "));
+    said.extend(text.chars().take(chars_max));
+    if text.chars().nth(chars_max).is_some() {
+        said.push('…');
+    }
+    said
+}
+
+fn show(args: &Show, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
+    let caller = args.remote.caller(env)?;
+    let letter: Letter = caller.get(&format!("api/v1/dead/{}", args.id), &[])?;
+    if args.remote.json {
+        write(out, &letter)?;
+    } else {
+        out.write_all(shown(&letter)?.as_bytes())?;
+    }
+    Ok(0)
+}
+
+fn shown(letter: &Letter) -> Result<String, Failed> {
+    let row = &letter.row;
+    let mut text = String::new();
+    for (name, value) in [
+        ("id", row.id.to_string()),
+        ("event", row.event_id.to_string()),
+        ("reason", format!("{} (class {})", row.reason, row.class)),
+        (
+            "answer",
+            said(row.answer.status, &row.answer.text, usize::MAX),
+        ),
+        ("died at", row.died_at.to_string()),
+        ("accepted at", row.accepted_at.to_string()),
+        ("workspace", row.workspace.clone().unwrap_or("-".into())),
+        ("activation", row.activation.clone()),
+        ("flow", row.flow.map_or("-".into(), |flow| flow.to_string())),
+        ("step", row.step.clone().unwrap_or("it never began".into())),
+        (
+            "attempts",
+            format!(
+                "{} at this step, {} failed in all",
+                row.attempts, row.failures
+            ),
+        ),
+    ] {
+        let _ = writeln!(text, "{name:<12} {}", plain(&value));
+    }
+    for attempt in &letter.history {
+        let answer = said(attempt.answer.status, &attempt.answer.text, usize::MAX);
+        let line = format!("{} {}: {answer}", attempt.at, attempt.step);
+        let _ = writeln!(text, "  {}", plain(&line));
+    }
+    // JSON escapes control characters by itself.
+    let event = serde_json::to_string_pretty(&letter.event).map_err(std::io::Error::from)?;
+    let _ = writeln!(text, "what was posted:\n{event}");
+    Ok(text)
+}
+
+fn replay(args: &Replay, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
+    let caller = args.remote.caller(env)?;
+    let filters = args.filters.which();
+    if !args.all && filters != Which::default() {
+        return Err(Failed::Usage("filters go with --all, not with ids".into()));
+    }
+    if args.all && !args.yes {
+        return preview(&caller, filters, args.remote.json, out);
+    }
+    let replayed = if args.all {
+        replay_all(&caller, filters)?
+    } else {
+        replay_ids(&caller, &args.ids)?
+    };
+    if args.remote.json {
+        write(out, &replayed)?;
+    } else {
+        out.write_all(told(&replayed).as_bytes())?;
+    }
+    let whole = replayed.still_dead.is_empty() && replayed.not_found.is_empty();
+    Ok(u8::from(!whole))
+}
+
+/// Tells what would be replayed.
+fn preview(
+    caller: &Caller,
+    mut which: Which,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<u8, Failed> {
+    which.limit = Some(PAGE);
+    which.until = Some(now(caller)?);
+    let mut counts = std::collections::BTreeMap::<Reason, u64>::new();
+    loop {
+        let page = pages(caller, &which)?;
+        for (reason, count) in by_reason(&page.items) {
+            *counts.entry(reason).or_default() += count;
+        }
+        which.after = page.next;
+        if which.after.is_none() {
+            break;
+        }
+    }
+    let count: u64 = counts.values().sum();
+    if json {
+        write(
+            out,
+            &json!({ "preview": true, "count": count, "by_reason": counts }),
+        )?;
+    } else if count == 0 {
+        writeln!(out, "no dead letters match: there is nothing to replay")?;
+    } else {
+        let reasons = counts
+            .iter()
+            .map(|(reason, count)| (reason.as_str(), *count));
+        let reasons = tally(reasons);
+        writeln!(
+            out,
+            "{count} would be replayed ({reasons}); nothing was done: add --yes to do it"
+        )?;
+    }
+    Ok(0)
+}
+
+/// The relay's time, by which its letters died.
+fn now(caller: &Caller) -> Result<Timestamp, Failed> {
+    let status: Status = caller.get("api/v1/status", &[])?;
+    Ok(status.now)
+}
+
+fn replay_all(caller: &Caller, filters: Which) -> Result<Replayed, Failed> {
+    let mut sum = Replayed::default();
+    let mut which = Which {
+        all: Some(true),
+        ..filters
+    };
+    loop {
+        let replayed: Replayed = caller.post("api/v1/dead/replay", &which)?;
+        which.after = replayed.next;
+        which.until = replayed.until;
+        add(&mut sum, replayed);
+        if which.after.is_none() {
+            return Ok(sum);
+        }
+    }
+}
+
+fn replay_ids(caller: &Caller, ids: &[JobId]) -> Result<Replayed, Failed> {
+    let mut sum = Replayed::default();
+    for some in ids.chunks(PAGE) {
+        let which = Which {
+            ids: some.to_vec(),
+            ..Which::default()
+        };
+        add(&mut sum, caller.post("api/v1/dead/replay", &which)?);
+    }
+    Ok(sum)
+}
+
+fn add(sum: &mut Replayed, part: Replayed) {
+    sum.revived += part.revived;
+    sum.still_dead.extend(part.still_dead);
+    sum.not_found.extend(part.not_found);
+}
+
+fn told(replayed: &Replayed) -> String {
+    let mut text = format!("{} live again\n", replayed.revived);
+    if !replayed.still_dead.is_empty() {
+        let reasons = replayed
+            .still_dead
+            .iter()
+            .map(|dead| (dead.reason.as_str(), 1));
+        let _ = writeln!(
+            text,
+            "{} cannot run as configured today: {}",
+            replayed.still_dead.len(),
+            tally(reasons)
+        );
+    }
+    for id in &replayed.not_found {
+        let _ = writeln!(text, "no dead letter (any more): {id}");
+    }
+    text
+}

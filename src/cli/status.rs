@@ -1,0 +1,301 @@
+//! `braze-relay status`: where everything is, at a glance.
+
+use std::io::Write;
+
+use super::remote::{Failed, Remote, write};
+use super::text::{Column, bytes, duration, plain, table, tally};
+use crate::config::Env;
+use crate::ops::wire::{Events, LaneRow, Status};
+
+/// Show where everything is: events, jobs, lanes, the store
+///
+/// The first line is the promise: accepted = done + dead + queued + discarded + forgotten, counted by event.
+///
+/// Exit codes: 0 ok, 1 no (the numbers do not add up, or the token may not), 2 usage, 3 the relay cannot be reached.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Runs the command with the environment of this process; returns the exit code.
+pub fn run(args: &Args) -> u8 {
+    answer(args, &Env::from_process(), &mut std::io::stdout().lock())
+        .unwrap_or_else(|failed| failed.tell(&args.remote))
+}
+
+fn answer(args: &Args, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
+    let status: Status = args.remote.caller(env)?.get("api/v1/status", &[])?;
+    if args.remote.json {
+        write(out, &status)?;
+    } else {
+        out.write_all(render(&status).as_bytes())?;
+    }
+    Ok(u8::from(!status.events.adds_up))
+}
+
+fn render(status: &Status) -> String {
+    let mut text = conservation(&status.events);
+    text += &format!(
+        "{}, version {}, up {}\n",
+        status.now,
+        plain(&status.version),
+        duration(status.uptime_seconds as f64)
+    );
+    if !status.jobs.is_empty() {
+        text += "\n";
+        text += &jobs(status);
+    }
+    if !status.dead.is_empty() {
+        let reasons = status.dead.iter();
+        text += "\ndead letters by reason: ";
+        text += &tally(reasons.map(|dead| (dead.reason.as_str(), dead.count)));
+        text += "; see braze-relay dead list\n";
+    }
+    if !status.lanes.is_empty() {
+        text += "\n";
+        text += &lanes(&status.lanes);
+    }
+    let store = &status.store;
+    text += &format!(
+        "\nstore: {}, {} of disk free, {}\n",
+        bytes(store.bytes),
+        bytes(store.free_bytes),
+        match &store.refusing {
+            None => "takes new events".to_owned(),
+            Some(why) => format!("TAKES NO NEW EVENTS: {}", plain(why)),
+        }
+    );
+    text
+}
+
+fn conservation(events: &Events) -> String {
+    let Events {
+        accepted,
+        done,
+        dead,
+        queued,
+        discarded,
+        forgotten,
+        adds_up,
+    } = events;
+    let (equals, warning) = if *adds_up {
+        ("=", "")
+    } else {
+        ("≠", "  THIS DOES NOT ADD UP: please report it")
+    };
+    format!(
+        "events: accepted {accepted} {equals} done {done} + dead {dead} + queued {queued} + discarded {discarded} + forgotten {forgotten}{warning}\n"
+    )
+}
+
+fn jobs(status: &Status) -> String {
+    let rows: Vec<_> = status
+        .jobs
+        .iter()
+        .map(|jobs| {
+            [
+                jobs.group.workspace.clone(),
+                jobs.group.activation.clone(),
+                jobs.group.flow.clone(),
+                jobs.waiting.to_string(),
+                jobs.ready.to_string(),
+                jobs.in_flight.to_string(),
+                jobs.dead.to_string(),
+            ]
+        })
+        .collect();
+    let columns = [
+        Column::Left("WORKSPACE"),
+        Column::Left("ACTIVATION"),
+        Column::Left("FLOW"),
+        Column::Right("WAITING"),
+        Column::Right("READY"),
+        Column::Right("IN FLIGHT"),
+        Column::Right("DEAD"),
+    ];
+    table(columns, &rows)
+}
+
+fn lanes(lanes: &[LaneRow]) -> String {
+    let rows: Vec<_> = lanes
+        .iter()
+        .map(|lane| {
+            [
+                lane.lane.clone(),
+                lane.depth.to_string(),
+                lane.waiting.to_string(),
+                lane.oldest_seconds.map_or("-".into(), duration),
+                lane.in_flight.to_string(),
+                pace(lane),
+                state(lane),
+            ]
+        })
+        .collect();
+    let columns = [
+        Column::Left("LANE"),
+        Column::Right("DUE"),
+        Column::Right("LATER"),
+        Column::Right("OLDEST"),
+        Column::Right("REQUESTS"),
+        Column::Right("PACE"),
+        Column::Left("STATE"),
+    ];
+    table(columns, &rows)
+}
+
+fn pace(lane: &LaneRow) -> String {
+    let objects = lane.objects_max.filter(|objects| *objects > 1);
+    let objects = objects.map_or(String::new(), |objects| format!(" × {objects}"));
+    match lane.requests_per_second {
+        Some(pace) if pace < 10.0 => format!("{pace:.1}/s{objects}"),
+        Some(pace) => format!("{pace:.0}/s{objects}"),
+        None => "-".into(),
+    }
+}
+
+fn state(lane: &LaneRow) -> String {
+    match (&lane.held, lane.stopped_until) {
+        (Some(held), _) => {
+            let until = held
+                .until
+                .map_or(String::new(), |until| format!(" until {until}"));
+            format!("HELD: {} since {}{until}", held.reason, held.since)
+        }
+        (None, Some(until)) => format!("throttled until {until}"),
+        (None, None) => "open".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::job::Reason;
+    use crate::model::time::Timestamp;
+    use crate::ops::wire::{Dead, Group, Held, Jobs, StoreRow};
+
+    fn moment(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(1_795_770_600_000 + seconds * 1000)
+    }
+
+    fn lane(name: &str) -> LaneRow {
+        LaneRow {
+            lane: name.into(),
+            depth: 0,
+            waiting: 0,
+            oldest_seconds: None,
+            in_flight: 0,
+            requests_per_second: None,
+            objects_max: None,
+            held: None,
+            stopped_until: None,
+        }
+    }
+
+    fn status() -> Status {
+        let group = Group {
+            workspace: "acme".into(),
+            activation: "spring-drop".into(),
+            flow: "email".into(),
+        };
+        Status {
+            version: "0.1.0".into(),
+            now: moment(0),
+            uptime_seconds: 123,
+            events: Events {
+                accepted: 10,
+                done: 4,
+                dead: 1,
+                queued: 3,
+                discarded: 2,
+                forgotten: 0,
+                adds_up: true,
+            },
+            jobs: vec![Jobs {
+                group: group.clone(),
+                waiting: 1,
+                ready: 1,
+                in_flight: 1,
+                dead: 1,
+            }],
+            dead: vec![Dead {
+                group,
+                reason: Reason::GaveUp,
+                count: 1,
+            }],
+            done: Vec::new(),
+            lanes: vec![
+                LaneRow {
+                    depth: 2,
+                    waiting: 1,
+                    oldest_seconds: Some(61.5),
+                    in_flight: 1,
+                    requests_per_second: Some(1000.0),
+                    objects_max: Some(75),
+                    ..lane("acme/users_track")
+                },
+                LaneRow {
+                    held: Some(Held {
+                        reason: "denied".into(),
+                        since: moment(1),
+                        until: None,
+                    }),
+                    requests_per_second: Some(4.1666),
+                    objects_max: Some(1),
+                    ..lane("acme/users_export_ids")
+                },
+                LaneRow {
+                    stopped_until: Some(moment(2)),
+                    ..lane("acme/quikly")
+                },
+            ],
+            store: StoreRow {
+                bytes: 12_345_678,
+                free_bytes: 9_000_000_000,
+                commit: 7,
+                refusing: None,
+            },
+        }
+    }
+
+    #[test]
+    fn everything_is_told_in_a_screenful() {
+        assert_eq!(
+            render(&status()),
+            "\
+events: accepted 10 = done 4 + dead 1 + queued 3 + discarded 2 + forgotten 0
+2026-11-27T09:10:00.000Z, version 0.1.0, up 2m 3s
+
+WORKSPACE  ACTIVATION   FLOW   WAITING  READY  IN FLIGHT  DEAD
+acme       spring-drop  email        1      1          1     1
+
+dead letters by reason: gave_up 1; see braze-relay dead list
+
+LANE                   DUE  LATER  OLDEST  REQUESTS         PACE  STATE
+acme/users_track         2      1   1m 1s         1  1000/s × 75  open
+acme/users_export_ids    0      0       -         0        4.2/s  HELD: denied since 2026-11-27T09:10:01.000Z
+acme/quikly              0      0       -         0            -  throttled until 2026-11-27T09:10:02.000Z
+
+store: 12.3 MB, 9.0 GB of disk free, takes new events
+"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_loudly() {
+        let mut status = status();
+        status.events.adds_up = false;
+        status.events.done = 3;
+        status.store.refusing = Some("the disk is full".into());
+        let text = render(&status);
+        assert!(
+            text.starts_with("events: accepted 10 ≠ done 3 + "),
+            "{text}"
+        );
+        assert!(text.contains("DOES NOT ADD UP"), "{text}");
+        assert!(
+            text.contains("TAKES NO NEW EVENTS: the disk is full"),
+            "{text}"
+        );
+    }
+}

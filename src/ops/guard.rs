@@ -1,0 +1,273 @@
+//! Who may: bearer tokens with roles, and what keeps web pages out.
+//!
+//! Invariants: tokens are compared in constant time, by digest; every token is tried, whichever matches. Without tokens
+//! a request must name a loopback host (or none): a page whose name was rebound to this machine still says its own
+//! name. Whatever changes something is JSON and comes from no other origin, so that no form and no foreign page can
+//! send it. No token is kept in clear, printed or logged.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use super::problem::Problem;
+use crate::config::Role;
+
+/// The digests of the tokens, with what they allow.
+pub(super) struct Guard(Vec<([u8; 32], Role)>);
+
+/// Lets a request pass or answers it.
+pub(super) async fn check(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let authority = request.uri().authority();
+    match guard.admit(request.method(), authority, request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Guard {
+    /// A guard who knows these tokens.
+    pub(super) fn new(tokens: &[(SecretString, Role)]) -> Guard {
+        let known = tokens.iter();
+        Guard(
+            known
+                .map(|(token, role)| (digest(token.expose_secret().as_bytes()), *role))
+                .collect(),
+        )
+    }
+
+    fn admit(
+        &self,
+        method: &Method,
+        authority: Option<&Authority>,
+        headers: &HeaderMap,
+    ) -> Result<(), Problem> {
+        let changes = !method.is_safe();
+        if self.0.is_empty() {
+            only_loopback(authority, headers)?;
+        } else {
+            let needed = if changes {
+                Role::Operator
+            } else {
+                Role::Viewer
+            };
+            match self.role(headers) {
+                None => {
+                    return Err(Problem::new(
+                        StatusCode::UNAUTHORIZED,
+                        "send `Authorization: Bearer` with one of ops.tokens",
+                    ));
+                }
+                Some(role) if role < needed => {
+                    return Err(Problem::new(
+                        StatusCode::FORBIDDEN,
+                        "this token may look, not change: its role is viewer, and this needs operator",
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
+        if changes {
+            same_origin(headers)?;
+            json(headers)?;
+        }
+        Ok(())
+    }
+
+    fn role(&self, headers: &HeaderMap) -> Option<Role> {
+        let token = bearer(headers.get(header::AUTHORIZATION)?.as_bytes())?;
+        let token = digest(token);
+        self.0.iter().fold(None, |found, (known, role)| {
+            let same: bool = known.ct_eq(&token).into();
+            found.max(same.then_some(*role))
+        })
+    }
+}
+
+fn digest(token: &[u8]) -> [u8; 32] {
+    *blake3::hash(token).as_bytes()
+}
+
+/// The token, never an empty one, of a `Bearer` header (RFC 6750 section 2.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let value = value.trim_ascii();
+    let space = value.iter().position(|byte| *byte == b' ')?;
+    let (scheme, token) = value.split_at(space);
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
+}
+
+fn only_loopback(authority: Option<&Authority>, headers: &HeaderMap) -> Result<(), Problem> {
+    let named = headers.get_all(header::HOST).iter();
+    let hosts = named.map(|host| Authority::try_from(host.as_bytes()).ok());
+    let loopback = |host: Option<Authority>| host.is_some_and(|host| is_loopback(host.host()));
+    if hosts.chain(authority.cloned().map(Some)).all(loopback) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "without ops.tokens the relay answers only to localhost or a loopback address as its host",
+    ))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Programs say no origin; a page must be one of ours.
+fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.as_bytes();
+    let from = origin
+        .strip_prefix(b"http://")
+        .or_else(|| origin.strip_prefix(b"https://"));
+    let host = headers.get(header::HOST).map(|host| host.as_bytes());
+    if from.is_some_and(|from| host.is_some_and(|host| from.eq_ignore_ascii_case(host))) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "this came from a page of another origin",
+    ))
+}
+
+fn json(headers: &HeaderMap) -> Result<(), Problem> {
+    let stated = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
+    if stated.is_some_and(|stated| stated.eq_ignore_ascii_case("application/json")) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "send application/json",
+    ))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn verdict(guard: &Guard, method: &Method, pairs: &[(header::HeaderName, &str)]) -> u16 {
+        match guard.admit(method, None, &headers(pairs)) {
+            Ok(()) => 200,
+            Err(problem) => problem.into_response().status().as_u16(),
+        }
+    }
+
+    #[test]
+    fn without_tokens_only_loopback_names_are_answered() {
+        let open = Guard::new(&[]);
+        for (host, status) in [
+            ("localhost", 200),
+            ("LOCALHOST:9090", 200),
+            ("127.0.0.1:9090", 200),
+            ("127.8.9.10", 200),
+            ("[::1]:9090", 200),
+            ("[::1]", 200),
+            ("evil.example:9090", 403),
+            ("localhost.evil.example", 403),
+            ("127.0.0.1.evil.example", 403),
+            ("192.168.0.7:9090", 403),
+            ("0.0.0.0:9090", 403),
+            ("[::]", 403),
+            ("evil@localhost@evil.example", 403),
+            ("", 403),
+        ] {
+            let said = verdict(&open, &Method::GET, &[(header::HOST, host)]);
+            assert_eq!(said, status, "{host:?}");
+        }
+        assert_eq!(verdict(&open, &Method::GET, &[]), 200);
+        let two = [(header::HOST, "localhost"), (header::HOST, "evil.example")];
+        assert_eq!(verdict(&open, &Method::GET, &two), 403);
+        let evil = "evil.example".parse().unwrap();
+        let named = headers(&[(header::HOST, "localhost")]);
+        assert!(open.admit(&Method::GET, Some(&evil), &named).is_err());
+    }
+
+    #[test]
+    fn what_changes_something_is_json_and_of_no_other_origin() {
+        let open = Guard::new(&[]);
+        let kind = (header::CONTENT_TYPE, "application/json; charset=utf-8");
+        let host = (header::HOST, "localhost:9090");
+        for (rest, status) in [
+            (vec![kind.clone()], 200),
+            (vec![], 415),
+            (vec![(header::CONTENT_TYPE, "text/plain")], 415),
+            (vec![(header::CONTENT_TYPE, "application/jsonp")], 415),
+            (
+                vec![kind.clone(), (header::ORIGIN, "http://localhost:9090")],
+                200,
+            ),
+            (
+                vec![kind.clone(), (header::ORIGIN, "http://localhost:80")],
+                403,
+            ),
+            (
+                vec![kind.clone(), (header::ORIGIN, "https://evil.example")],
+                403,
+            ),
+            (vec![kind, (header::ORIGIN, "null")], 403),
+        ] {
+            let pairs: Vec<_> = std::iter::once(host.clone()).chain(rest).collect();
+            assert_eq!(verdict(&open, &Method::POST, &pairs), status, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn with_tokens_a_viewer_looks_and_an_operator_changes() {
+        let guard = Guard::new(&[
+            ("look".into(), Role::Viewer),
+            ("act".into(), Role::Operator),
+            ("both".into(), Role::Operator),
+            ("both".into(), Role::Viewer),
+        ]);
+        for (authorization, get, post) in [
+            ("Bearer look", 200, 403),
+            ("bearer  act ", 200, 200),
+            ("Bearer both", 200, 200),
+            ("Bearer lo", 401, 401),
+            ("Bearer looks", 401, 401),
+            ("Bearer", 401, 401),
+            ("Bearer ", 401, 401),
+            ("Basic look", 401, 401),
+            ("look", 401, 401),
+        ] {
+            let pairs = [
+                (header::HOST, "relay.example"),
+                (header::AUTHORIZATION, authorization),
+                (header::CONTENT_TYPE, "application/json"),
+            ];
+            let said = [Method::GET, Method::POST].map(|method| verdict(&guard, &method, &pairs));
+            assert_eq!(said, [get, post], "{authorization:?}");
+        }
+        assert_eq!(verdict(&guard, &Method::GET, &[]), 401);
+    }
+}

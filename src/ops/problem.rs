@@ -1,0 +1,83 @@
+//! Refusals as `application/problem+json` (RFC 9457).
+//!
+//! Invariants: every 401 says how to authenticate, every 503 when to come back.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::store::StoreError;
+use crate::telemetry::MetricsError;
+
+/// Why an operator was not answered.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    detail: Cow<'static, str>,
+}
+
+impl Problem {
+    /// A refusal with this status; `detail` says what to do about it.
+    pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem {
+            status,
+            detail: detail.into(),
+        }
+    }
+
+    /// 400.
+    pub(super) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl From<MetricsError> for Problem {
+    fn from(error: MetricsError) -> Problem {
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+        };
+        // Texts and a number: there is nothing in it that could not be written.
+        let mut response = serde_json::to_vec(&body)
+            .unwrap_or_default()
+            .into_response();
+        *response.status_mut() = self.status;
+        let mut say = |name, value| {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
+        };
+        say(header::CONTENT_TYPE, "application/problem+json");
+        if self.status == StatusCode::UNAUTHORIZED {
+            say(header::WWW_AUTHENTICATE, "Bearer realm=\"braze-relay ops\"");
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            say(header::RETRY_AFTER, "5");
+        }
+        response
+    }
+}

@@ -1,0 +1,139 @@
+//! `GET /api/v1/status`: how much there is of everything, in one document.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+
+use super::Ops;
+use super::problem::Problem;
+use super::wire::{Dead, Done, Events, Group, Held, Jobs, LaneRow, Status, StoreRow};
+use crate::engine::LaneView;
+use crate::flow::job::Flow;
+use crate::model::lane::Lane;
+use crate::model::time::Timestamp;
+use crate::store::{self, Counts, EventCounts, LaneCounts, Operate, States, Store};
+use crate::telemetry::NONE;
+
+/// Answers it.
+pub(super) async fn status<S: Store + Operate>(
+    State(ops): State<Arc<Ops<S>>>,
+) -> Result<Json<Status>, Problem> {
+    let counts = ops.counts().await?;
+    let now = ops.clock.now();
+    Ok(Json(Status {
+        version: ops.version.to_owned(),
+        now,
+        uptime_seconds: ops.clock.elapsed().as_secs(),
+        events: events(counts.events),
+        jobs: jobs(&counts),
+        dead: dead(&counts),
+        done: done(&counts),
+        lanes: lanes(&counts.lanes, (ops.lanes)(), now),
+        store: StoreRow {
+            bytes: counts.store_bytes,
+            free_bytes: counts.free_bytes,
+            commit: counts.commit,
+            refusing: ops.store.admits().err().map(|error| error.to_string()),
+        },
+    }))
+}
+
+fn events(counts: EventCounts) -> Events {
+    let EventCounts {
+        accepted,
+        done,
+        dead,
+        queued,
+        discarded,
+        forgotten,
+    } = counts;
+    Events {
+        accepted,
+        done,
+        dead,
+        queued,
+        discarded,
+        forgotten,
+        adds_up: accepted == done + dead + queued + discarded + forgotten,
+    }
+}
+
+fn group(group: &store::Group) -> Group {
+    Group {
+        workspace: group.workspace.to_string(),
+        activation: group.activation.to_string(),
+        flow: group.flow.map_or(NONE, Flow::as_str).to_owned(),
+    }
+}
+
+fn jobs(counts: &Counts) -> Vec<Jobs> {
+    let living = counts
+        .jobs
+        .iter()
+        .filter(|(_, states)| **states != States::default());
+    living
+        .map(|(name, states)| Jobs {
+            group: group(name),
+            waiting: states.waiting,
+            ready: states.ready,
+            in_flight: states.in_flight,
+            dead: states.dead,
+        })
+        .collect()
+}
+
+fn dead(counts: &Counts) -> Vec<Dead> {
+    let rows = counts.dead.iter().filter(|(_, count)| **count > 0);
+    rows.map(|((name, reason), count)| Dead {
+        group: group(name),
+        reason: *reason,
+        count: *count,
+    })
+    .collect()
+}
+
+fn done(counts: &Counts) -> Vec<Done> {
+    let rows = counts.done.iter().filter(|(_, count)| **count > 0);
+    rows.map(|((name, outcome), count)| Done {
+        group: group(name),
+        outcome: *outcome,
+        count: *count,
+    })
+    .collect()
+}
+
+/// Every lane the engine or the store knows, in order.
+fn lanes(
+    counted: &BTreeMap<Lane, LaneCounts>,
+    views: Vec<LaneView>,
+    now: Timestamp,
+) -> Vec<LaneRow> {
+    let mut all: BTreeMap<Lane, Option<LaneView>> =
+        counted.keys().map(|lane| (lane.clone(), None)).collect();
+    for view in views {
+        all.insert(view.lane.clone(), Some(view));
+    }
+    all.into_iter()
+        .map(|(lane, view)| {
+            let counts = counted.get(&lane).copied().unwrap_or_default();
+            let seen = view.as_ref();
+            LaneRow {
+                lane: lane.to_string(),
+                depth: counts.depth,
+                waiting: counts.waiting,
+                oldest_seconds: counts.oldest_due.map(|due| now.since(due).as_secs_f64()),
+                in_flight: seen.map_or(0, |view| view.in_flight as u64),
+                requests_per_second: seen.and_then(|view| view.requests_per_second),
+                objects_max: seen.map(|view| view.objects_max as u64),
+                held: seen.and_then(|view| view.held).map(|hold| Held {
+                    reason: hold.reason.as_str().to_owned(),
+                    since: hold.since,
+                    until: hold.until,
+                }),
+                stopped_until: seen.and_then(|view| view.stopped_until),
+            }
+        })
+        .collect()
+}

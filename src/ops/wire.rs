@@ -1,0 +1,421 @@
+//! The API's documents, as they are written here and read by the commands.
+//!
+//! Invariants: names of fields are a promise to tools. Moments are RFC 3339, durations seconds, sizes bytes. A list
+//! never shows a whole address; see [`mask`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::job::{Attempt, Class, Flow, Outcome, Reason};
+use crate::model::call::Answer;
+use crate::model::event::{Event, EventKind, Source};
+use crate::model::id::{EventId, JobId};
+use crate::model::json::Object;
+use crate::model::time::Timestamp;
+use crate::store::{DeadFilter, DeadLetter};
+
+/// `GET /api/v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The relay's version.
+    pub version: String,
+    /// When this was counted.
+    pub now: Timestamp,
+    /// Since the relay started.
+    pub uptime_seconds: u64,
+    /// Events by where they are.
+    pub events: Events,
+    /// Jobs that are not done; groups that have none are left out.
+    pub jobs: Vec<Jobs>,
+    /// Dead letters by reason.
+    pub dead: Vec<Dead>,
+    /// Jobs done, by outcome, since the store was made.
+    pub done: Vec<Done>,
+    /// Every lane that is configured or has work.
+    pub lanes: Vec<LaneRow>,
+    /// The store.
+    pub store: StoreRow,
+}
+
+/// Events: `accepted = done + dead + queued + discarded + forgotten`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// Everything ever accepted by this store.
+    pub accepted: u64,
+    /// All of its jobs are done.
+    pub done: u64,
+    /// A job is dead and none lives.
+    pub dead: u64,
+    /// A job lives.
+    pub queued: u64,
+    /// Discarded.
+    pub discarded: u64,
+    /// Forgotten with the person.
+    pub forgotten: u64,
+    /// Whether that adds up. Anything but `true` is a mistake of the relay.
+    pub adds_up: bool,
+}
+
+/// What is counted together. What is not known is `none`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Group {
+    /// The workspace.
+    pub workspace: String,
+    /// The activation.
+    pub activation: String,
+    /// The flow.
+    pub flow: String,
+}
+
+/// Jobs of one group by state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jobs {
+    /// Of what.
+    #[serde(flatten)]
+    pub group: Group,
+    /// Due in the future.
+    pub waiting: u64,
+    /// Due.
+    pub ready: u64,
+    /// Being carried out.
+    pub in_flight: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+/// Dead letters of one group and reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dead {
+    /// Of what.
+    #[serde(flatten)]
+    pub group: Group,
+    /// Why.
+    pub reason: Reason,
+    /// How many.
+    pub count: u64,
+}
+
+/// Jobs done of one group and outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Of what.
+    #[serde(flatten)]
+    pub group: Group,
+    /// How.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
+/// One lane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LaneRow {
+    /// As on the command line: `acme/users_track`.
+    pub lane: String,
+    /// Due calls not yet answered.
+    pub depth: u64,
+    /// Calls due in the future.
+    pub waiting: u64,
+    /// How long the first of `depth` has been due.
+    pub oldest_seconds: Option<f64>,
+    /// Requests under way.
+    pub in_flight: u64,
+    /// What its limits allow in the long run; `None` without limits, or where the engine has no such lane.
+    pub requests_per_second: Option<f64>,
+    /// Objects a request may carry.
+    pub objects_max: Option<u64>,
+    /// Its hold, if it is held.
+    pub held: Option<Held>,
+    /// The end of its stop after a 429, if it is stopped.
+    pub stopped_until: Option<Timestamp>,
+}
+
+/// Why a lane is not worked for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when, if that is known.
+    pub until: Option<Timestamp>,
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreRow {
+    /// The size of its files.
+    pub bytes: u64,
+    /// Free disk.
+    pub free_bytes: u64,
+    /// The number of its last commit.
+    pub commit: u64,
+    /// Why it takes no new events now; `None` while it does.
+    pub refusing: Option<String>,
+}
+
+/// `GET /api/v1/dead`: a page. It may hold fewer than asked for and still have a `next`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LetterPage {
+    /// In order of their ids, oldest event first.
+    pub items: Vec<LetterRow>,
+    /// Go on with `after` this; `None` at the end.
+    pub next: Option<JobId>,
+}
+
+/// A dead letter in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LetterRow {
+    /// Its id, for show and replay.
+    pub id: JobId,
+    /// The event, as the client was told.
+    pub event_id: EventId,
+    /// Its workspace, if known.
+    pub workspace: Option<String>,
+    /// The activation that the event names, configured or not.
+    pub activation: String,
+    /// The flow, if it got that far.
+    pub flow: Option<Flow>,
+    /// The step it died at; `None` when it never began.
+    pub step: Option<String>,
+    /// The participant: masked in a list, whole where one letter is shown.
+    pub participant: String,
+    /// Why it died.
+    pub reason: Reason,
+    /// Of which failure.
+    pub class: Class,
+    /// The last answer, redacted.
+    pub answer: Answer,
+    /// When it died.
+    pub died_at: Timestamp,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
+    /// Failed attempts of the last step that count.
+    pub attempts: u32,
+    /// All failed attempts.
+    pub failures: u32,
+}
+
+/// `GET /api/v1/dead/{id}`: a dead letter, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// As in the list.
+    #[serde(flatten)]
+    pub row: LetterRow,
+    /// The last attempts.
+    pub history: Vec<Attempt>,
+    /// What was posted, as far as its job needs it.
+    pub event: Posted,
+}
+
+/// An event in the form in which it is posted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posted {
+    /// Who posted it.
+    pub source: Source,
+    /// The client's own id of it.
+    pub id: String,
+    /// The activation.
+    pub q_scope: String,
+    /// Participation or progress.
+    pub r#type: EventKind,
+    /// The e-mail as it came.
+    pub email: String,
+    /// The phone number.
+    pub phone: Option<String>,
+    /// Whether SMS were agreed to.
+    pub sms_consent: bool,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Its own attributes.
+    pub attributes: Option<Object>,
+    /// Its own custom event.
+    pub event: Option<PostedEvent>,
+}
+
+/// A custom event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PostedEvent {
+    /// `name`.
+    pub name: String,
+    /// `properties`.
+    pub properties: Option<Object>,
+}
+
+/// Which dead letters: in the query of the list, and beside `all` of a replay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// Of this workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    /// Of this activation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<String>,
+    /// Of this flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<Flow>,
+    /// With this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// Of this class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<Class>,
+    /// That died at or before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Behind this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<JobId>,
+    /// In a list, so many at most; in a replay, so many are looked at, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// In a replay: all that match, and no `ids`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<bool>,
+    /// In a replay: these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<JobId>,
+}
+
+impl Which {
+    /// The part that a store filters by.
+    pub fn filter(&self) -> DeadFilter {
+        DeadFilter {
+            workspace: self.workspace.clone(),
+            activation: self.activation.clone(),
+            flow: self.flow,
+            reason: self.reason,
+        }
+    }
+
+    /// The part that it does not.
+    pub fn matches(&self, letter: &DeadLetter) -> bool {
+        self.class.is_none_or(|class| letter.burial.class == class)
+            && self.until.is_none_or(|until| letter.burial.at <= until)
+    }
+}
+
+/// The answer to `POST /api/v1/dead/replay`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replayed {
+    /// How many live again.
+    pub revived: u64,
+    /// Those that cannot run as configured today.
+    pub still_dead: Vec<StillDead>,
+    /// Those that are no dead letters (any more).
+    pub not_found: Vec<JobId>,
+    /// With `all`: there may be more; ask again with `after` this and the same `until`.
+    pub next: Option<JobId>,
+    /// With `all`: only letters that had died by then were looked at.
+    pub until: Option<Timestamp>,
+}
+
+/// A dead letter that was not revived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StillDead {
+    /// Which.
+    pub id: JobId,
+    /// Why not.
+    pub reason: Reason,
+}
+
+/// Enough of an address to recognise a pattern in a list, not a person: `a***@example.com`.
+pub fn mask(email: &str) -> String {
+    match email.rsplit_once('@') {
+        Some((local, domain)) => {
+            let first: String = local.chars().take(1).collect();
+            format!("{first}***@{domain}")
+        }
+        None => "***".to_owned(),
+    }
+}
+
+impl LetterRow {
+    /// The row of `letter`, masked.
+    pub fn of(letter: &DeadLetter) -> LetterRow {
+        let DeadLetter {
+            id,
+            workspace,
+            flow,
+            event,
+            job,
+            burial,
+        } = letter;
+        let job = job.as_ref();
+        LetterRow {
+            id: *id,
+            event_id: id.event,
+            workspace: workspace.as_deref().map(str::to_owned),
+            activation: event.scope.clone(),
+            flow: *flow,
+            step: job.map(|job| job.state.step().to_owned()),
+            participant: mask(&event.email),
+            reason: burial.reason,
+            class: burial.class,
+            answer: burial.answer.clone(),
+            died_at: burial.at,
+            accepted_at: event.accepted_at,
+            attempts: job.map_or(0, |job| job.attempts),
+            failures: job.map_or(0, |job| job.failures),
+        }
+    }
+}
+
+impl Letter {
+    /// All of `letter`.
+    pub fn of(letter: &DeadLetter) -> Letter {
+        Letter {
+            row: LetterRow {
+                participant: letter.event.email.clone(),
+                ..LetterRow::of(letter)
+            },
+            history: letter
+                .job
+                .as_ref()
+                .map(|job| job.history.clone())
+                .unwrap_or_default(),
+            event: Posted::of(&letter.event),
+        }
+    }
+}
+
+impl Posted {
+    /// `event` in the form in which it is posted.
+    pub fn of(event: &Event) -> Posted {
+        Posted {
+            source: event.source,
+            id: event.key.clone(),
+            q_scope: event.scope.clone(),
+            r#type: event.kind,
+            email: event.email_given().to_owned(),
+            phone: event.phone.clone(),
+            sms_consent: event.sms_consent,
+            at: event.at,
+            attributes: event.attributes.as_ref().map(|text| text.object()),
+            event: event.event.as_ref().map(|custom| PostedEvent {
+                name: custom.name.clone(),
+                properties: custom.properties.as_ref().map(|text| text.object()),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_shows_one_letter_and_the_domain() {
+        for (email, shown) in [
+            ("ada@example.com", "a***@example.com"),
+            ("a@example.com", "a***@example.com"),
+            ("øystein+tag@example.com", "ø***@example.com"),
+            ("\"odd@local\"@example.com", "\"***@example.com"),
+            ("@example.com", "***@example.com"),
+            ("no address", "***"),
+            ("", "***"),
+        ] {
+            assert_eq!(mask(email), shown, "{email:?}");
+        }
+    }
+}
