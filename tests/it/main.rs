@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod demo;
 mod ingest;
 mod ops;
 mod sandbox;
