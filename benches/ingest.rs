@@ -226,6 +226,7 @@ fn one(
             (name, micros / events as f64)
         })
         .collect();
+    cost.insert("server".into(), cost.values().sum());
     let load: f64 =
         threads::cpu_micros(ours).values().sum::<f64>() - before.1.values().sum::<f64>();
     cost.insert("(load)".into(), load / events as f64);
@@ -250,10 +251,10 @@ fn show(args: &Args, rows: &BTreeMap<Case, Row>, costs: &BTreeMap<Case, Vec<Cost
         "events/s",
         &rows.values().cloned().collect::<Vec<_>>(),
     );
-    println!("\nCPU of the server's threads (and the load's), µs per event");
+    println!("\nCPU, µs per event: the server in all, the load, and the server's threads");
     for (case, runs) in costs {
         let mut names: Vec<&String> = runs.iter().flat_map(BTreeMap::keys).collect();
-        names.sort_unstable();
+        names.sort_unstable_by_key(|name| (*name != "server", *name));
         names.dedup();
         let of = |name: &str| {
             median(
@@ -270,7 +271,7 @@ fn show(args: &Args, rows: &BTreeMap<Case, Row>, costs: &BTreeMap<Case, Vec<Cost
             .collect();
         println!("{:32}  {}", case.name(args.keys), parts.join("   "));
     }
-    println!();
+    println!("\nRatios, medians over the repetitions");
     let ratio = |of: Case, to: Case| Some(rows.get(&of)?.ratio(rows.get(&to)?));
     for (of, to, text) in [
         (Case::Plain, Case::Bare, "(b)/(a)"),

@@ -78,11 +78,11 @@ pub struct Figures {
     pub p99_ms: f64,
 }
 
-/// The middle one; of an even number, the lower of the two.
+/// The middle one; of an even number, what lies between the two.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len().saturating_sub(1) / 2;
-    values.get(middle).copied().unwrap_or(f64::NAN)
+    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    f64::midpoint(at(values.len().saturating_sub(1) / 2), at(values.len() / 2))
 }
 
 /// The repetitions of one row.
