@@ -90,19 +90,19 @@ impl Draft {
 
     /// Remembers this under the participant.
     pub fn remember(&mut self, place: Place, known: Known) -> Result<(), StoreError> {
-        self.insert(keys::known(&place), codec::encode_known(&known)?);
+        self.insert(&keys::known(&place), codec::encode_known(&known)?);
         self.known.insert(place, Some(known));
         Ok(())
     }
 
     /// Forgets it.
     pub fn forget(&mut self, place: Place) {
-        self.remove(keys::known(&place));
+        self.remove(&keys::known(&place));
         self.known.insert(place, None);
     }
 
     /// Writes the pieces of a record behind its first, which goes to `key`.
-    pub fn record(&mut self, key: Vec<u8>, id: JobId, pieces: Pieces) {
+    pub fn record(&mut self, key: impl Into<IVec>, id: JobId, pieces: Pieces) {
         self.insert(key, pieces.first);
         for (number, piece) in pieces.rest.into_iter().enumerate() {
             self.insert(keys::piece(id, number as u8), piece);
@@ -161,7 +161,7 @@ impl Base {
         if first && class == Class::ReadyFresh {
             let key = keys::unmoved(lane, id);
             streams.unmoved.note(&key);
-            draft.record(key, id, pieces);
+            draft.record(&key, id, pieces);
         } else {
             draft.record(keys::moved(id), id, pieces);
             let key = keys::due(lane, class, due, id);

@@ -138,8 +138,12 @@ pub fn unmoved_prefix(lane: LaneKey) -> Vec<u8> {
 }
 
 /// An unmoved job.
-pub fn unmoved(lane: LaneKey, id: JobId) -> Vec<u8> {
-    join(&[b"r", &lane.0, &id_bytes(id)])
+pub fn unmoved(lane: LaneKey, id: JobId) -> [u8; 21] {
+    // The two keys of an accepted event are built without an allocation: there is one of each for every event.
+    let mut key = [b'r'; 21];
+    key[1..4].copy_from_slice(&lane.0);
+    key[4..].copy_from_slice(&id_bytes(id));
+    key
 }
 
 /// A moved job.
@@ -192,8 +196,10 @@ pub fn participant_prefix(place: &Place) -> Vec<u8> {
 }
 
 /// What is remembered at this place.
-pub fn known(place: &Place) -> Vec<u8> {
-    join(&[b"p", place])
+pub fn known(place: &Place) -> [u8; 22] {
+    let mut key = [b'p'; 22];
+    key[1..].copy_from_slice(place);
+    key
 }
 
 /// A finished event.

@@ -44,7 +44,7 @@ impl Spot {
     /// The key that makes the job due there.
     pub fn key(&self, id: JobId) -> Vec<u8> {
         match self.due {
-            None => keys::unmoved(self.lane, id),
+            None => keys::unmoved(self.lane, id).to_vec(),
             Some((class, due)) => keys::due(self.lane, class, due, id),
         }
     }

@@ -19,7 +19,7 @@ use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
 
 /// sled's flusher is also the only one that reclaims space; the faster it runs, the less people who wait for weeks pin.
-const FLUSH_EVERY_MS: u64 = 10;
+const FLUSH_EVERY_MS: u64 = 20;
 
 const WAY_ON: &str =
     "Restore a backup; or, to go on without what is missing, move the file `mark` away";
