@@ -409,3 +409,6 @@ fn told(replayed: &Replayed) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

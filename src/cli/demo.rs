@@ -36,7 +36,7 @@ use crate::sandbox::{self, Options, Running, Spread, WorkspaceOptions, read_know
 /// Look-ups a second that Braze allows.
 const LOOK_UPS_PER_SECOND: f64 = 40.0;
 /// With no number moving for so long, in real time, something is wrong.
-const STANDSTILL_MAX: Duration = Duration::from_secs(60);
+const STANDSTILL_MAX: Duration = Duration::from_mins(1);
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Watch people join a campaign and arrive in Braze
@@ -403,7 +403,7 @@ impl Stage<'_> {
         } = &self.posted;
         if unanswered.get() > 0 {
             say(&format!(
-                "       {} attempt(s) to post were not answered and were repeated with the same ids; {} of their events were known by then",
+                "        {} attempt(s) to post had no answer and were repeated with the same ids; {} of the events were on disk already",
                 unanswered.get(),
                 known_again.get()
             ));

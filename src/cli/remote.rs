@@ -20,7 +20,7 @@ use crate::config::{self, Config, Env};
 const USUAL: &str = "http://127.0.0.1:9090";
 
 /// How long one answer may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 
 /// How long a connection may take to stand.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -193,6 +193,12 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
+/// What is read of a refusal.
+#[derive(serde::Deserialize)]
+struct Problem {
+    detail: String,
+}
+
 impl Caller {
     /// Asks for the document at `path` (such as `api/v1/status`), with what `query` holds.
     pub(super) fn get<T: DeserializeOwned>(
@@ -204,7 +210,7 @@ impl Caller {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.ask(Method::GET, url, None)
+        self.ask(Method::GET, &url, None)
     }
 
     /// Posts `body` to `path`.
@@ -214,7 +220,7 @@ impl Caller {
         body: &impl Serialize,
     ) -> Result<T, Failed> {
         let body = serde_json::to_vec(body).map_err(std::io::Error::from)?;
-        self.ask(Method::POST, self.url(path)?, Some(body))
+        self.ask(Method::POST, &self.url(path)?, Some(body))
     }
 
     /// `path` under whatever path the relay is served at.
@@ -232,7 +238,7 @@ impl Caller {
     fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
-        url: Url,
+        url: &Url,
         body: Option<Vec<u8>>,
     ) -> Result<T, Failed> {
         let mut headers = vec![("accept", "application/json")];
@@ -242,14 +248,9 @@ impl Caller {
         if let Some(authorization) = &self.authorization {
             headers.push(("authorization", authorization.expose_secret()));
         }
-        let asked = self.http.request(
-            method,
-            &url,
-            &headers,
-            body,
-            ANSWER_WITHIN,
-            ANSWER_BYTES_MAX,
-        );
+        let asked = self
+            .http
+            .request(method, url, &headers, body, ANSWER_WITHIN, ANSWER_BYTES_MAX);
         let answer = self.runtime.block_on(asked).map_err(|trouble| {
             let why = match trouble {
                 Trouble::NotSent(why) => why,
@@ -263,10 +264,6 @@ impl Caller {
         if answer.status == 200 {
             return serde_json::from_slice(&answer.body)
                 .map_err(|_| Failed::Strange(self.base.clone()));
-        }
-        #[derive(serde::Deserialize)]
-        struct Problem {
-            detail: String,
         }
         match serde_json::from_slice(&answer.body) {
             Ok(Problem { detail }) => Err(Failed::Refused {

@@ -1,5 +1,6 @@
 //! `braze-relay status`: where everything is, at a glance.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use super::remote::{Failed, Remote, write};
@@ -36,8 +37,9 @@ fn answer(args: &Args, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
 
 fn render(status: &Status) -> String {
     let mut text = conservation(&status.events);
-    text += &format!(
-        "{}, version {}, up {}\n",
+    let _ = writeln!(
+        text,
+        "{}, version {}, up {}",
         status.now,
         plain(&status.version),
         duration(status.uptime_seconds as f64)
@@ -57,8 +59,9 @@ fn render(status: &Status) -> String {
         text += &lanes(&status.lanes);
     }
     let store = &status.store;
-    text += &format!(
-        "\nstore: {}, {} of disk free, {}\n",
+    let _ = writeln!(
+        text,
+        "\nstore: {}, {} of disk free, {}",
         bytes(store.bytes),
         bytes(store.free_bytes),
         match &store.refusing {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
@@ -137,7 +137,7 @@ fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let from = origin
         .strip_prefix(b"http://")
         .or_else(|| origin.strip_prefix(b"https://"));
-    let host = headers.get(header::HOST).map(|host| host.as_bytes());
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
     if from.is_some_and(|from| host.is_some_and(|host| from.eq_ignore_ascii_case(host))) {
         return Ok(());
     }

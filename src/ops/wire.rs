@@ -9,7 +9,7 @@ use crate::flow::job::{Attempt, Class, Flow, Outcome, Reason};
 use crate::model::call::Answer;
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::{EventId, JobId};
-use crate::model::json::Object;
+use crate::model::json::{Object, ObjectText};
 use crate::model::time::Timestamp;
 use crate::store::{DeadFilter, DeadLetter};
 
@@ -391,10 +391,10 @@ impl Posted {
             phone: event.phone.clone(),
             sms_consent: event.sms_consent,
             at: event.at,
-            attributes: event.attributes.as_ref().map(|text| text.object()),
+            attributes: event.attributes.as_ref().map(ObjectText::object),
             event: event.event.as_ref().map(|custom| PostedEvent {
                 name: custom.name.clone(),
-                properties: custom.properties.as_ref().map(|text| text.object()),
+                properties: custom.properties.as_ref().map(ObjectText::object),
             }),
         }
     }

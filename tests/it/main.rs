@@ -10,6 +10,7 @@
 mod client;
 mod config;
 mod golden;
+mod demo;
 mod ingest;
 mod ops;
 mod sandbox;

@@ -24,6 +24,10 @@ pub(super) struct Standing {
     pub queued: u64,
     /// Events that are dead.
     pub dead: u64,
+    /// Dead letters that Braze refused.
+    pub rejected: u64,
+    /// Dead letters of activations that are not configured.
+    pub unknown_activation: u64,
     /// Participations for which a profile was created.
     pub created: u64,
     /// Participations whose person was found.
@@ -49,11 +53,18 @@ impl Standing {
             });
             rows.filter_map(|row| row["count"].as_u64()).sum()
         };
+        let died = |reason: &str| {
+            let rows = status["dead"].as_array().into_iter().flatten();
+            let rows = rows.filter(|row| row["reason"] == reason);
+            rows.filter_map(|row| row["count"].as_u64()).sum()
+        };
         Some(Standing {
             accepted: event("accepted")?,
             done: event("done")?,
             queued: event("queued")?,
             dead: event("dead")?,
+            rejected: died("rejected"),
+            unknown_activation: died("unknown_activation"),
             created: done("email", Some("created")),
             found: done("email", Some("found")),
             further: done("progress", None),
@@ -129,6 +140,7 @@ mod tests {
         let row = |flow: &str, outcome: &str, count: u64| json!({"workspace": "w", "activation": "a", "flow": flow, "outcome": outcome, "count": count});
         let status = json!({
             "events": {"accepted": 9, "done": 5, "dead": 1, "queued": 3},
+            "dead": [{"reason": "rejected", "count": 1}, {"reason": "rejected", "count": 2}, {"reason": "no_flow", "count": 4}],
             "done": [row("email", "created", 2), row("email", "created", 1), row("email", "found", 4),
                      row("progress", "updated", 1), row("progress", "found", 1), row("credit", "credited", 5)],
         });
@@ -146,6 +158,7 @@ mod tests {
             (standing.accepted, standing.queued, standing.delivered()),
             (9, 3, 9)
         );
+        assert_eq!((standing.rejected, standing.unknown_activation), (3, 0));
         assert_eq!(Standing::read(&json!({})), None);
     }
 }

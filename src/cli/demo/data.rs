@@ -64,12 +64,15 @@ pub(super) struct Request {
     pub media_type: &'static str,
     /// How many events.
     pub events: usize,
+    /// How many of them repeat one that stands before them in the file.
+    pub repeats: usize,
 }
 
 /// Cuts the lines into requests: single objects, arrays, NDJSON.
 pub(super) fn requests(lines: &[&Line]) -> Vec<Request> {
     let mut requests = Vec::new();
     let mut rest = lines;
+    let mut known = std::collections::HashSet::new();
     for turn in 0.. {
         let size = SIZES[turn % SIZES.len()].min(rest.len());
         if size == 0 {
@@ -83,10 +86,16 @@ pub(super) fn requests(lines: &[&Line]) -> Vec<Request> {
             (_, 0) => (format!("[{}]", texts.join(",")), "application/json"),
             (_, _) => (texts.join("\n") + "\n", "application/x-ndjson"),
         };
+        let mut repeats = 0;
+        for line in now {
+            let key = (line.field("q_scope"), line.field("id"), line.participant());
+            repeats += usize::from(!known.insert(key));
+        }
         requests.push(Request {
             body,
             media_type,
             events: size,
+            repeats,
         });
     }
     requests
@@ -105,6 +114,13 @@ mod tests {
         let requests = requests(&lines.iter().collect::<Vec<_>>());
         let events: usize = requests.iter().map(|request| request.events).sum();
         assert_eq!(events, lines.len());
+        let repeats: usize = requests.iter().map(|request| request.repeats).sum();
+        assert_eq!(
+            repeats as u64,
+            super::super::expect::expected(&lines, "")
+                .unwrap()
+                .duplicates
+        );
         for line in &lines {
             assert!(
                 requests
@@ -129,7 +145,7 @@ mod tests {
         assert!(participations(None).unwrap().len() > 3000);
     }
 
-    /// Updates of one person may overtake each other, and an activation without `created_event` may come first: the file
+    /// In this version, updates of one person may overtake each other, and an activation without `created_event` may come first: the file
     /// holds nothing of which the end would depend on that.
     #[test]
     fn repeats_of_a_person_stand_far_behind_and_never_set_what_the_first_has_set() {
@@ -137,8 +153,8 @@ mod tests {
         let mut ids = HashSet::new();
         for (place, line) in participations(None).unwrap().iter().enumerate() {
             let new = ids.insert((line.field("id").to_owned(), line.participant()));
-            let keys: HashSet<_> = line.event["attributes"].as_object().into_iter().flatten();
-            let keys: HashSet<_> = keys.into_iter().map(|(key, _)| key.clone()).collect();
+            let attributes = line.event["attributes"].as_object().into_iter().flatten();
+            let keys: HashSet<_> = attributes.map(|(key, _)| key.clone()).collect();
             let Some((before, set)) = first.get_mut(&line.participant()) else {
                 first.insert(line.participant(), (place, keys));
                 continue;

@@ -293,17 +293,17 @@ mod tests {
         Line { text: "", event }
     }
 
-    fn joins(id: &str, scope: &str, email: &str, attributes: Value) -> Line {
+    fn joins(id: &str, scope: &str, email: &str, attributes: &Value) -> Line {
         line(json!({"id": id, "q_scope": scope, "email": email, "attributes": attributes}))
     }
 
     #[test]
     fn one_person_is_one_profile_whatever_the_case_and_the_id() {
         let lines = [
-            joins("1", "spring-drop", "Ada@Example.com", json!({"a": 1})),
-            joins("1", "spring-drop", " ada@example.COM", json!({"a": 2})),
-            joins("2", "spring-drop", "ADA@example.com", json!({"b": 3})),
-            joins("3", "vip-night", "ada@example.com", json!({})),
+            joins("1", "spring-drop", "Ada@Example.com", &json!({"a": 1})),
+            joins("1", "spring-drop", " ada@example.COM", &json!({"a": 2})),
+            joins("2", "spring-drop", "ADA@example.com", &json!({"b": 3})),
+            joins("3", "vip-night", "ada@example.com", &json!({})),
         ];
         let expected = expected(&lines, "").unwrap();
         assert_eq!(
@@ -352,7 +352,7 @@ mod tests {
     fn of_several_known_profiles_the_identified_one_is_written_to_and_nothing_is_created() {
         let known = "{\"user_aliases\":[{\"alias_name\":\"w\",\"alias_label\":\"web\"}],\"email\":\"A@example.com\"}\n\
                      {\"external_id\":\"7\",\"email\":\"a@example.com\",\"first_name\":\"Zoë\"}";
-        let lines = [joins("1", "spring-drop", "a@example.com", json!({"a": 1}))];
+        let lines = [joins("1", "spring-drop", "a@example.com", &json!({"a": 1}))];
         let expected = expected(&lines, known).unwrap();
         assert_eq!((expected.created, expected.found), (0, 1));
         let [web, identified] = &expected.profiles["a@example.com"][..] else {
@@ -366,10 +366,10 @@ mod tests {
     #[test]
     fn what_dies_leaves_nothing_behind() {
         let lines = [
-            joins("1", "summer-drop", "a@example.com", json!({})),
-            joins("2", "spring-drop", "what?@example.com", json!({})),
-            joins("3", "spring-drop", ".a@example.com", json!({})),
-            joins("4", "spring-drop", "a@bücher.example.com", json!({})),
+            joins("1", "summer-drop", "a@example.com", &json!({})),
+            joins("2", "spring-drop", "what?@example.com", &json!({})),
+            joins("3", "spring-drop", ".a@example.com", &json!({})),
+            joins("4", "spring-drop", "a@bücher.example.com", &json!({})),
         ];
         let expected = expected(&lines, "").unwrap();
         assert_eq!(
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn a_long_address_is_a_profile_without_alias() {
         let email = format!("{}@example.com", "a".repeat(230));
-        let lines = [joins("1", "spring-drop", &email, json!({}))];
+        let lines = [joins("1", "spring-drop", &email, &json!({}))];
         let expected = expected(&lines, "").unwrap();
         assert!(expected.profiles[&email][0].aliases.is_empty());
     }

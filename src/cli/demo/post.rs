@@ -21,7 +21,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait before posting again what was not answered, in real time.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// How long the relay may be away, in real time.
-const AWAY_MAX: Duration = Duration::from_secs(60);
+const AWAY_MAX: Duration = Duration::from_mins(1);
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Events posted in a second of the demo's time: half as many again as Braze lets us look up, so that a queue builds up.
@@ -36,7 +36,7 @@ pub(super) struct Posted {
     pub accepted: Cell<u64>,
     /// Requests without an answer, posted again.
     pub unanswered: Cell<u64>,
-    /// Events in them that turned out to have been accepted.
+    /// Events in them that had been accepted all the same.
     pub known_again: Cell<u64>,
     /// Everything was posted.
     pub finished: Cell<bool>,
@@ -78,7 +78,8 @@ impl Poster<'_> {
             self.posted.accepted.set(ids.len() as u64);
             if attempts > 1 {
                 add(&self.posted.unanswered, attempts - 1);
-                add(&self.posted.known_again, new.duplicates);
+                let known = new.duplicates.saturating_sub(request.repeats as u64);
+                add(&self.posted.known_again, known);
             }
         }
         self.posted.finished.set(true);

@@ -3,6 +3,7 @@
 //! Invariants: the child is killed when its handle goes. It is told nothing but its configuration and what time it is:
 //! variables of the environment that would change its configuration are not passed on.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -79,7 +80,9 @@ max_in_flight = {QUIKLY_IN_FLIGHT}
 "#
     );
     for one in &ACTIVATIONS {
-        text += &format!(
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
             r#"
 [activations.{}]
 workspace = "{WORKSPACE}"
@@ -91,7 +94,10 @@ created_attributes = {{ {} = "{}" }}
             one.scope, one.credit, one.mark, CREATED.0, CREATED.1
         );
         if let Some(name) = one.created_event {
-            text += &format!("created_event = {{ name = \"{name}\", on_unknown = \"resend\" }}\n");
+            let _ = writeln!(
+                text,
+                "created_event = {{ name = \"{name}\", on_unknown = \"resend\" }}"
+            );
         }
     }
     text

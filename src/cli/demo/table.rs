@@ -129,6 +129,17 @@ impl Report {
             Some(held.credits.len() as u64),
         );
         self.row("dead", expected.dead(), Some(standing.dead), None);
+        for (what, reason, is) in [
+            ("  refused by Braze", "rejected", standing.rejected),
+            (
+                "  of no activation",
+                "unknown_activation",
+                standing.unknown_activation,
+            ),
+        ] {
+            let must = expected.dead.get(reason).copied().unwrap_or(0);
+            self.row(what, must, Some(is), None);
+        }
     }
 
     fn profiles(&mut self, expected: &Expected, held: &Held, before_kill: &BTreeSet<String>) {
@@ -262,7 +273,7 @@ fn difference(row: &Row) -> String {
     };
     format!(
         "{}: must be {}{}{}",
-        row.what,
+        row.what.trim(),
         row.must,
         part("the relay says", row.relay).unwrap_or_default(),
         part("the sandbox holds", row.sandbox).unwrap_or_default()
@@ -370,6 +381,8 @@ mod tests {
     use crate::cli::demo::data::{KNOWN, participations};
     use crate::cli::demo::expect::expected;
 
+    type Spoil<'a> = &'a dyn Fn(&mut World);
+
     struct World {
         expected: Expected,
         seen: Seen,
@@ -394,6 +407,8 @@ mod tests {
                 done: expected.accepted() - expected.dead(),
                 queued: 0,
                 dead: expected.dead(),
+                rejected: expected.dead["rejected"],
+                unknown_activation: expected.dead["unknown_activation"],
                 created: expected.created,
                 found: expected.found,
                 further: expected.further,
@@ -432,7 +447,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_not_as_it_must_be_is_named() {
-        let spoilt: [(&str, &dyn Fn(&mut World)); 10] = [
+        let spoilt: [(&str, Spoil); 10] = [
             ("profiles created", &|world| world.held.created += 1),
             ("dead: must be", &|world| world.standing.dead += 1),
             ("accepted: must be", &|world| world.standing.accepted -= 1),
@@ -441,7 +456,7 @@ mod tests {
                 world.held.profiles.push(twice);
             }),
             ("there is no profile", &|world| {
-                drop(world.held.profiles.pop())
+                drop(world.held.profiles.pop());
             }),
             ("quikly_spring_drop must be", &|world| {
                 let marked = world
@@ -455,7 +470,7 @@ mod tests {
                     .insert("quikly_spring_drop".into(), json!(false));
             }),
             ("phone must be", &|world| {
-                world.held.profiles[0].phone = Some("+1".into())
+                world.held.profiles[0].phone = Some("+1".into());
             }),
             ("the count of quikly_joined", &|world| {
                 let new = world

@@ -134,6 +134,6 @@ async fn without_tokens_nothing_but_loopback_is_served() {
         tokens: Vec::new(),
         version: "1.2.3",
     };
-    let refused = serve(listener, Arc::new(ops), std::future::pending()).await;
+    let refused = serve(listener, Arc::new(ops), async {}).await;
     assert!(matches!(refused, Err(OpsError::Open(_))), "{refused:?}");
 }
