@@ -5,8 +5,8 @@
 //!
 //! # How an event travels
 //!
-//! 1. **Accept.** A client posts to [`ingest`], which reads and checks the body, asks [`flow::start`] what the event starts,
-//!    and hands event and first job to the [`store`] as a [`Seed`](flow::job::Seed).
+//! 1. **Accept.** A client posts to [`ingest`], which reads and checks the body, asks what the event starts (app gave it
+//!    [`flow::start`] for that), and hands event and first job to the [`store`] as a [`Seed`](flow::job::Seed).
 //! 2. **Durable.** The store finds duplicates and writes the rest; when it returns, the event would survive a power cut.
 //!    Only then is 202 answered. What cannot run as configured is accepted all the same, and is a dead letter at once.
 //! 3. **Lease.** Each lane (what shares one rate limit in a workspace) has one loop in the [`engine`]. It borrows jobs that
@@ -28,18 +28,18 @@
 //!
 //! # The parts, from the bottom up
 //!
-//! Imports go downwards only, and parts of one storey never meet. `tests/tidy.rs` holds every sentence here that begins
-//! with "never" against the code, as far as a text can show it.
+//! Imports go downwards only, and parts of one storey never meet. `tests/tidy.rs` holds that against the code, and with it
+//! what is pure, who reads the clock, who names an adapter, and where each package lives.
 //!
 //! **[`model`]** is the words as types: events, calls and their answers, lanes, rules, ids, moments. Never does I/O, never
 //! reads a clock, never draws a random number, never waits, and never knows how anything is stored or sent.
 //!
-//! **[`clock`]** tells everybody the time. It alone reads the clock of the machine; nobody else ever does, in tests
-//! either. That is why simulated months pass in seconds, and why a clock that jumps makes nothing early.
+//! **[`clock`]** tells everybody the time. It alone reads the clock of the machine; nobody else ever does. That is why
+//! simulated months pass in seconds, and why a clock that jumps makes nothing early.
 //!
 //! **[`flow`]** decides: the state machines, when what failed is tried again, what becomes of a job. Never does I/O, never
-//! waits, never reads a clock: `now`, jitter and ids are arguments. It never sees a setting but the rules of the one
-//! activation, and never an HTTP status but as a text for people.
+//! waits, never reads a clock: `now`, jitter and ids are arguments. Never sees a setting but the rules of one activation,
+//! and never learns how a call is put into HTTP.
 //!
 //! **[`telemetry`]** is metrics and logs: names and labels in one place. Never carries an address, a phone number, a token
 //! or a body; never has a label with unbounded values; never asks the store for a scan.
@@ -51,12 +51,12 @@
 //! stored, and two adapters: sled, and a plain map, which is the oracle of the other. Never knows a flow beyond "here is
 //! a job and when it is due", never speaks HTTP, never reads a clock, and never answers before it is durable.
 //!
-//! **[`client`]** is a port ([`Client`](client::Client)) and its adapters for Braze and Quikly over HTTP. Never retries, never paces,
-//! never decides about jobs, never follows a redirect, and never lets a raw body out. Store and client never meet.
+//! **[`client`]** is a port ([`Client`](client::Client)) and its adapters for Braze and Quikly over HTTP. Never retries,
+//! never paces, never decides about jobs, never follows a redirect, and never lets a raw body out. Store and client never meet.
 //!
 //! **[`engine`]** does what the flows decided, lane by lane, as fast as each may go. Never decides about a job, and never
-//! waits by turning. In it, **[`engine::gate`]** is as pure as the flows are: it is told what was answered and says whether a lane
-//! is open. The engine knows both ports and no adapter: it runs the same over the map, against a client made up, on
+//! waits by turning. In it, **[`engine::gate`]** is as pure as the flows are: it is told what was
+//! answered and says whether a lane is open. The engine knows both ports and no adapter: it runs the same over the map, against a client made up, on
 //! paused time.
 //!
 //! **[`ingest`]** is the first listener, for clients. Never decides what an event starts, never answers 202 before the

@@ -9,8 +9,8 @@
 
 mod client;
 mod config;
-mod golden;
 mod demo;
+mod golden;
 mod ingest;
 mod ops;
 mod sandbox;
