@@ -5,8 +5,10 @@
 //! its derive macros.
 //!
 //! # Format, version 1
-//! `[version: u8][pieces: u8][bincode, standard configuration]`. A record longer than one piece is cut: the first
-//! piece carries the envelope and says how many more there are.
+//! Records: `[version: u8][pieces: u8][bincode, standard configuration]`. A record longer than one piece is cut: the
+//! first piece carries the envelope and says how many more there are. Small values have no pieces and go without that
+//! byte. What is remembered of an ordinary event is 22 bytes, the most that sled keeps inside its nodes without a heap
+//! allocation of its own.
 
 use bincode::{Decode, Encode};
 
@@ -24,7 +26,10 @@ pub const RECORD_BYTES_MAX: usize = 1 << 20;
 /// The longest stored piece, in bytes: sled moves values of about 8 KB into files that it never syncs.
 pub const PIECE_BYTES_MAX: usize = 4096;
 
-const ENVELOPE_BYTES: usize = 2;
+/// Version and pieces.
+const RECORD_ENVELOPE: usize = 2;
+/// The version alone.
+const SMALL_ENVELOPE: usize = 1;
 
 /// Bytes that are no record of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +61,7 @@ pub struct Record {
     /// Why it died; `None` while it lives.
     pub burial: Option<Burial>,
     /// Where the event is remembered, for jobs that others spawned: their own event may be another.
-    pub home: Option<[u8; 24]>,
+    pub home: Option<[u8; 21]>,
     /// The key under which at most one such job exists per participant.
     pub once: Option<String>,
 }
@@ -81,7 +86,7 @@ pub struct KnownEvent {
     /// Its id.
     pub id: EventId,
     /// A hash of its source and scope.
-    pub scope: u32,
+    pub scope: [u8; 4],
     /// Whether it was a participation.
     pub participation: bool,
     /// Jobs that live.
@@ -95,19 +100,41 @@ pub struct KnownEvent {
     pub numbers: Vec<u8>,
 }
 
+impl KnownEvent {
+    /// A new event with one living job.
+    pub fn new(id: EventId, scope: [u8; 4], participation: bool) -> KnownEvent {
+        KnownEvent {
+            id,
+            scope,
+            participation,
+            alive: 1,
+            dead: 0,
+            discarded: false,
+            numbers: Vec::new(),
+        }
+    }
+
+    /// Its id and scope, when there is nothing else to say of it.
+    fn plain(&self) -> Option<(EventId, [u8; 4])> {
+        let new = KnownEvent::new(self.id, self.scope, self.participation);
+        (*self == new).then_some((self.id, self.scope))
+    }
+}
+
 /// An event that is done, until its key may be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Done {
     /// Where it is remembered.
-    pub key: [u8; 24],
+    pub key: [u8; 21],
     /// The once-key that its last job held, and until when that is remembered.
-    pub once: Option<([u8; 24], JobId, Timestamp)>,
+    pub once: Option<([u8; 21], JobId, Timestamp)>,
 }
 
-/// Encodes `value` whole, with room for the envelope in front.
-fn encode(value: &impl Encode) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = Vec::with_capacity(512);
-    bytes.extend_from_slice(&[VERSION, 0]);
+/// Encodes `value` behind an envelope that begins with the version.
+fn encode<const ENVELOPE: usize>(value: &impl Encode, room: usize) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = Vec::with_capacity(room);
+    bytes.push(VERSION);
+    bytes.resize(ENVELOPE, 0);
     let config = bincode::config::standard();
     bincode::encode_into_std_write(value, &mut bytes, config)
         .map_err(|error| CodecError::Damaged(error.to_string()))?;
@@ -117,14 +144,18 @@ fn encode(value: &impl Encode) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
-fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+/// What is behind the envelope, if this version can read it.
+fn opened<const ENVELOPE: usize>(bytes: &[u8]) -> Result<&[u8], CodecError> {
     match bytes.first() {
-        Some(&VERSION) if bytes.len() >= ENVELOPE_BYTES => {}
-        Some(&newer) if newer > VERSION => return Err(CodecError::Newer(newer)),
-        _ => return Err(CodecError::Damaged("no version".into())),
+        Some(&VERSION) if bytes.len() >= ENVELOPE => Ok(&bytes[ENVELOPE..]),
+        Some(&newer) if newer > VERSION => Err(CodecError::Newer(newer)),
+        _ => Err(CodecError::Damaged("no version".into())),
     }
+}
+
+fn decode<const ENVELOPE: usize, T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
     let config = bincode::config::standard().with_limit::<RECORD_BYTES_MAX>();
-    let rest = &bytes[ENVELOPE_BYTES..];
+    let rest = opened::<ENVELOPE>(bytes)?;
     match bincode::decode_from_slice(rest, config) {
         Ok((value, used)) if used == rest.len() => Ok(value),
         Ok(_) => Err(CodecError::Damaged("bytes behind its end".into())),
@@ -143,7 +174,7 @@ pub struct Pieces {
 
 /// Writes a record down.
 pub fn encode_record(record: &Record) -> Result<Pieces, CodecError> {
-    cut(encode(record)?)
+    cut(encode::<RECORD_ENVELOPE>(record, 512)?)
 }
 
 /// Cuts encoded bytes into pieces of at most [`PIECE_BYTES_MAX`].
@@ -171,42 +202,64 @@ pub fn pieces_behind(first: &[u8]) -> u8 {
 
 /// Reads a record whose pieces have been put together.
 pub fn decode_record(bytes: &[u8]) -> Result<Record, CodecError> {
-    decode(bytes)
+    decode::<RECORD_ENVELOPE, _>(bytes)
 }
 
 /// Writes what is remembered under a participant.
 pub fn encode_known(known: &Known) -> Result<Vec<u8>, CodecError> {
-    encode(known)
+    let stored = match known {
+        Known::Event(event) => match event.plain() {
+            Some((id, scope)) if event.participation => StoredKnown::Participation(id, scope),
+            Some((id, scope)) => StoredKnown::Other(id, scope),
+            None => StoredKnown::Event(event.clone()),
+        },
+        Known::Once { job, at } => StoredKnown::Once(*job, *at),
+    };
+    encode::<SMALL_ENVELOPE>(&stored, 40)
 }
 
 /// Reads what is remembered under a participant.
 pub fn decode_known(bytes: &[u8]) -> Result<Known, CodecError> {
-    decode(bytes)
+    Ok(match decode::<SMALL_ENVELOPE, _>(bytes)? {
+        StoredKnown::Event(event) => Known::Event(event),
+        StoredKnown::Once(job, at) => Known::Once { job, at },
+        StoredKnown::Participation(id, scope) => Known::Event(KnownEvent::new(id, scope, true)),
+        StoredKnown::Other(id, scope) => Known::Event(KnownEvent::new(id, scope, false)),
+    })
+}
+
+/// As [`Known`] is stored: the ordinary event, one living job and nothing else to say, has a form of its own.
+#[derive(Encode, Decode)]
+enum StoredKnown {
+    Event(KnownEvent),
+    Once(JobId, Timestamp),
+    Participation(EventId, [u8; 4]),
+    Other(EventId, [u8; 4]),
 }
 
 /// Writes a finished event down.
 pub fn encode_done(done: &Done) -> Result<Vec<u8>, CodecError> {
-    encode(done)
+    encode::<SMALL_ENVELOPE>(done, 80)
 }
 
 /// Reads a finished event.
 pub fn decode_done(bytes: &[u8]) -> Result<Done, CodecError> {
-    decode(bytes)
+    decode::<SMALL_ENVELOPE, _>(bytes)
 }
 
 /// Writes a job's id down, as the owner of a key.
 pub fn encode_owner(owner: JobId) -> Result<Vec<u8>, CodecError> {
-    encode(&owner)
+    encode::<SMALL_ENVELOPE>(&owner, 20)
 }
 
 /// Reads the owner of a key.
 pub fn decode_owner(bytes: &[u8]) -> Result<JobId, CodecError> {
-    decode(bytes)
+    decode::<SMALL_ENVELOPE, _>(bytes)
 }
 
 /// Encodes a table of the store's own; integers have fixed width, so that a changed number moves nothing behind it.
 pub fn encode_table(table: &impl Encode) -> Result<Vec<u8>, CodecError> {
-    let mut bytes = vec![VERSION, 0];
+    let mut bytes = vec![VERSION];
     let config = bincode::config::standard().with_fixed_int_encoding();
     bincode::encode_into_std_write(table, &mut bytes, config)
         .map_err(|error| CodecError::Damaged(error.to_string()))?;
@@ -215,15 +268,10 @@ pub fn encode_table(table: &impl Encode) -> Result<Vec<u8>, CodecError> {
 
 /// Reads a table of the store's own.
 pub fn decode_table<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
-    match bytes.first() {
-        Some(&VERSION) if bytes.len() >= ENVELOPE_BYTES => {}
-        Some(&newer) if newer > VERSION => return Err(CodecError::Newer(newer)),
-        _ => return Err(CodecError::Damaged("no version".into())),
-    }
     let config = bincode::config::standard()
         .with_fixed_int_encoding()
         .with_limit::<{ 16 * RECORD_BYTES_MAX }>();
-    let (table, _) = bincode::decode_from_slice(&bytes[ENVELOPE_BYTES..], config)
+    let (table, _) = bincode::decode_from_slice(opened::<SMALL_ENVELOPE>(bytes)?, config)
         .map_err(|error| CodecError::Damaged(error.to_string()))?;
     Ok(table)
 }

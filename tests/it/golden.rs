@@ -183,7 +183,7 @@ fn records() -> Vec<(&'static str, Record)> {
         (
             "record-child",
             Record {
-                home: Some([7; 24]),
+                home: Some([7; 21]),
                 once: Some("credit/joined".into()),
                 ..record(bare_event(), Some(Job::new(credit, at(4))))
             },
@@ -215,7 +215,7 @@ fn all() -> Vec<(&'static str, Stored)> {
         .collect();
     let known = KnownEvent {
         id: id(1),
-        scope: 0xdead_beef,
+        scope: [0xde, 0xad, 0xbe, 0xef],
         participation: true,
         alive: 1,
         dead: 2,
@@ -227,11 +227,15 @@ fn all() -> Vec<(&'static str, Stored)> {
         at: at(5),
     };
     let done = Done {
-        key: [9; 24],
-        once: Some(([3; 24], id(3).job(1), at(6))),
+        key: [9; 21],
+        once: Some(([3; 21], id(3).job(1), at(6))),
     };
+    let plain =
+        |participation| Stored::Known(Known::Event(KnownEvent::new(id(1), [1; 4], participation)));
     all.extend([
         ("known-event", Stored::Known(Known::Event(known))),
+        ("known-participation", plain(true)),
+        ("known-progress", plain(false)),
         ("known-once", Stored::Known(once)),
         ("done", Stored::Done(done)),
         ("owner", Stored::Owner(id(4).job(200))),
@@ -395,7 +399,7 @@ fn a_damaged_golden_file_never_panics() {
 macro_rules! number {
     ($value:expr) => {{
         let bytes = codec::encode_table($value).unwrap();
-        u32::from_le_bytes(bytes[2..6].try_into().unwrap())
+        u32::from_le_bytes(bytes[1..5].try_into().unwrap())
     }};
 }
 
@@ -507,5 +511,12 @@ fn golden_numbers_of_variants_that_hold_more_never_change() {
             State::Credit { .. } => 2,
         };
         assert_eq!(number!(&state), fixed, "{state:?}");
+    }
+}
+
+#[test]
+fn what_is_remembered_of_an_ordinary_event_fits_into_a_node_of_the_tree() {
+    for name in ["known-participation", "known-progress"] {
+        assert_eq!(golden(VERSION, name).unwrap().len(), 22, "{name}");
     }
 }

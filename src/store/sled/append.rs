@@ -3,7 +3,7 @@
 use super::base::{Base, Draft, Placing, broken};
 use super::counts::Standing;
 use super::hash::Hasher;
-use super::keys::{self, Place};
+use super::keys::{self, PARTICIPANT_BYTES, Place};
 use crate::flow::job::{Seed, Start};
 use crate::model::event::{Event, EventKind};
 use crate::model::id::{EventId, JobId};
@@ -15,11 +15,11 @@ use crate::store::{Appended, Group, StoreError};
 /// A seed made ready on the caller's thread: hashed and encoded.
 pub struct Prepared {
     place: Place,
-    scope: u32,
+    scope: [u8; 4],
     participation: bool,
     begin: Begin,
     /// What begins instead, when the participant has taken part before.
-    further: Option<(Event, Start)>,
+    further: Option<Box<Start>>,
 }
 
 /// How a job begins, encoded.
@@ -44,13 +44,12 @@ impl Prepared {
             start,
             further,
         } = seed;
-        let further = further.map(|start| (event.clone(), start));
         Ok(Prepared {
             place: hasher.event(&event),
             scope: hasher.scope(&event),
             participation: event.kind == EventKind::Participation,
             begin: Begin::new(event, start, None, None)?,
-            further,
+            further: further.map(Box::new),
         })
     }
 }
@@ -110,6 +109,13 @@ impl Begin {
             reason,
         })
     }
+
+    /// The same event beginning otherwise.
+    fn instead(self, start: Start) -> Result<Begin, StoreError> {
+        let Pieces { mut first, rest } = self.pieces;
+        first.extend(rest.into_iter().flatten());
+        Begin::new(codec::decode_record(&first)?.event, start, None, None)
+    }
 }
 
 impl Base {
@@ -150,7 +156,7 @@ impl Base {
         let id = EventId::next(self.head.last_id, now, self.random());
         self.head.last_id = id;
         let begin = match item.further {
-            Some((event, start)) if before.participation => Begin::new(event, start, None, None)?,
+            Some(start) if before.participation => item.begin.instead(*start)?,
             _ => item.begin,
         };
         if let (Some(reason), Some(metrics)) = (begin.reason, &self.metrics) {
@@ -158,13 +164,9 @@ impl Base {
         }
         let (alive, dead) = if begin.run.is_some() { (1, 0) } else { (0, 1) };
         let known = KnownEvent {
-            id,
-            scope: item.scope,
-            participation: item.participation,
             alive,
             dead,
-            discarded: false,
-            numbers: Vec::new(),
+            ..KnownEvent::new(id, item.scope, item.participation)
         };
         draft.remember(item.place, Known::Event(known))?;
         self.head.enter(if alive == 1 {
@@ -226,19 +228,21 @@ impl Base {
         now: Timestamp,
     ) -> Result<Before, StoreError> {
         let mut before = Before::default();
-        let prefix = keys::participant_prefix(&item.place);
         let mut low = item.place;
-        low[16..].fill(0);
+        low[PARTICIPANT_BYTES..].fill(0);
         let mut high = item.place;
-        high[16..].fill(0xff);
+        high[PARTICIPANT_BYTES..].fill(0xff);
         for (place, known) in draft.known.range(low..=high) {
             if let Some(known) = known {
                 before.look(place, known, item);
             }
         }
-        for entry in self.db.scan_prefix(prefix) {
+        if !self.seen.perhaps(&item.place) {
+            return Ok(before);
+        }
+        for entry in self.db.scan_prefix(keys::participant_prefix(&item.place)) {
             let (key, value) = entry.map_err(|error| broken(&error))?;
-            let Some(place) = key.get(1..25).and_then(|bytes| Place::try_from(bytes).ok()) else {
+            let Some(place) = key.get(1..).and_then(|bytes| Place::try_from(bytes).ok()) else {
                 continue;
             };
             if draft.known.contains_key(&place) {

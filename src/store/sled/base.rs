@@ -15,6 +15,7 @@ use super::hash::Hasher;
 use super::keys::{self, Class, LaneKey, Place};
 use super::lend::{Lease, Streams, due_value};
 use super::mark::Mark;
+use super::seen::Seen;
 use crate::clock::Stopwatch;
 use crate::model::Name;
 use crate::model::id::JobId;
@@ -39,6 +40,8 @@ pub struct Base {
     pub names: Names,
     /// Hashes.
     pub hasher: Hasher,
+    /// Who has never been seen.
+    pub seen: Seen,
     /// Settings.
     pub settings: Settings,
     /// Jobs on loan.
@@ -217,6 +220,9 @@ impl Base {
     /// sync_file_range, which promises nothing), and only then the mark.
     pub fn apply(&mut self, mut draft: Draft, durable: bool) -> Result<(), StoreError> {
         if draft.used {
+            for place in draft.known.keys() {
+                self.seen.add(place);
+            }
             let watch = Stopwatch::start();
             self.head.commit += 1;
             self.write_names(&mut draft)?;

@@ -1,6 +1,6 @@
 //! Hashes of participants and keys, keyed with a secret of the store: what outlives a person says nothing about them.
 
-use super::keys::Place;
+use super::keys::{PARTICIPANT_BYTES, Place};
 use crate::model::event::{Event, Source};
 use crate::model::id::EventId;
 
@@ -30,9 +30,10 @@ impl Hasher {
         // A participant is a person in one workspace; a scope belongs to one workspace, so that keys with the scope in
         // them need not name it, and an event keeps its place when its activation is configured later.
         let participant = self.hash(b"participant", &[event.email.as_bytes()]);
-        let mut place = [0; 24];
-        place[..16].copy_from_slice(&participant[..16]);
-        place[16..].copy_from_slice(&key[..8]);
+        let mut place = Place::default();
+        let (person, rest) = place.split_at_mut(PARTICIPANT_BYTES);
+        person.copy_from_slice(&participant[..PARTICIPANT_BYTES]);
+        rest.copy_from_slice(&key[..rest.len()]);
         place
     }
 
@@ -59,9 +60,9 @@ impl Hasher {
     }
 
     /// A short hash of a source and scope, to tell a participant's activations apart.
-    pub fn scope(&self, event: &Event) -> u32 {
+    pub fn scope(&self, event: &Event) -> [u8; 4] {
         let hash = self.hash(b"scope", &[source(event), event.scope.as_bytes()]);
-        u32::from_le_bytes([hash[0], hash[1], hash[2], hash[3]])
+        [hash[0], hash[1], hash[2], hash[3]]
     }
 }
 

@@ -103,8 +103,12 @@ impl Class {
     }
 }
 
-/// Where a participant's key is remembered: 16 bytes of the participant, 8 of the key.
-pub type Place = [u8; 24];
+/// Where a participant's key is remembered: so many bytes of the participant, the rest of the key. With the letter in
+/// front it is 22 bytes, the most that sled keeps without an allocation.
+pub type Place = [u8; 21];
+
+/// The participant's part of a [`Place`].
+pub const PARTICIPANT_BYTES: usize = 14;
 
 /// An id as it stands in keys: first the event's 16 bytes.
 pub fn id_bytes(id: JobId) -> [u8; 17] {
@@ -184,7 +188,7 @@ pub fn due_time(key: &[u8]) -> Option<Timestamp> {
 
 /// All that is remembered of a participant.
 pub fn participant_prefix(place: &Place) -> Vec<u8> {
-    join(&[b"p", &place[..16]])
+    join(&[b"p", &place[..PARTICIPANT_BYTES]])
 }
 
 /// What is remembered at this place.
@@ -214,7 +218,7 @@ pub fn expiry(at: Timestamp, place: &Place) -> Vec<u8> {
 /// The moment and place of an expiry's key.
 pub fn expiry_parts(key: &[u8]) -> Option<(Timestamp, Place)> {
     let at = u64::from_be_bytes(key.get(1..9)?.try_into().ok()?);
-    Some((Timestamp::from_millis(at), key.get(9..33)?.try_into().ok()?))
+    Some((Timestamp::from_millis(at), key.get(9..)?.try_into().ok()?))
 }
 
 /// One piece of the head or the names.
@@ -228,6 +232,8 @@ pub const SECRET: &[u8] = b"s";
 pub const HEAD: u8 = b'm';
 /// Names.
 pub const NAMES: u8 = b'n';
+/// What is remembered of participants.
+pub const KNOWN_PREFIX: &[u8] = b"p";
 /// Dead letters.
 pub const DEAD_PREFIX: &[u8] = b"x";
 /// Finished events.

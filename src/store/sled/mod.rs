@@ -16,7 +16,8 @@
 //! One tree; see [`keys`] for the layout and [`codec`](crate::store::codec) for the records.
 //!
 //! # Operations
-//! [`append`], [`moves`] (commit, begin, revive), [`lend`] (lease, next due), [`query`], [`sweep`].
+//! [`append`] (with [`seen`], which spares most look-ups), [`moves`] (commit, begin, revive), [`lend`] (lease, next
+//! due), [`query`], [`sweep`].
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -32,6 +33,7 @@ mod mark;
 mod moves;
 mod open;
 mod query;
+mod seen;
 mod sweep;
 mod writer;
 

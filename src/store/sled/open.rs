@@ -11,6 +11,7 @@ use super::counts::{Head, Names, StoredNames};
 use super::disk::Folder;
 use super::hash::Hasher;
 use super::mark::Mark;
+use super::seen::Seen;
 use super::{Place, keys};
 use crate::model::time::Timestamp;
 use crate::store::codec;
@@ -88,6 +89,7 @@ impl Base {
             head,
             names: Names::from_stored(names),
             hasher: Hasher::new(secret),
+            seen: Seen::new(),
             settings,
             leases: std::collections::HashMap::default(),
             // Larger than any lease of a process before, so that a token from then is worth nothing.
