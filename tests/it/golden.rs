@@ -154,13 +154,13 @@ fn record(event: Event, job: Option<Job>) -> Record {
     }
 }
 
-fn burial(reason: Reason, class: Class) -> Option<Burial> {
-    Some(Burial {
+fn burial(reason: Reason, class: Class) -> Burial {
+    Burial {
         reason,
         class,
         answer: answer(Some(400), "attribute 0: refused"),
         at: at(9),
-    })
+    }
 }
 
 /// A participation on its way, an update that failed before, a credit; a dead letter, one that never began, and a
@@ -191,7 +191,7 @@ fn records() -> Vec<(&'static str, Record)> {
         (
             "record-dead",
             Record {
-                burial: burial(Reason::Rejected, Class::Rejected),
+                burial: Some(burial(Reason::Rejected, Class::Rejected)),
                 ..record(event(), Some(tried(create)))
             },
         ),
@@ -199,7 +199,7 @@ fn records() -> Vec<(&'static str, Record)> {
             "record-never-begun",
             Record {
                 workspace: None,
-                burial: burial(Reason::UnknownActivation, Class::Configuration),
+                burial: Some(burial(Reason::UnknownActivation, Class::Configuration)),
                 ..record(event(), None)
             },
         ),
@@ -269,7 +269,7 @@ fn golden(version: u8, name: &str) -> Option<Vec<u8>> {
 
 #[test]
 fn golden_files_of_every_version_are_read_as_what_they_were() {
-    for version in 1..VERSION {
+    for version in 1..=VERSION {
         for (name, stored) in all() {
             if let Some(bytes) = golden(version, name) {
                 assert_eq!(bytes[0], version, "{name}");
