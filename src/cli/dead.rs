@@ -68,12 +68,12 @@ struct Show {
 #[derive(Debug, clap::Args)]
 struct Replay {
     /// The letters, as `dead list` names them
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(conflicts_with = "all")]
     ids: Vec<JobId>,
-    /// All that match the filters; without --yes only counted
+    /// All of them; with filters, all that match
     #[arg(long)]
     all: bool,
-    /// Do it
+    /// Do it; without it, what would be replayed is only counted
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -174,8 +174,8 @@ fn pages(caller: &Caller, which: &Which) -> Result<LetterPage, Failed> {
     caller.get("api/v1/dead", &query)
 }
 
-fn by_reason(items: &[LetterRow]) -> std::collections::BTreeMap<Reason, u64> {
-    let mut counts = std::collections::BTreeMap::new();
+fn by_reason(items: &[LetterRow]) -> ByReason {
+    let mut counts = ByReason::new();
     for item in items {
         *counts.entry(item.reason).or_default() += 1;
     }
@@ -288,13 +288,24 @@ fn shown(letter: &Letter) -> Result<String, Failed> {
 fn replay(args: &Replay, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
     let caller = args.remote.caller(env)?;
     let filters = args.filters.which();
-    if !args.all && filters != Which::default() {
+    let filtered = filters != Which::default();
+    if !args.ids.is_empty() && filtered {
         return Err(Failed::Usage("filters go with --all, not with ids".into()));
     }
-    if args.all && !args.yes {
-        return preview(&caller, filters, args.remote.json, out);
+    if args.ids.is_empty() && !args.all && !filtered {
+        return Err(Failed::Usage(
+            "say which dead letters: their ids, filters, or --all".into(),
+        ));
     }
-    let replayed = if args.all {
+    if !args.yes {
+        let counts = if args.ids.is_empty() {
+            count_matching(&caller, filters)?
+        } else {
+            count_named(&caller, &args.ids)?
+        };
+        return preview(&counts, args.remote.json, out);
+    }
+    let replayed = if args.ids.is_empty() {
         replay_all(&caller, filters)?
     } else {
         replay_ids(&caller, &args.ids)?
@@ -308,16 +319,13 @@ fn replay(args: &Replay, env: &Env, out: &mut impl Write) -> Result<u8, Failed> 
     Ok(u8::from(!whole))
 }
 
-/// Tells what would be replayed.
-fn preview(
-    caller: &Caller,
-    mut which: Which,
-    json: bool,
-    out: &mut impl Write,
-) -> Result<u8, Failed> {
+/// How many letters there are with each reason.
+type ByReason = std::collections::BTreeMap<Reason, u64>;
+
+fn count_matching(caller: &Caller, mut which: Which) -> Result<ByReason, Failed> {
     which.limit = Some(PAGE);
     which.until = Some(now(caller)?);
-    let mut counts = std::collections::BTreeMap::<Reason, u64>::new();
+    let mut counts = ByReason::new();
     loop {
         let page = pages(caller, &which)?;
         for (reason, count) in by_reason(&page.items) {
@@ -325,9 +333,22 @@ fn preview(
         }
         which.after = page.next;
         if which.after.is_none() {
-            break;
+            return Ok(counts);
         }
     }
+}
+
+fn count_named(caller: &Caller, ids: &[JobId]) -> Result<ByReason, Failed> {
+    let letter = |id| caller.get::<Letter>(&format!("api/v1/dead/{id}"), &[]);
+    let rows: Result<Vec<_>, _> = ids
+        .iter()
+        .map(|id| letter(id).map(|letter| letter.row))
+        .collect();
+    Ok(by_reason(&rows?))
+}
+
+/// Tells what would be replayed.
+fn preview(counts: &ByReason, json: bool, out: &mut impl Write) -> Result<u8, Failed> {
     let count: u64 = counts.values().sum();
     if json {
         write(

@@ -102,7 +102,6 @@ fn ids_and_all_exclude_each_other_and_one_is_needed() {
             ],
             true,
         ),
-        (vec!["replay"], false),
         (vec!["replay", "--all", letter.as_str()], false),
         (vec!["replay", "--all", "--reason", "no_such"], false),
         (vec!["replay", "not-an-id"], false),
