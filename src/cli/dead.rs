@@ -3,15 +3,13 @@
 //! Invariants: a list shows nobody's whole address. Nothing that touches more than what was named is done without
 //! `--yes`; without it, what would be done is told.
 
-mod render;
-
+use std::fmt::Write as _;
 use std::io::Write;
 
 use serde_json::json;
 
-use self::render::{listed, shown, told};
 use super::remote::{Caller, Failed, Remote, write};
-use super::text::tally;
+use super::text::{Column, plain, table, tally};
 use crate::config::Env;
 use crate::flow::job::{Class, Flow, Reason};
 use crate::model::id::JobId;
@@ -20,6 +18,9 @@ use crate::ops::wire::{Letter, LetterPage, LetterRow, Replayed, Status, Which};
 
 /// What one request asks for.
 const PAGE: usize = 1000;
+
+/// How many characters of the last answer a list shows.
+const ANSWER_CHARS: usize = 60;
 
 /// List, show and replay dead letters
 #[derive(Debug, clap::Args)]
@@ -181,6 +182,60 @@ fn by_reason(items: &[LetterRow]) -> ByReason {
     counts
 }
 
+fn listed(items: &[LetterRow], next: Option<JobId>) -> String {
+    let mut text = String::new();
+    if !items.is_empty() {
+        let columns = [
+            Column::Left("ID"),
+            Column::Left("DIED AT"),
+            Column::Left("WORKSPACE"),
+            Column::Left("ACTIVATION"),
+            Column::Left("FLOW"),
+            Column::Left("STEP"),
+            Column::Left("REASON"),
+            Column::Left("PARTICIPANT"),
+            Column::Left("LAST ANSWER"),
+        ];
+        let rows: Vec<_> = items.iter().map(row).collect();
+        text += &table(columns, &rows);
+        text += "\n";
+    }
+    let reasons = items.iter().map(|item| (item.reason.as_str(), 1));
+    let _ = match items.len() {
+        0 => writeln!(text, "no dead letters"),
+        1 => writeln!(text, "1 dead letter: {}", tally(reasons)),
+        count => writeln!(text, "{count} dead letters: {}", tally(reasons)),
+    };
+    if let Some(next) = next {
+        let _ = writeln!(text, "there may be more: --after {next}");
+    }
+    text
+}
+
+fn row(item: &LetterRow) -> [String; 9] {
+    let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+    [
+        item.id.to_string(),
+        item.died_at.to_string(),
+        or_dash(item.workspace.as_deref()),
+        item.activation.clone(),
+        or_dash(item.flow.map(Flow::as_str)),
+        or_dash(item.step.as_deref()),
+        item.reason.to_string(),
+        item.participant.clone(),
+        said(item.answer.status, &item.answer.text, ANSWER_CHARS),
+    ]
+}
+
+fn said(status: Option<u16>, text: &str, chars_max: usize) -> String {
+    let mut said = status.map_or(String::new(), |status| format!("{status} "));
+    said.extend(text.chars().take(chars_max));
+    if text.chars().nth(chars_max).is_some() {
+        said.push('…');
+    }
+    said
+}
+
 fn show(args: &Show, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
     let caller = args.remote.caller(env)?;
     let letter: Letter = caller.get(&format!("api/v1/dead/{}", args.id), &[])?;
@@ -190,6 +245,44 @@ fn show(args: &Show, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
         out.write_all(shown(&letter)?.as_bytes())?;
     }
     Ok(0)
+}
+
+fn shown(letter: &Letter) -> Result<String, Failed> {
+    let row = &letter.row;
+    let mut text = String::new();
+    for (name, value) in [
+        ("id", row.id.to_string()),
+        ("event", row.event_id.to_string()),
+        ("reason", format!("{} (class {})", row.reason, row.class)),
+        (
+            "answer",
+            said(row.answer.status, &row.answer.text, usize::MAX),
+        ),
+        ("died at", row.died_at.to_string()),
+        ("accepted at", row.accepted_at.to_string()),
+        ("workspace", row.workspace.clone().unwrap_or("-".into())),
+        ("activation", row.activation.clone()),
+        ("flow", row.flow.map_or("-".into(), |flow| flow.to_string())),
+        ("step", row.step.clone().unwrap_or("it never began".into())),
+        (
+            "attempts",
+            format!(
+                "{} at this step, {} failed in all",
+                row.attempts, row.failures
+            ),
+        ),
+    ] {
+        let _ = writeln!(text, "{name:<12} {}", plain(&value));
+    }
+    for attempt in &letter.history {
+        let answer = said(attempt.answer.status, &attempt.answer.text, usize::MAX);
+        let line = format!("{} {}: {answer}", attempt.at, attempt.step);
+        let _ = writeln!(text, "  {}", plain(&line));
+    }
+    // JSON escapes control characters by itself.
+    let event = serde_json::to_string_pretty(&letter.event).map_err(std::io::Error::from)?;
+    let _ = writeln!(text, "what was posted:\n{event}");
+    Ok(text)
 }
 
 fn replay(args: &Replay, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
@@ -316,6 +409,26 @@ fn add(sum: &mut Replayed, part: Replayed) {
     sum.revived += part.revived;
     sum.still_dead.extend(part.still_dead);
     sum.not_found.extend(part.not_found);
+}
+
+fn told(replayed: &Replayed) -> String {
+    let mut text = format!("{} live again\n", replayed.revived);
+    if !replayed.still_dead.is_empty() {
+        let reasons = replayed
+            .still_dead
+            .iter()
+            .map(|dead| (dead.reason.as_str(), 1));
+        let _ = writeln!(
+            text,
+            "{} cannot run as configured today: {}",
+            replayed.still_dead.len(),
+            tally(reasons)
+        );
+    }
+    for id in &replayed.not_found {
+        let _ = writeln!(text, "no dead letter (any more): {id}");
+    }
+    text
 }
 
 #[cfg(test)]

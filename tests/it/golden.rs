@@ -4,9 +4,9 @@
 //! must write exactly those bytes: a changed type without a new version number fails here. The store's own tables
 //! (`head.bin`, `names.bin`) are held the same way beside their private types, in `src/store/sled/counts.rs`.
 //!
-//! `RELAY_WRITE_GOLDEN=1 cargo test golden` (without `--test it`: the library writes the tables) writes the files of
-//! today's format anew. That is right only before its first release; afterwards a change needs the next version number,
-//! and the old files stay as they are.
+//! `RELAY_WRITE_GOLDEN=1 cargo test golden` (without `--test it`: the library writes the tables) writes the files of today's
+//! format anew. That is right only before its first
+//! release; afterwards a change needs the next version number, and the old files stay as they are.
 
 use std::collections::BTreeSet;
 use std::fs;
