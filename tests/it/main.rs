@@ -13,6 +13,8 @@ mod demo;
 mod golden;
 mod ingest;
 mod ops;
+mod process;
 mod sandbox;
 mod simulation;
 mod store;
+mod support;

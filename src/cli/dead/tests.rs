@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may")]
 
+use super::replay::{self, told};
 use super::*;
 use crate::model::call::Answer;
 use crate::model::id::EventId;
-use crate::ops::wire::StillDead;
+use crate::model::time::Timestamp;
+use crate::ops::wire::{Replayed, StillDead};
 
 fn moment() -> Timestamp {
     Timestamp::from_millis(1_795_770_600_000)
@@ -117,6 +119,6 @@ fn ids_and_all_exclude_each_other_and_one_is_needed() {
     let Command::Replay(replayed) = replayed.args.command else {
         return;
     };
-    let refused = replay(&replayed, &env, &mut Vec::new()).unwrap_err();
+    let refused = replay::run(&replayed, &env, &mut Vec::new()).unwrap_err();
     assert_eq!(refused.exit_code(), 2);
 }

@@ -1,0 +1,21 @@
+//! What only the real binary can show, with the sandbox in a process of its own: kills, stops, refusals, memory, syncs.
+//!
+//! Under `cargo test` the long ones run at a tenth or less; `RELAY_FULL=1` runs them whole. `RELAY_SEED` replays the
+//! seed that a run printed.
+
+mod killed;
+mod refused;
+mod stopped;
+mod synced;
+mod waiting;
+
+/// Two activations, both credited: one repeats a credit whose outcome is unknown, one does not.
+const ACTIVATIONS: &str = "[activations.resend]\nworkspace = \"acme\"\nflow = \"email\"\n\
+     mark_attributes = { joined_resend = true }\n\
+     credit = { event = \"joined\", on_unknown = \"resend\" }\n\
+     [activations.park]\nworkspace = \"acme\"\nflow = \"email\"\n\
+     mark_attributes = { joined_park = true }\n\
+     credit = { event = \"joined\", on_unknown = \"park\" }\n";
+
+/// Quikly's `max_in_flight` by default: so many credits can be unknown after one kill.
+const CREDITS_IN_FLIGHT_MAX: u64 = 16;
