@@ -1,6 +1,6 @@
 //! Accepting events: all of a call or none, duplicates found by the writer itself.
 
-use super::base::{Base, Draft, Placing, broken};
+use super::base::{Base, Draft, Placing, Written, broken};
 use super::counts::Standing;
 use super::hash::Hasher;
 use super::keys::{self, PARTICIPANT_BYTES, Place};
@@ -9,7 +9,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
-use crate::store::codec::{self, Known, KnownEvent, Pieces, Record};
+use crate::store::codec::{self, Known, KnownEvent, Record};
 use crate::store::{Appended, Group, StoreError};
 
 /// A seed made ready on the caller's thread: hashed and encoded.
@@ -25,7 +25,7 @@ pub struct Prepared {
 /// How a job begins, encoded.
 pub struct Begin {
     group: Group,
-    pieces: Pieces,
+    pieces: Written,
     run: Option<Run>,
     reason: Option<crate::flow::job::Reason>,
 }
@@ -104,7 +104,7 @@ impl Begin {
         };
         Ok(Begin {
             group: super::base::group(&record),
-            pieces: codec::encode_record(&record)?,
+            pieces: codec::encode_record(&record)?.into(),
             run,
             reason,
         })
@@ -112,9 +112,10 @@ impl Begin {
 
     /// The same event beginning otherwise.
     fn instead(self, start: Start) -> Result<Begin, StoreError> {
-        let Pieces { mut first, rest } = self.pieces;
-        first.extend(rest.into_iter().flatten());
-        Begin::new(codec::decode_record(&first)?.event, start, None, None)
+        let Written { first, rest } = self.pieces;
+        let mut bytes = first.to_vec();
+        rest.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        Begin::new(codec::decode_record(&bytes)?.event, start, None, None)
     }
 }
 

@@ -90,7 +90,10 @@ impl Draft {
 
     /// Remembers this under the participant.
     pub fn remember(&mut self, place: Place, known: Known) -> Result<(), StoreError> {
-        self.insert(&keys::known(&place), codec::encode_known(&known)?);
+        self.insert(
+            &keys::known(&place),
+            codec::encode_known(&known)?.as_slice(),
+        );
         self.known.insert(place, Some(known));
         Ok(())
     }
@@ -102,9 +105,10 @@ impl Draft {
     }
 
     /// Writes the pieces of a record behind its first, which goes to `key`.
-    pub fn record(&mut self, key: impl Into<IVec>, id: JobId, pieces: Pieces) {
-        self.insert(key, pieces.first);
-        for (number, piece) in pieces.rest.into_iter().enumerate() {
+    pub fn record(&mut self, key: impl Into<IVec>, id: JobId, pieces: impl Into<Written>) {
+        let Written { first, rest } = pieces.into();
+        self.insert(key, first);
+        for (number, piece) in rest.into_iter().enumerate() {
             self.insert(keys::piece(id, number as u8), piece);
         }
     }
@@ -121,6 +125,30 @@ pub fn broken(error: &::sled::Error) -> StoreError {
     StoreError::Failed(format!("sled: {error}"))
 }
 
+/// A record as sled takes it. Made on the caller's thread: sled copies every value of more than 22 bytes, and the
+/// writer's time is the dearest.
+#[derive(Clone)]
+pub struct Written {
+    /// With the envelope.
+    pub first: IVec,
+    /// Without.
+    pub rest: Vec<IVec>,
+}
+
+impl From<Pieces> for Written {
+    fn from(pieces: Pieces) -> Written {
+        // From a slice: from a vector sled would shrink it first.
+        Written {
+            first: IVec::from(pieces.first.as_slice()),
+            rest: pieces
+                .rest
+                .iter()
+                .map(|piece| IVec::from(piece.as_slice()))
+                .collect(),
+        }
+    }
+}
+
 /// A job to be put in its place.
 pub struct Placing {
     /// The job.
@@ -130,7 +158,7 @@ pub struct Placing {
     /// Its group.
     pub group: GroupId,
     /// Its record.
-    pub pieces: Pieces,
+    pub pieces: Written,
     /// Never failed at this step.
     pub fresh: bool,
     /// When it is due.

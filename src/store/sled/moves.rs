@@ -58,7 +58,7 @@ impl Base {
                         id,
                         lane,
                         group,
-                        pieces,
+                        pieces: pieces.into(),
                         fresh,
                         due,
                         first: false,
