@@ -105,6 +105,7 @@ impl Base {
             touched: std::collections::BTreeSet::default(),
             written,
             sweep_from: None,
+            replaced: 0,
             now: Timestamp::ZERO,
             metrics,
         };
