@@ -24,6 +24,9 @@ use crate::store::codec::{self, CodecError, Known, PIECE_BYTES_MAX, Pieces, Reco
 use crate::store::{Group, Settings, StoreError};
 use crate::telemetry::Metrics;
 
+/// A write replaces one page or a few, and a round of freeing takes at most 512.
+const WRITES_PER_ROUND: usize = 64;
+
 /// Everything the writer thread owns.
 pub struct Base {
     /// The database: one tree.
@@ -56,6 +59,8 @@ pub struct Base {
     pub written: Vec<Vec<u8>>,
     /// Where the sweep of dead letters goes on.
     pub sweep_from: Option<JobId>,
+    /// Keys written since sled was last made to free what they replaced.
+    pub replaced: usize,
     /// The latest time that anybody told us.
     pub now: Timestamp,
     /// Commit times.
@@ -73,18 +78,22 @@ pub struct Draft {
     pub revived: HashMap<JobId, Option<Record>>,
     /// Whether there is anything in it.
     pub used: bool,
+    /// How many keys it writes.
+    pub writes: usize,
 }
 
 impl Draft {
     /// Will be there.
     pub fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
         self.used = true;
+        self.writes += 1;
         self.batch.insert(key, value);
     }
 
     /// Will be gone.
     pub fn remove(&mut self, key: impl Into<IVec>) {
         self.used = true;
+        self.writes += 1;
         self.batch.remove(key);
     }
 
@@ -252,6 +261,7 @@ impl Base {
                 self.seen.add(place);
             }
             let watch = Stopwatch::start();
+            self.replaced += draft.writes + 1;
             self.head.commit += 1;
             self.write_names(&mut draft)?;
             self.write_head(&mut draft)?;
@@ -266,6 +276,17 @@ impl Base {
             }
         }
         Ok(())
+    }
+
+    /// Frees what batches have replaced.
+    ///
+    /// sled leaves that to readers: each 128th look into the tree frees at most 512 old pages, and a batch is one look
+    /// however much it writes. A writer that hardly reads would come to hold gigabytes.
+    pub fn free_replaced(&mut self) {
+        for _ in 0..self.replaced.div_ceil(WRITES_PER_ROUND) {
+            ::sled::pin().flush();
+        }
+        self.replaced = 0;
     }
 
     /// Everything applied so far survives a power cut when this returns.

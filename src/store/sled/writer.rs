@@ -212,6 +212,7 @@ fn serve(
     for answer in answers {
         answer();
     }
+    base.free_replaced();
     let mut end = None;
     for request in rest {
         if let Some(reply) = serve_one(base, request)? {
