@@ -205,6 +205,38 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, CodecError> {
     decode::<RECORD_ENVELOPE, _>(bytes)
 }
 
+/// What a record takes in a pack beyond its own bytes: id and length.
+pub const PACKED_BYTES: usize = 16 + 2;
+
+/// Writes records that arrived together into one value: `[version: u8]`, then for each the event's id, the length of its
+/// record (two bytes, big-endian) and the record with its own envelope. Only records without further pieces fit.
+pub fn encode_pack<'a>(records: impl IntoIterator<Item = (EventId, &'a [u8])>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(PIECE_BYTES_MAX);
+    bytes.push(VERSION);
+    for (id, record) in records {
+        bytes.extend_from_slice(&id.0);
+        bytes.extend_from_slice(&(record.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(record);
+    }
+    bytes
+}
+
+/// Takes a pack apart, in its order.
+pub fn decode_pack(bytes: &[u8]) -> Result<Vec<(EventId, &[u8])>, CodecError> {
+    let cut_off = || CodecError::Damaged("a pack that ends too early".into());
+    let mut rest = opened::<SMALL_ENVELOPE>(bytes)?;
+    let mut records = Vec::new();
+    while !rest.is_empty() {
+        let (id, behind) = rest.split_first_chunk::<16>().ok_or_else(cut_off)?;
+        let (length, behind) = behind.split_first_chunk::<2>().ok_or_else(cut_off)?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (record, behind) = behind.split_at_checked(length).ok_or_else(cut_off)?;
+        records.push((EventId(*id), record));
+        rest = behind;
+    }
+    Ok(records)
+}
+
 /// Writes what is remembered under a participant.
 pub fn encode_known(known: &Known) -> Result<Vec<u8>, CodecError> {
     let stored = match known {

@@ -114,7 +114,9 @@ impl Begin {
     fn instead(self, start: Start) -> Result<Begin, StoreError> {
         let Written { first, rest } = self.pieces;
         let mut bytes = first.to_vec();
-        rest.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        for piece in &rest {
+            bytes.extend_from_slice(piece);
+        }
         Begin::new(codec::decode_record(&bytes)?.event, start, None, None)
     }
 }
@@ -266,10 +268,10 @@ impl Base {
         if event.id.accepted_at() + self.settings.event_dedupe > now {
             return Ok(false);
         }
-        self.has_jobs(&event.id.0).map(|has| !has)
+        Ok(!self.has_jobs(&event.id.0)? && !self.is_packed(event.id)?)
     }
 
-    /// Whether any job lives or is dead whose id begins with these bytes (of an event, or of one job).
+    /// Whether any job lives, with a key of its own, or is dead, whose id begins with these bytes (of an event, or of one job).
     pub fn has_jobs(&self, id: &[u8]) -> Result<bool, StoreError> {
         let mut prefixes = vec![[b"w", id].concat(), [b"x", id].concat()];
         prefixes.extend(

@@ -13,12 +13,13 @@ use super::counts::{GroupId, Head, Names};
 use super::disk::Folder;
 use super::hash::Hasher;
 use super::keys::{self, Class, LaneKey, Place};
+use super::landing::fits_a_pack;
 use super::lend::{Lease, Streams, due_value};
 use super::mark::Mark;
 use super::seen::Seen;
 use crate::clock::Stopwatch;
 use crate::model::Name;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, CodecError, Known, PIECE_BYTES_MAX, Pieces, Record};
 use crate::store::{Group, Settings, StoreError};
@@ -76,6 +77,8 @@ pub struct Draft {
     pub known: BTreeMap<Place, Option<Known>>,
     /// Dead letters that this batch lets live (`None`) or writes anew.
     pub revived: HashMap<JobId, Option<Record>>,
+    /// What was accepted, by lane, in order: it goes into packs.
+    pub arrivals: BTreeMap<LaneKey, Vec<(EventId, IVec)>>,
     /// Whether there is anything in it.
     pub used: bool,
     /// How many keys it writes.
@@ -195,7 +198,14 @@ impl Base {
         } = placing;
         let class = Class::of(fresh, due, now);
         let streams = self.streams.entry(lane).or_default();
-        if first && class == Class::ReadyFresh {
+        if first && class == Class::ReadyFresh && fits_a_pack(id, &pieces) {
+            draft.used = true;
+            draft
+                .arrivals
+                .entry(lane)
+                .or_default()
+                .push((id.event, pieces.first));
+        } else if first && class == Class::ReadyFresh {
             let key = keys::unmoved(lane, id);
             streams.unmoved.note(&key);
             draft.record(&key, id, pieces);
@@ -261,6 +271,7 @@ impl Base {
                 self.seen.add(place);
             }
             let watch = Stopwatch::start();
+            self.land(&mut draft);
             self.replaced += draft.writes + 1;
             self.head.commit += 1;
             self.write_names(&mut draft)?;

@@ -2,6 +2,7 @@
 //!
 //! | key | value | for |
 //! |---|---|---|
+//! | `a` lane event | pack of records | jobs as they were accepted together; taken apart into `r` when their turn comes |
 //! | `r` lane id | record | a job that has not moved since it was accepted or spawned: due at once, read in order |
 //! | `w` id | record | a job that has moved |
 //! | `d` lane class time id | group | when a moved job is due |
@@ -15,7 +16,8 @@
 //! | `s` | secret | keys the hashes of this store |
 //!
 //! A lane is a number of its workspace and its kind; times are milliseconds, big-endian, so that keys sort.
-//! Two keys are written for an accepted event (`r`, `p`) and one for the whole group of them (`m`).
+//! Written for an accepted event: its `p`, its part of an `a`, and of the `m` of the whole group; alone in its group, its
+//! `p`, its `r` and `m`.
 
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::LaneKind;
@@ -130,6 +132,16 @@ pub fn id_at_end(key: &[u8]) -> Option<JobId> {
 
 fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
+}
+
+/// All packs of a lane.
+pub fn pack_prefix(lane: LaneKey) -> Vec<u8> {
+    join(&[b"a", &lane.0])
+}
+
+/// The pack that begins with this event.
+pub fn pack(lane: LaneKey, first: EventId) -> Vec<u8> {
+    join(&[b"a", &lane.0, &first.0])
 }
 
 /// All unmoved jobs of a lane.

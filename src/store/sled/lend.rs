@@ -124,7 +124,7 @@ impl Base {
             return Ok(Vec::new());
         };
         self.promote(lane, now)?;
-        let mut fresh = self.due_from(lane, None, at_most)?;
+        let mut fresh = self.unmoved(lane, at_most)?;
         fresh.extend(self.due_from(lane, Some(Class::ReadyFresh), at_most)?);
         fresh.sort_by_key(|candidate| candidate.id);
         fresh.truncate(at_most);
@@ -186,6 +186,22 @@ impl Base {
             event,
             job,
         })
+    }
+
+    /// Unmoved jobs of a lane that are not lent, in order, wherever they stand.
+    fn unmoved(&mut self, lane: LaneKey, at_most: usize) -> Result<Vec<Candidate>, StoreError> {
+        loop {
+            let found = self.due_from(lane, None, at_most)?;
+            let room = at_most - found.len();
+            let last = found
+                .last()
+                .map(|candidate| candidate.id)
+                .filter(|_| room == 0);
+            // Nothing that stands in a pack may be passed over.
+            if at_most == 0 || !self.unpack(lane, last, room)? {
+                return Ok(found);
+            }
+        }
     }
 
     /// Due jobs of one order that are not lent, from its cursor.
@@ -270,7 +286,11 @@ impl Base {
             return Ok(None);
         };
         for class in [None, Some(Class::ReadyFresh), Some(Class::ReadyRetry)] {
-            if !self.due_from(lane, class, 1)?.is_empty() {
+            let due = match class {
+                None => self.unmoved(lane, 1)?,
+                Some(_) => self.due_from(lane, class, 1)?,
+            };
+            if !due.is_empty() {
                 return Ok(Some(now));
             }
         }
@@ -343,7 +363,11 @@ impl Base {
     pub fn oldest_unlent(&mut self, lane: LaneKey) -> Result<Option<Timestamp>, StoreError> {
         let mut oldest = None;
         for class in [None, Some(Class::ReadyFresh), Some(Class::ReadyRetry)] {
-            let Some(Candidate { id, first, .. }) = self.due_from(lane, class, 1)?.pop() else {
+            let mut due = match class {
+                None => self.unmoved(lane, 1)?,
+                Some(_) => self.due_from(lane, class, 1)?,
+            };
+            let Some(Candidate { id, first, .. }) = due.pop() else {
                 continue;
             };
             let first = match first {

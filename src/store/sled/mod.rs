@@ -16,7 +16,7 @@
 //! One tree; see [`keys`] for the layout and [`codec`](crate::store::codec) for the records.
 //!
 //! # Operations
-//! [`append`] (with [`seen`], which spares most look-ups), [`moves`] (commit, begin, revive), [`lend`] (lease, next
+//! [`append`] (with [`seen`], which spares most look-ups, and [`landing`], which spares keys), [`moves`] (commit, begin, revive), [`lend`] (lease, next
 //! due), [`query`], [`sweep`].
 //!
 //! # Deliberately absent
@@ -28,6 +28,7 @@ mod counts;
 mod disk;
 mod hash;
 mod keys;
+mod landing;
 mod lend;
 mod mark;
 mod moves;
