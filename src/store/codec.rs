@@ -208,12 +208,20 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, CodecError> {
 /// What a record takes in a pack beyond its own bytes: id and length.
 pub const PACKED_BYTES: usize = 16 + 2;
 
-/// Writes records that arrived together into one value: `[version: u8]`, then for each the event's id, the length of its
-/// record (two bytes, big-endian) and the record with its own envelope. Only records without further pieces fit.
+/// What a pack takes beyond its records: version and number.
+pub const PACK_BYTES: usize = 2;
+
+/// The most records of a pack; fewer fit.
+pub const PACKED_MAX: usize = u8::MAX as usize;
+
+/// Writes records that arrived together into one value: `[version: u8][number: u8]`, then for each the event's id, the
+/// length of its record (two bytes, big-endian) and the record with its own envelope. Only records without further
+/// pieces fit, and at most [`PACKED_MAX`].
 pub fn encode_pack<'a>(records: impl IntoIterator<Item = (EventId, &'a [u8])>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(PIECE_BYTES_MAX);
-    bytes.push(VERSION);
+    bytes.extend_from_slice(&[VERSION, 0]);
     for (id, record) in records {
+        bytes[1] = bytes[1].saturating_add(1);
         bytes.extend_from_slice(&id.0);
         bytes.extend_from_slice(&(record.len() as u16).to_be_bytes());
         bytes.extend_from_slice(record);
@@ -224,15 +232,18 @@ pub fn encode_pack<'a>(records: impl IntoIterator<Item = (EventId, &'a [u8])>) -
 /// Takes a pack apart, in its order.
 pub fn decode_pack(bytes: &[u8]) -> Result<Vec<(EventId, &[u8])>, CodecError> {
     let cut_off = || CodecError::Damaged("a pack that ends too early".into());
-    let mut rest = opened::<SMALL_ENVELOPE>(bytes)?;
-    let mut records = Vec::new();
-    while !rest.is_empty() {
+    let mut rest = opened::<PACK_BYTES>(bytes)?;
+    let mut records = Vec::with_capacity(usize::from(bytes[1]));
+    for _ in 0..bytes[1] {
         let (id, behind) = rest.split_first_chunk::<16>().ok_or_else(cut_off)?;
         let (length, behind) = behind.split_first_chunk::<2>().ok_or_else(cut_off)?;
         let length = usize::from(u16::from_be_bytes(*length));
         let (record, behind) = behind.split_at_checked(length).ok_or_else(cut_off)?;
         records.push((EventId(*id), record));
         rest = behind;
+    }
+    if !rest.is_empty() {
+        return Err(CodecError::Damaged("bytes behind its end".into()));
     }
     Ok(records)
 }

@@ -31,6 +31,7 @@ enum Stored {
     Known(Known),
     Done(Done),
     Owner(JobId),
+    Pack(Vec<(EventId, Vec<u8>)>),
 }
 
 impl Stored {
@@ -51,6 +52,9 @@ impl Stored {
             Stored::Known(known) => codec::encode_known(known).unwrap(),
             Stored::Done(done) => codec::encode_done(done).unwrap(),
             Stored::Owner(owner) => codec::encode_owner(*owner).unwrap(),
+            Stored::Pack(records) => {
+                codec::encode_pack(records.iter().map(|(id, record)| (*id, &record[..])))
+            }
         }
     }
 
@@ -61,6 +65,10 @@ impl Stored {
             Stored::Known(_) => Stored::Known(codec::decode_known(bytes)?),
             Stored::Done(_) => Stored::Done(codec::decode_done(bytes)?),
             Stored::Owner(_) => Stored::Owner(codec::decode_owner(bytes)?),
+            Stored::Pack(_) => {
+                let records = codec::decode_pack(bytes)?.into_iter();
+                Stored::Pack(records.map(|(id, record)| (id, record.to_vec())).collect())
+            }
         })
     }
 }
@@ -240,6 +248,13 @@ fn all() -> Vec<(&'static str, Stored)> {
         ("known-once", Stored::Known(once)),
         ("done", Stored::Done(done)),
         ("owner", Stored::Owner(id(4).job(200))),
+        (
+            "pack",
+            Stored::Pack(vec![
+                (id(5), vec![VERSION, 0, 7]),
+                (id(6), vec![VERSION, 0]),
+            ]),
+        ),
     ]);
     all
 }

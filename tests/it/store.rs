@@ -61,6 +61,7 @@ macro_rules! conformance {
                 a_key_counts_within_source_scope_and_participant
                 a_key_is_forgotten_when_its_time_is_over_and_its_jobs_are_done
                 a_key_is_remembered_while_a_job_lives_or_is_dead
+                a_key_is_remembered_while_its_job_waits_beside_others
                 a_further_participation_starts_what_further_says
                 a_further_participation_is_seen_within_one_call
                 only_participations_of_the_same_source_scope_and_participant_make_one_further
@@ -73,6 +74,7 @@ macro_rules! conformance {
                 only_due_jobs_of_the_lane_are_lent
                 a_lent_job_is_not_lent_again_until_it_is_given_back
                 fresh_jobs_go_in_order_of_acceptance_whenever_they_were_due
+                jobs_accepted_together_go_before_one_accepted_later
                 failed_jobs_go_in_order_of_their_due_time
                 failed_work_gets_a_quarter_and_what_fresh_work_leaves
                 next_due_tells_the_earliest_job_that_is_not_lent

@@ -13,7 +13,7 @@ use super::base::{Base, Draft, Written, broken};
 use super::keys::{self, LaneKey};
 use crate::model::id::{EventId, JobId};
 use crate::store::StoreError;
-use crate::store::codec::{self, PACKED_BYTES, PIECE_BYTES_MAX};
+use crate::store::codec::{self, PACK_BYTES, PACKED_BYTES, PACKED_MAX, PIECE_BYTES_MAX};
 
 /// The longest record that goes into a pack, bytes; a longer one would leave little room for others.
 const PACKED_RECORD_MAX: usize = PIECE_BYTES_MAX / 4;
@@ -29,11 +29,14 @@ impl Base {
         for (lane, arrivals) in std::mem::take(&mut draft.arrivals) {
             let mut rest = arrivals.as_slice();
             while let [(first, record), others @ ..] = rest {
-                let mut bytes = 1 + PACKED_BYTES + record.len();
-                let fitting = others.iter().take_while(|(_, record)| {
-                    bytes += PACKED_BYTES + record.len();
-                    bytes <= PIECE_BYTES_MAX
-                });
+                let mut bytes = PACK_BYTES + PACKED_BYTES + record.len();
+                let fitting = others
+                    .iter()
+                    .take(PACKED_MAX - 1)
+                    .take_while(|(_, record)| {
+                        bytes += PACKED_BYTES + record.len();
+                        bytes <= PIECE_BYTES_MAX
+                    });
                 let (these, behind) = rest.split_at(1 + fitting.count());
                 if these.len() == 1 {
                     self.own_key(draft, lane, *first, record);

@@ -2,7 +2,7 @@
 
 use braze_relay::flow::job::{Seed, Start};
 use braze_relay::model::event::{CustomEvent, EventKind, Source};
-use braze_relay::store::{DeadFilter, Operate, Settings, Store, StoreError};
+use braze_relay::store::{Appended, DeadFilter, Operate, Settings, Store, StoreError};
 
 use super::Harness;
 use super::material::*;
@@ -329,4 +329,31 @@ pub async fn records_of_any_size_and_script_come_back_as_they_were<H: Harness>()
         let tokens = leased.iter().map(|leased| leased.token).collect();
         house.store().give_back(tokens).await.unwrap();
     }
+}
+
+pub async fn a_key_is_remembered_while_its_job_waits_beside_others<H: Harness>() {
+    let mut house = H::open(SETTINGS).await;
+    let seeds = |now| -> Vec<_> {
+        (0..40)
+            .map(|number| seed(&format!("p{number}@example.com"), "1", now))
+            .collect()
+    };
+    let first = house.store().put(seeds(second(0)), second(0)).await;
+    let end = second(0) + SETTINGS.event_dedupe;
+    for _ in 0..2 {
+        let again = house.store().put(seeds(end), end).await;
+        assert!(again.iter().all(|it| it.duplicate));
+        let ids = |list: &[Appended]| list.iter().map(|it| it.id).collect::<Vec<_>>();
+        assert_eq!(ids(&again), ids(&first));
+        house.crash_and_reopen().await;
+    }
+    // Half of them have moved on: the others are remembered all the same.
+    let store = house.store();
+    for lent in store.lease(&look_ups(), end, 20).await.unwrap() {
+        store.settle(lent.token, moved(finish()), end).await;
+    }
+    let again = store.put(seeds(end), end).await;
+    let fresh = again.iter().filter(|it| !it.duplicate).count();
+    assert_eq!(fresh, 20);
+    assert!(again[20..].iter().all(|it| it.duplicate));
 }

@@ -251,3 +251,23 @@ pub async fn whoever_waits_for_a_lane_is_woken_by_whatever_brings_work<H: Harnes
     );
     hears(&store, &foreign(), "a revival").await;
 }
+
+pub async fn jobs_accepted_together_go_before_one_accepted_later<H: Harness>() {
+    let store = H::open(SETTINGS).await.store();
+    let now = second(0);
+    let crowd = |from: u32, to: u32| -> Vec<_> {
+        (from..to)
+            .map(|number| seed(&format!("p{number}@example.com"), "1", now))
+            .collect()
+    };
+    let mut accepted = store.put(crowd(0, 30), now).await;
+    accepted.extend(store.put(crowd(30, 31), now).await);
+    accepted.extend(store.put(crowd(31, 60), now).await);
+    let mut lent = Vec::new();
+    for at_most in [1, 3, 27, 1, 28] {
+        let leased = store.lease(&look_ups(), now, at_most).await.unwrap();
+        lent.extend(leased.into_iter().map(|it| it.token.id));
+    }
+    let expected: Vec<_> = accepted.iter().map(|it| it.id.job(0)).collect();
+    assert_eq!(lent, expected);
+}
