@@ -16,7 +16,7 @@
 //! One tree; see [`keys`] for the layout and [`codec`](crate::store::codec) for the records.
 //!
 //! # Operations
-//! [`append`] (with [`seen`], which spares most look-ups, and [`landing`], which spares keys), [`moves`] (commit, begin, revive), [`lend`] (lease, next
+//! [`append`] (with [`seen`], which spares most look-ups, and [`landing`], which spares keys), [`moves`] (commit, begin, revive), [`lend`] and [`time`] (lease, next
 //! due), [`query`], [`sweep`].
 //!
 //! # Deliberately absent
@@ -36,6 +36,7 @@ mod open;
 mod query;
 mod seen;
 mod sweep;
+mod time;
 mod writer;
 
 use std::collections::HashMap;
