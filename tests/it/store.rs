@@ -95,6 +95,7 @@ macro_rules! conformance {
                 once_is_kept_per_participant_whatever_the_event
                 once_is_forgotten_when_its_time_is_over_and_its_job_is_done
                 once_is_remembered_while_its_job_lives_or_is_dead
+                what_a_job_held_once_is_free_for_its_own_child_when_it_ends
                 an_event_is_done_when_all_its_jobs_are
             }
             letters {

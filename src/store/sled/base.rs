@@ -3,7 +3,7 @@
 //! Invariants: nothing is written but through a [`Draft`], and a draft is applied whole, together with the account as
 //! it is afterwards. After [`Base::apply`] with `durable` the batch survives a power cut; an error there is final.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -78,6 +78,8 @@ pub struct Draft {
     pub known: BTreeMap<Place, Option<Known>>,
     /// Dead letters that this batch lets live (`None`) or writes anew.
     pub revived: HashMap<JobId, Option<Record>>,
+    /// Jobs that end well in this batch: the tree does not know yet.
+    pub ended: HashSet<JobId>,
     /// What was accepted, by lane, in order: it goes into packs.
     pub arrivals: BTreeMap<LaneKey, Vec<(EventId, IVec)>>,
     /// Whether there is anything in it.

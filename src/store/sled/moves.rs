@@ -27,10 +27,14 @@ impl Base {
         let id = token.id;
         draft.remove(lease.spot.key(id));
         self.head.live(lease.spot.lane, lease.group, -1, 0);
+        let ended = matches!(commit.fate, Fate::Finish(_));
+        if ended {
+            // Whatever it held may be taken by its own children already.
+            draft.ended.insert(id);
+        }
         let home = self.home(&lease.record);
         let born = self.spawn_all(draft, id, home, commit.spawn, now)?;
         let children = born.len() as u8;
-        let ended = matches!(commit.fate, Fate::Finish(_));
         let once = lease
             .record
             .once
@@ -159,9 +163,8 @@ impl Base {
     ) -> Result<bool, StoreError> {
         match self.known(draft, place)? {
             // A child of this very draft is remembered and not yet in the tree.
-            Some(Known::Once { job, at }) => Ok(
-                at + self.settings.credit_dedupe > now || self.has_jobs(&keys::id_bytes(job))?
-            ),
+            Some(Known::Once { job, at }) => Ok(at + self.settings.credit_dedupe > now
+                || (!draft.ended.contains(&job) && self.has_jobs(&keys::id_bytes(job))?)),
             Some(Known::Event(_)) | None => Ok(false),
         }
     }

@@ -340,3 +340,17 @@ pub async fn an_event_is_done_when_all_its_jobs_are<H: Harness>() {
     store.settle_next(&credits(), moved(finish()), now).await;
     assert_eq!(events().await, done);
 }
+
+pub async fn what_a_job_held_once_is_free_for_its_own_child_when_it_ends<H: Harness>() {
+    let store = H::open(SETTINGS).await.store();
+    store.put_one(seed(ADA, "1", second(0)), second(0)).await;
+    let held = |number| only_once(child(number, ADA, second(0)));
+    store
+        .settle_next(&look_ups(), spawning(finish(), vec![held(1)]), second(0))
+        .await;
+    let end = second(0) + SETTINGS.credit_dedupe;
+    let answer = store
+        .settle_next(&credits(), spawning(finish(), vec![held(2)]), end)
+        .await;
+    assert_eq!(answer, stored(1));
+}
