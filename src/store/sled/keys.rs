@@ -151,7 +151,7 @@ pub fn unmoved_prefix(lane: LaneKey) -> Vec<u8> {
 
 /// An unmoved job.
 pub fn unmoved(lane: LaneKey, id: JobId) -> [u8; 21] {
-    // The two keys of an accepted event are built without an allocation: there is one of each for every event.
+    // Built without an allocation, like that of what is remembered: there is one of each for every event.
     let mut key = [b'r'; 21];
     key[1..4].copy_from_slice(&lane.0);
     key[4..].copy_from_slice(&id_bytes(id));

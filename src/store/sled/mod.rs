@@ -16,8 +16,8 @@
 //! One tree; see [`keys`] for the layout and [`codec`](crate::store::codec) for the records.
 //!
 //! # Operations
-//! [`append`] (with [`seen`], which spares most look-ups, and [`landing`], which spares keys), [`moves`] (commit, begin, revive), [`lend`] and [`time`] (lease, next
-//! due), [`query`], [`sweep`].
+//! [`append`] (with [`seen`], which spares most look-ups, and [`landing`], which spares keys), [`moves`] (commit,
+//! begin, revive), [`lend`] and [`time`] (lease, next due), [`query`], [`sweep`].
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.

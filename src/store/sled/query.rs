@@ -127,7 +127,7 @@ impl Base {
         }
     }
 
-    /// Writes what stands before the next durable batch, so that housekeeping alone becomes durable too.
+    /// Sweeps one slice while nobody writes. Not durable by itself: lost in a power cut, it happens again.
     pub fn apply_sweep(&mut self) -> Result<(), StoreError> {
         let mut draft = Draft::default();
         self.sweep(&mut draft)?;
