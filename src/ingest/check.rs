@@ -7,19 +7,14 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
-use super::parse::{Field, Item};
+use super::free::{self, Custom, Names};
+use super::parse::{Field, Item, syntax};
 use crate::model::event::{CustomEvent, Event, EventKind, Source};
-use crate::model::json::{Object, ObjectText};
+use crate::model::json::ObjectText;
 use crate::model::time::Timestamp;
 
 /// The longest e-mail address, bytes (RFC 5321 with errata 1690).
 const EMAIL_BYTES_MAX: usize = 254;
-
-/// The deepest nesting of an attribute or property. Deeper than anything meant, and shallow enough that whoever reads
-/// the requests we make of it need not give up on them.
-const DEPTH_MAX: usize = 64;
 
 /// How many faults of one event are named.
 const FAULTS_MAX: usize = 16;
@@ -51,7 +46,8 @@ impl Fault {
         }
     }
 
-    fn remedy(self, remedy: &'static str) -> Fault {
+    /// With what to do instead.
+    pub(super) fn remedy(self, remedy: &'static str) -> Fault {
         Fault {
             remedy: Some(remedy),
             ..self
@@ -225,107 +221,48 @@ fn moment(field: Field<'_>, now: Timestamp, faults: &mut Faults) -> Timestamp {
 }
 
 fn attributes(field: Field<'_>, faults: &mut Faults) -> Option<ObjectText> {
-    let attributes = object("attributes", field, faults)?;
-    for (name, value) in &attributes {
-        match not_settable(name).or_else(|| forbidden(name)) {
-            Some((reason, remedy)) => faults.add(Fault {
-                field: format!("attributes.{}", shown(name)).into(),
-                reason: reason.into(),
-                remedy,
-            }),
-            None => operators(value, &mut vec!["attributes", name], true, faults),
-        }
-    }
-    Some(ObjectText::new(&attributes))
+    let names = Names {
+        refused: |name| not_settable(name).or_else(|| forbidden(name)),
+        words: true,
+    };
+    free::object("attributes", field, names, faults)
 }
 
 fn custom_event(field: Field<'_>, faults: &mut Faults) -> Option<CustomEvent> {
-    let mut event = match field {
+    let text = match field {
         Field::Absent => return None,
-        Field::Object(event) => event,
+        Field::Object(text) => text,
         other => {
-            return wrong_type(
-                "event",
-                "an object with `name` and `properties`",
-                &other,
-                faults,
-            );
+            let expected = "an object with `name` and `properties`";
+            return wrong_type("event", expected, &other, faults);
         }
     };
-    let name = event.remove("name");
-    let properties = event
-        .remove("properties")
-        .map_or(Field::Absent, Field::from);
-    for key in event.keys() {
-        if let Some((reason, remedy)) = forbidden(key) {
-            faults.add(Fault {
-                field: format!("event.{}", shown(key)).into(),
-                reason: reason.into(),
-                remedy,
-            });
+    let custom = match Custom::read(text) {
+        Ok(custom) => custom,
+        Err(error) => {
+            faults.add(Fault::new(
+                "event",
+                format!("is not JSON: {}", syntax(&error)),
+            ));
+            return None;
         }
-    }
-    let properties = object("event.properties", properties, faults);
-    for (name, value) in properties.iter().flatten() {
-        if name.trim().starts_with('$') {
-            faults.add(operator(&["event.properties", name]));
-        }
-        operators(value, &mut vec!["event.properties", name], false, faults);
-    }
-    match name {
-        Some(Value::String(name)) if !name.trim().is_empty() => Some(CustomEvent {
-            name,
-            properties: properties.as_ref().map(ObjectText::new),
-        }),
-        Some(Value::String(_) | Value::Null) | None => {
-            faults.add(Fault::new("event.name", "is required"));
-            None
-        }
-        Some(other) => wrong_type("event.name", "a string", &Field::from(other), faults),
-    }
-}
-
-/// Names `value`'s operators. In attributes Braze takes `inc`, `add` and `remove` for operators wherever an object may stand;
-/// in properties they are plain names.
-fn operators<'a>(value: &'a Value, path: &mut Vec<&'a str>, words: bool, faults: &mut Faults) {
-    if path.len() > DEPTH_MAX {
-        faults.add(Fault::new(
-            path[0].to_owned(),
-            format!("is nested deeper than {DEPTH_MAX} levels"),
-        ));
-        return;
-    }
-    match value {
-        Value::Object(object) => {
-            for (name, value) in object {
-                path.push(name);
-                let bare = name.trim();
-                if bare.starts_with('$') || (words && matches!(bare, "inc" | "add" | "remove")) {
-                    faults.add(operator(path));
-                } else {
-                    operators(value, path, words, faults);
-                }
-                path.pop();
-            }
-        }
-        Value::Array(values) => {
-            path.push("[]");
-            for value in values {
-                operators(value, path, words, faults);
-            }
-            path.pop();
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn operator(path: &[&str]) -> Fault {
-    let names: Vec<_> = path.iter().map(|name| shown(name)).collect();
-    Fault::new(names.join("."), "is an operator").remedy("send the new value itself")
+    };
+    custom
+        .faults
+        .0
+        .into_iter()
+        .for_each(|fault| faults.add(fault));
+    let names = Names {
+        refused: |_| None,
+        words: false,
+    };
+    let properties = free::object("event.properties", custom.properties, names, faults);
+    let name = required("event.name", custom.name, faults)?.into_owned();
+    Some(CustomEvent { name, properties })
 }
 
 /// Why something may not be set, and what to do instead.
-type Forbidden = (&'static str, Option<&'static str>);
+pub(super) type Forbidden = (&'static str, Option<&'static str>);
 
 /// Whether an event may not set what is called `name`, and why. Braze trims names, so a space does not hide one; it
 /// minds the case, so `Email` is a custom attribute.
@@ -391,14 +328,6 @@ pub(super) fn shown(name: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}…", sign.map_or(String::new(), String::from)))
 }
 
-fn object(name: &'static str, field: Field<'_>, faults: &mut Faults) -> Option<Object> {
-    match field {
-        Field::Absent => None,
-        Field::Object(object) => Some(object).filter(|object| !object.is_empty()),
-        other => wrong_type(name, "an object", &other, faults),
-    }
-}
-
 /// The text of an optional field; `Err` when it is no text, which is then a fault.
 fn text<'a>(
     name: &'static str,
@@ -421,7 +350,8 @@ fn required<'a>(name: &'static str, field: Field<'a>, faults: &mut Faults) -> Op
     given
 }
 
-fn wrong_type<T>(
+/// A fault of a field that should be something else.
+pub(super) fn wrong_type<T>(
     name: &'static str,
     expected: &str,
     found: &Field<'_>,

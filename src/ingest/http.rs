@@ -19,7 +19,8 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::Ingest;
-use super::parse::{self, Bounds, MediaType};
+use super::media::MediaType;
+use super::parse::{self, Bounds};
 use super::problem::Problem;
 use crate::flow::job::Seed;
 use crate::model::event::{Event, Source};

@@ -14,7 +14,9 @@
 
 mod auth;
 mod check;
+mod free;
 mod http;
+mod media;
 mod parse;
 mod problem;
 

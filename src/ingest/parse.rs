@@ -9,45 +9,13 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::check::{self, Fault, Faults};
+use super::free;
+use super::media::MediaType;
 use crate::model::event::Event;
-use crate::model::json::Object;
 use crate::model::time::Timestamp;
-
-/// What a request says its body is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MediaType {
-    /// Nothing, or nothing definite (`application/octet-stream`).
-    Unstated,
-    /// JSON (`application/json`, `…+json`).
-    Json,
-    /// One JSON value a line.
-    Ndjson,
-    /// Something else. Many clients say so by default, hence the body decides first.
-    Other,
-}
-
-impl MediaType {
-    /// From the value of `content-type`; parameters do not matter.
-    pub(super) fn of(header: Option<&str>) -> MediaType {
-        let essence = header.and_then(|value| value.split(';').next());
-        let essence = essence.unwrap_or_default().trim().to_ascii_lowercase();
-        match essence.as_str() {
-            "" | "application/octet-stream" => MediaType::Unstated,
-            "application/json" | "text/json" => MediaType::Json,
-            "application/x-ndjson"
-            | "application/ndjson"
-            | "application/jsonl"
-            | "application/x-jsonlines" => MediaType::Ndjson,
-            json if json.ends_with("+json") => MediaType::Json,
-            nonsense if !nonsense.contains('/') => MediaType::Unstated,
-            _ => MediaType::Other,
-        }
-    }
-}
 
 /// How much is taken.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +57,20 @@ pub(super) fn events(
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let text = std::str::from_utf8(body)
         .map_err(|error| Unfit::NotJson(format!("not UTF-8 at byte {}", error.valid_up_to())))?;
+    // Most bodies are one good event: that is read in one go. All else is told apart below.
+    let whole = text.trim_matches([' ', '\t', '\n', '\r']);
+    if whole.starts_with('{')
+        && whole.len() <= bounds.event_bytes_max
+        && let Ok(item) = serde_json::from_str(whole)
+    {
+        return match check::event(item, header_id, now) {
+            Ok(event) => Ok(vec![event]),
+            Err(faults) => Err(Unfit::Faulty {
+                events: 1,
+                faults: faults.into_iter().map(|fault| (0, fault)).collect(),
+            }),
+        };
+    }
     let items = items(text, media_type, bounds.batch_max)?;
     if items.texts.is_empty() {
         return Err(Unfit::Empty);
@@ -203,7 +185,7 @@ fn item(text: &str) -> Result<Item<'_>, Vec<Fault>> {
 }
 
 /// What the parser says. Its syntax messages repeat nothing of the text; its others might.
-fn syntax(error: &serde_json::Error) -> String {
+pub(super) fn syntax(error: &serde_json::Error) -> String {
     if error.is_syntax() || error.is_eof() {
         error.to_string()
     } else {
@@ -260,8 +242,8 @@ pub(super) enum Field<'a> {
     Text(Cow<'a, str>),
     /// An array.
     Array,
-    /// An object.
-    Object(Object),
+    /// An object, its text. Only where an object may stand; else the text of any.
+    Object(&'a str),
 }
 
 impl Field<'_> {
@@ -274,19 +256,6 @@ impl Field<'_> {
             Field::Text(_) => "a string",
             Field::Array => "an array",
             Field::Object(_) => "an object",
-        }
-    }
-}
-
-impl From<Value> for Field<'static> {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Null => Field::Absent,
-            Value::Bool(truth) => Field::Bool(truth),
-            Value::Number(_) => Field::Number,
-            Value::String(text) => Field::Text(Cow::Owned(text)),
-            Value::Array(_) => Field::Array,
-            Value::Object(object) => Field::Object(object),
         }
     }
 }
@@ -329,16 +298,16 @@ impl<'de> Visitor<'de> for FieldVisitor {
         while elements.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Field::Array)
     }
-    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
-        Object::deserialize(serde::de::value::MapAccessDeserializer::new(entries))
-            .map(Field::Object)
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Field::Object("{}"))
     }
 }
 
 /// A member's name, borrowed where it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct MemberName<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct MemberName<'a>(#[serde(borrow)] pub Cow<'a, str>);
 
 /// A Quikly event's fields before they are checked.
 #[derive(Debug, Default)]
@@ -402,7 +371,10 @@ impl<'de> Visitor<'de> for ItemVisitor {
             };
             // Parsers disagree about which of two is meant (RFC 8259 section 4), so neither is.
             let twice = *slot != Field::Absent;
-            *slot = entries.next_value()?;
+            *slot = match name {
+                "attributes" | "event" => free::raw(&mut entries)?,
+                _ => entries.next_value()?,
+            };
             if twice {
                 item.faults.add(Fault::new(name, "is given twice"));
             }

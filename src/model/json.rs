@@ -17,6 +17,11 @@ impl ObjectText {
         ObjectText(serde_json::to_string(object).unwrap_or_else(|_| "{}".into()))
     }
 
+    /// This text, which whoever calls has read as an object.
+    pub fn read(text: &str) -> ObjectText {
+        ObjectText(text.to_owned())
+    }
+
     /// The object again.
     pub fn object(&self) -> Object {
         serde_json::from_str(&self.0).unwrap_or_default()

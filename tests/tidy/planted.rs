@@ -437,7 +437,7 @@ fn a_file_that_grows_too_long_is_caught() {
             "\n".repeat(600)
         ),
     );
-    caught(lengths, "src/ingest/check.rs", 100, &long[..10 * 100]);
+    caught(lengths, "src/ops/wire.rs", 100, &long[..10 * 100]);
 }
 
 #[test]

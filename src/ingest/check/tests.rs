@@ -2,10 +2,11 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
-use crate::ingest::parse::{Bounds, MediaType, Unfit, events};
+use crate::ingest::media::MediaType;
+use crate::ingest::parse::{Bounds, Unfit, events};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_770_600_123);
 
@@ -403,7 +404,37 @@ fn an_answer_repeats_no_address_no_number_and_no_value() {
 
 #[test]
 fn a_flood_of_faults_is_cut_short() {
-    let attributes: Object = (0..1000).map(|n| (format!("_{n}"), json!(1))).collect();
+    let attributes: serde_json::Map<String, Value> =
+        (0..1000).map(|n| (format!("_{n}"), json!(1))).collect();
     let faults = checked(&with("attributes", Value::Object(attributes))).unwrap_err();
     assert_eq!(faults.len(), FAULTS_MAX);
+}
+
+#[test]
+fn attributes_are_followed_to_their_depth_and_no_further() {
+    let nested = |levels: usize| {
+        let value = (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
+        faulty_fields(&with("attributes", value))
+    };
+    assert_eq!(nested(63), [""; 0]);
+    assert_eq!(nested(64), ["attributes"]);
+}
+
+#[test]
+fn what_could_not_be_read_again_is_refused_wherever_it_stands() {
+    for bad in [r#""\ud800""#, "1e999", r#"{"deeper": ["\ud800"]}"#] {
+        for field in [
+            r#""attributes": {"a": BAD}"#,
+            r#""event": {"name": "n", "properties": {"a": BAD}}"#,
+        ] {
+            let field = field.replace("BAD", bad);
+            let body = base().to_string().replacen('{', &format!("{{{field},"), 1);
+            let bounds = Bounds {
+                event_bytes_max: 65_536,
+                batch_max: 10,
+            };
+            let found = events(body.as_bytes(), MediaType::Json, None, bounds, NOW);
+            assert!(matches!(found, Err(Unfit::Faulty { .. })), "{body}");
+        }
+    }
 }
