@@ -404,6 +404,7 @@ fn open_relay(path: &Path) -> Result<SledStore> {
         cache_bytes: plain::CACHE_BYTES,
         reserve_bytes: 256 * 1024 * 1024,
         ballast_bytes: 16 * 1024 * 1024,
+        young_max: Place::YOUNG_MAX,
     };
     let metrics = Arc::new(Metrics::new()?);
     Ok(SledStore::open(place, Settings::default(), Some(metrics))?)

@@ -133,6 +133,7 @@ fn open_store(path: &Path) -> Result<SledStore> {
         cache_bytes: plain::CACHE_BYTES,
         reserve_bytes: 0,
         ballast_bytes: 0,
+        young_max: Place::YOUNG_MAX,
     };
     Ok(SledStore::open(place, Settings::default(), None)?)
 }

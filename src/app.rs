@@ -255,6 +255,7 @@ fn store_settings(config: &Config) -> (Place, Settings) {
         cache_bytes: store.cache_bytes,
         reserve_bytes: store.reserve_bytes,
         ballast_bytes: store.ballast_bytes,
+        young_max: Place::YOUNG_MAX,
     };
     let settings = Settings {
         event_dedupe: store.event_dedupe,

@@ -3,7 +3,8 @@
 use super::base::{Base, Draft, Placing, Written, broken};
 use super::counts::Standing;
 use super::hash::Hasher;
-use super::keys::{self, PARTICIPANT_BYTES, Place};
+use super::index::participant;
+use super::keys::{self, Place};
 use crate::flow::job::{Seed, Start};
 use crate::model::event::{Event, EventKind};
 use crate::model::id::{EventId, JobId};
@@ -156,7 +157,8 @@ impl Base {
                 duplicate: true,
             });
         }
-        let id = EventId::next(self.head.last_id, now, self.random());
+        let random = self.random();
+        let id = EventId::next(self.head.last_id, now, random);
         self.head.last_id = id;
         let begin = match item.further {
             Some(start) if before.participation => item.begin.instead(*start)?,
@@ -171,7 +173,7 @@ impl Base {
             dead,
             ..KnownEvent::new(id, item.scope, item.participation)
         };
-        draft.remember(item.place, Known::Event(known))?;
+        draft.remember(item.place, Known::Event(known));
         self.head.enter(if alive == 1 {
             Standing::Queued
         } else {
@@ -231,28 +233,14 @@ impl Base {
         now: Timestamp,
     ) -> Result<Before, StoreError> {
         let mut before = Before::default();
-        let mut low = item.place;
-        low[PARTICIPANT_BYTES..].fill(0);
-        let mut high = item.place;
-        high[PARTICIPANT_BYTES..].fill(0xff);
+        let (low, high) = participant(&item.place);
         for (place, known) in draft.known.range(low..=high) {
             if let Some(known) = known {
                 before.look(place, known, item);
             }
         }
-        if !self.seen.perhaps(&item.place) {
-            return Ok(before);
-        }
-        for entry in self.db.scan_prefix(keys::participant_prefix(&item.place)) {
-            let (key, value) = entry.map_err(|error| broken(&error))?;
-            let Some(place) = key.get(1..).and_then(|bytes| Place::try_from(bytes).ok()) else {
-                continue;
-            };
-            if draft.known.contains_key(&place) {
-                continue;
-            }
-            let known = codec::decode_known(&value)?;
-            if self.expired(&known, now)? {
+        for (place, known) in self.index.of_participant(&self.db, &item.place)? {
+            if draft.known.contains_key(&place) || self.expired(&known, now)? {
                 continue;
             }
             before.look(&place, &known, item);
@@ -288,9 +276,12 @@ impl Base {
         Ok(false)
     }
 
-    /// Bits that tell the ids of two relays apart; derived, so that the writer needs no other source.
-    fn random(&self) -> u64 {
-        self.hasher.number(self.head.last_id)
+    /// Bits that tell the ids of two relays apart (SplitMix64, begun from the store's secret and its last id).
+    fn random(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.dice ^ self.dice >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
     }
 }
 

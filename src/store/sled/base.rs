@@ -12,11 +12,11 @@ use ::sled::{Batch, Db, IVec};
 use super::counts::{GroupId, Head, Names};
 use super::disk::Folder;
 use super::hash::Hasher;
+use super::index::Index;
 use super::keys::{self, Class, LaneKey, Place};
 use super::landing::fits_a_pack;
 use super::lend::{Lease, Streams};
 use super::mark::Mark;
-use super::seen::Seen;
 use super::time::due_value;
 use crate::clock::Stopwatch;
 use crate::model::Name;
@@ -45,8 +45,8 @@ pub struct Base {
     pub names: Names,
     /// Hashes.
     pub hasher: Hasher,
-    /// Who has never been seen.
-    pub seen: Seen,
+    /// What is remembered of participants.
+    pub index: Index,
     /// Settings.
     pub settings: Settings,
     /// Jobs on loan.
@@ -59,6 +59,10 @@ pub struct Base {
     pub touched: BTreeSet<LaneKey>,
     /// The account's pieces as they were last written.
     pub written: Vec<Vec<u8>>,
+    /// Bits for the next id.
+    pub dice: u64,
+    /// The last slice of the sweep found something: there may be more.
+    pub sweeping: bool,
     /// Where the sweep of dead letters goes on.
     pub sweep_from: Option<JobId>,
     /// Keys written since sled was last made to free what they replaced.
@@ -104,18 +108,14 @@ impl Draft {
     }
 
     /// Remembers this under the participant.
-    pub fn remember(&mut self, place: Place, known: Known) -> Result<(), StoreError> {
-        self.insert(
-            &keys::known(&place),
-            codec::encode_known(&known)?.as_slice(),
-        );
+    pub fn remember(&mut self, place: Place, known: Known) {
+        self.used = true;
         self.known.insert(place, Some(known));
-        Ok(())
     }
 
     /// Forgets it.
     pub fn forget(&mut self, place: Place) {
-        self.remove(&keys::known(&place));
+        self.used = true;
         self.known.insert(place, None);
     }
 
@@ -228,14 +228,7 @@ impl Base {
         if let Some(known) = draft.known.get(place) {
             return Ok(known.clone());
         }
-        match self
-            .db
-            .get(keys::known(place))
-            .map_err(|error| broken(&error))?
-        {
-            Some(bytes) => Ok(Some(codec::decode_known(&bytes)?)),
-            None => Ok(None),
-        }
+        self.index.get(&self.db, place)
     }
 
     /// Puts a stored record together again.
@@ -270,13 +263,11 @@ impl Base {
     /// sync_file_range, which promises nothing), and only then the mark.
     pub fn apply(&mut self, mut draft: Draft, durable: bool) -> Result<(), StoreError> {
         if draft.used {
-            for place in draft.known.keys() {
-                self.seen.add(place);
-            }
             let watch = Stopwatch::start();
             self.land(&mut draft);
-            self.replaced += draft.writes + 1;
             self.head.commit += 1;
+            self.index.write(&self.db, &mut draft, self.head.commit)?;
+            self.replaced += draft.writes + 1;
             self.write_names(&mut draft)?;
             self.write_head(&mut draft)?;
             self.db

@@ -8,7 +8,10 @@
 //! | `d` lane class time id | group | when a moved job is due |
 //! | `c` id n | piece n of a record longer than 4 KiB | |
 //! | `x` id | record | a dead letter |
-//! | `p` participant key | [`Known`](crate::store::codec::Known) | de-duplication, and all there is of one participant |
+//! | `l` commit n | entries | what a commit remembers of participants, until it is in a run |
+//! | `p` run place | entries | a block of a run: de-duplication, and all there is of one participant |
+//! | `b` run n | bits | a piece of a run's filter: who is not in it |
+//! | `i` | manifest | which runs there are |
 //! | `f` time event | [`Done`](crate::store::codec::Done) | a finished event, until its key may be forgotten |
 //! | `k` time participant key | owner | a key that outlives its event |
 //! | `m` n | head and counts in pieces | |
@@ -16,8 +19,8 @@
 //! | `s` | secret | keys the hashes of this store |
 //!
 //! A lane is a number of its workspace and its kind; times are milliseconds, big-endian, so that keys sort.
-//! Written for an accepted event: its `p`, its part of an `a`, and of the `m` of the whole group; alone in its group, its
-//! `p`, its `r` and `m`.
+//! Written for an accepted event: its part of an `a`, of an `l` and of the `m` of the whole group; alone in its group an
+//! `r`, an `l` and `m`; later its part of some blocks.
 
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::LaneKind;
@@ -105,8 +108,7 @@ impl Class {
     }
 }
 
-/// Where a participant's key is remembered: so many bytes of the participant, the rest of the key. With the letter in
-/// front it is 22 bytes, the most that sled keeps without an allocation.
+/// Where a participant's key is remembered: so many bytes of the participant, the rest of the key.
 pub type Place = [u8; 21];
 
 /// The participant's part of a [`Place`].
@@ -202,16 +204,35 @@ pub fn due_time(key: &[u8]) -> Option<Timestamp> {
     )))
 }
 
-/// All that is remembered of a participant.
-pub fn participant_prefix(place: &Place) -> Vec<u8> {
-    join(&[b"p", &place[..PARTICIPANT_BYTES]])
+/// A piece of what a commit remembers.
+pub fn log(commit: u64, piece: u16) -> [u8; 11] {
+    let mut key = [b'l'; 11];
+    key[1..9].copy_from_slice(&commit.to_be_bytes());
+    key[9..].copy_from_slice(&piece.to_be_bytes());
+    key
 }
 
-/// What is remembered at this place.
-pub fn known(place: &Place) -> [u8; 22] {
-    let mut key = [b'p'; 22];
-    key[1..].copy_from_slice(place);
+/// A piece of a run's filter.
+pub fn filter(run: u32, piece: u32) -> [u8; 9] {
+    let mut key = [b'b'; 9];
+    key[1..5].copy_from_slice(&run.to_be_bytes());
+    key[5..].copy_from_slice(&piece.to_be_bytes());
     key
+}
+
+/// All pieces of a run's filter.
+pub fn filter_prefix(run: u32) -> Vec<u8> {
+    join(&[b"b", &run.to_be_bytes()])
+}
+
+/// All blocks of a run.
+pub fn run_prefix(run: u32) -> Vec<u8> {
+    join(&[b"p", &run.to_be_bytes()])
+}
+
+/// The block of a run that begins at this place.
+pub fn run_block(run: u32, first: &Place) -> Vec<u8> {
+    join(&[b"p", &run.to_be_bytes(), first])
 }
 
 /// A finished event.
@@ -250,8 +271,10 @@ pub const SECRET: &[u8] = b"s";
 pub const HEAD: u8 = b'm';
 /// Names.
 pub const NAMES: u8 = b'n';
-/// What is remembered of participants.
-pub const KNOWN_PREFIX: &[u8] = b"p";
+/// What commits remember.
+pub const LOG_PREFIX: &[u8] = b"l";
+/// Which runs there are.
+pub const MANIFEST: &[u8] = b"i";
 /// Dead letters.
 pub const DEAD_PREFIX: &[u8] = b"x";
 /// Finished events.

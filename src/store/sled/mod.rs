@@ -16,8 +16,8 @@
 //! One tree; see [`keys`] for the layout and [`codec`](crate::store::codec) for the records.
 //!
 //! # Operations
-//! [`append`] (with [`seen`], which spares most look-ups, and [`landing`], which spares keys), [`moves`] (commit,
-//! begin, revive), [`lend`] and [`time`] (lease, next due), [`query`], [`sweep`].
+//! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin, revive), [`lend`] and [`time`] (lease,
+//! next due), [`query`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -27,6 +27,7 @@ mod base;
 mod counts;
 mod disk;
 mod hash;
+mod index;
 mod keys;
 mod landing;
 mod lend;
@@ -34,7 +35,6 @@ mod mark;
 mod moves;
 mod open;
 mod query;
-mod seen;
 mod sweep;
 mod time;
 mod writer;
@@ -71,6 +71,13 @@ pub struct Place {
     pub reserve_bytes: u64,
     /// `store.ballast_bytes`.
     pub ballast_bytes: u64,
+    /// How many entries of the participants' index gather in memory before they are written in order.
+    pub young_max: usize,
+}
+
+impl Place {
+    /// A `young_max` of some megabytes, and some thousand events to read again at a start.
+    pub const YOUNG_MAX: usize = 1 << 16;
 }
 
 /// The store. Clones share it; when the last one is gone, the writer stops cleanly.

@@ -146,7 +146,7 @@ impl Base {
                 if self.remembers_once(draft, &place, now)? {
                     continue;
                 }
-                draft.remember(place, Known::Once { job: id, at: now })?;
+                draft.remember(place, Known::Once { job: id, at: now });
             }
             let begin = Begin::new(event, Start::Run { lane, job }, Some(home), once)?;
             self.begin(draft, id, begin, now, true);
@@ -223,7 +223,7 @@ impl Base {
             };
             draft.insert(keys::finished(now, known.id), codec::encode_done(&done)?);
         } else {
-            draft.remember(home, Known::Event(known))?;
+            draft.remember(home, Known::Event(known));
         }
         if let Some((place, owner, until)) = expiry {
             draft.insert(keys::expiry(until, &place), codec::encode_owner(owner)?);

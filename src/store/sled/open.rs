@@ -10,8 +10,8 @@ use super::base::{Base, Draft, broken};
 use super::counts::{Head, Names, StoredNames};
 use super::disk::Folder;
 use super::hash::Hasher;
+use super::index::Index;
 use super::mark::Mark;
-use super::seen::Seen;
 use super::{Place, keys};
 use crate::model::time::Timestamp;
 use crate::store::codec;
@@ -87,7 +87,10 @@ impl Base {
             _ => {}
         }
         let secret = secret(&db)?;
+        let index = Index::open(&db, place.young_max)?;
         let last_lease = (head.commit + 1) << 24;
+        let hasher = Hasher::new(secret);
+        let dice = hasher.number(head.last_id);
         let mut base = Base {
             db,
             data_file,
@@ -95,8 +98,9 @@ impl Base {
             folder,
             head,
             names: Names::from_stored(names),
-            hasher: Hasher::new(secret),
-            seen: Seen::new(),
+            hasher,
+            dice,
+            index,
             settings,
             leases: std::collections::HashMap::default(),
             // Larger than any lease of a process before, so that a token from then is worth nothing.
@@ -104,6 +108,7 @@ impl Base {
             streams: std::collections::BTreeMap::default(),
             touched: std::collections::BTreeSet::default(),
             written,
+            sweeping: true,
             sweep_from: None,
             replaced: 0,
             now: Timestamp::ZERO,

@@ -127,6 +127,21 @@ impl Base {
         }
     }
 
+    /// Takes a slice of putting the index in order, while nobody writes. Not durable by itself: lost in a power cut, it
+    /// happens again.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        if self.index.is_settled() {
+            return Ok(());
+        }
+        let work = Draft {
+            used: true,
+            ..Draft::default()
+        };
+        self.apply(work, false)?;
+        self.free_replaced();
+        Ok(())
+    }
+
     /// Sweeps one slice while nobody writes. Not durable by itself: lost in a power cut, it happens again.
     pub fn apply_sweep(&mut self) -> Result<(), StoreError> {
         let mut draft = Draft::default();

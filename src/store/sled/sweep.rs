@@ -1,4 +1,5 @@
-//! Forgetting what is past its time: a bounded slice with each batch, so that nothing ever stops for it.
+//! Forgetting what is past its time: a bounded slice at a time, so that nothing ever stops for it; twice a second, and
+//! with each batch that is small or comes while there is something to forget.
 
 use super::base::{Base, Draft, broken};
 use super::keys::{self, Place};
@@ -13,9 +14,12 @@ const SLICE_MAX: usize = 64;
 impl Base {
     /// Drafts the next slice.
     pub fn sweep(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        let before = (draft.writes, draft.known.len());
         self.sweep_finished(draft)?;
         self.sweep_keys(draft)?;
-        self.sweep_dead(draft)
+        self.sweep_dead(draft)?;
+        self.sweeping = (draft.writes, draft.known.len()) != before;
+        Ok(())
     }
 
     fn sweep_finished(&mut self, draft: &mut Draft) -> Result<(), StoreError> {

@@ -29,6 +29,9 @@ use crate::telemetry::Metrics;
 /// How many requests one batch gathers at most.
 const GATHER_MAX: usize = 4096;
 
+/// With so many requests in one batch there is something more urgent than looking for what may be forgotten.
+const BUSY: usize = 8;
+
 /// How often the disk is looked at and the mark synced.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(500);
 
@@ -154,15 +157,15 @@ fn work(
     // Kept from batch to batch: growing it anew each time is a tenth of the writer's work.
     let mut requests = Vec::with_capacity(GATHER_MAX);
     loop {
-        // Learning who is known does not wait for anybody to ask for something.
-        let patience = if base.seen.is_complete() {
+        // Putting the index in order does not wait for anybody to ask for something.
+        let patience = if base.index.is_settled() {
             HOUSEKEEPING_EVERY
         } else {
             Duration::ZERO
         };
         match inbox.recv_timeout(patience) {
             Ok(request) => requests.push(request),
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => base.settle()?,
             Err(RecvTimeoutError::Disconnected) => return stop(base).map(|()| None),
         }
         while requests.len() < GATHER_MAX
@@ -170,7 +173,6 @@ fn work(
         {
             requests.push(request);
         }
-        base.learn()?;
         if let ControlFlow::Break(reply) = serve(base, shared, &mut requests)? {
             return stop(base).map(|()| Some(reply));
         }
@@ -202,7 +204,9 @@ fn serve(
         }
     }
     if draft.used {
-        base.sweep(&mut draft)?;
+        if base.sweeping || answers.len() < BUSY {
+            base.sweep(&mut draft)?;
+        }
         base.apply(draft, true)?;
     }
     shared.crowded.store(

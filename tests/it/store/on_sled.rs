@@ -20,6 +20,7 @@ fn open(path: &Path, settings: Settings) -> SledStore {
         cache_bytes: 1 << 20,
         reserve_bytes: 0,
         ballast_bytes: 0,
+        young_max: 5,
     };
     SledStore::open(place, settings, None).unwrap()
 }
