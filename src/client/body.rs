@@ -5,7 +5,7 @@
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::model::call::{ALIAS_LABEL, Address, Track, TrackEvent};
+use crate::model::call::{ALIAS_LABEL, Address, Subscribe, Track, TrackEvent};
 
 /// What a look-up asks for. Without this list workspaces since August 2024 refuse the request; with it, and without
 /// campaign histories in it, the limit is 40 a second instead of 250 a minute.
@@ -72,7 +72,7 @@ impl<'a> TrackBody<'a> {
 
 /// Whether the track makes an attributes object: always when it creates, because only those create reliably.
 pub fn has_attributes_object(track: &Track) -> bool {
-    track.create || !track.attributes.is_empty()
+    track.create || track.subscribe.is_some() || !track.attributes.is_empty()
 }
 
 struct AttributesObject<'a>(&'a Track);
@@ -85,6 +85,7 @@ impl Serialize for AttributesObject<'_> {
         for (key, value) in &track.attributes {
             let reserved = match key.as_str() {
                 "external_id" | "braze_id" | "user_alias" | UPDATE_EXISTING_ONLY => true,
+                SUBSCRIPTION_GROUPS => track.subscribe.is_some(),
                 "email" => matches!(track.address, Address::Email(_)),
                 _ => false,
             };
@@ -92,7 +93,31 @@ impl Serialize for AttributesObject<'_> {
                 map.serialize_entry(key, value)?;
             }
         }
+        if let Some(subscribe) = &track.subscribe {
+            map.serialize_entry(SUBSCRIPTION_GROUPS, &[Subscription::of(subscribe)])?;
+        }
         map.end()
+    }
+}
+
+const SUBSCRIPTION_GROUPS: &str = "subscription_groups";
+
+/// A group in a profile's `subscription_groups`.
+#[derive(serde::Serialize)]
+struct Subscription<'a> {
+    subscription_group_id: &'a str,
+    subscription_state: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    use_double_opt_in_logic: bool,
+}
+
+impl<'a> Subscription<'a> {
+    fn of(subscribe: &'a Subscribe) -> Subscription<'a> {
+        Subscription {
+            subscription_group_id: &subscribe.group,
+            subscription_state: "subscribed",
+            use_double_opt_in_logic: subscribe.double_opt_in,
+        }
     }
 }
 
@@ -180,6 +205,7 @@ mod tests {
                     properties: None,
                 })
                 .collect(),
+            subscribe: None,
             on_unknown: OnUnknown::Resend,
         }
     }

@@ -11,10 +11,10 @@ use url::Url;
 use super::answer::{self, Redactor};
 use super::body::{ExportBody, TrackBody};
 use super::http::{Http, Method, NotBuilt, RawAnswer, Trouble};
-use super::{Answers, connect_within, verdict};
+use super::{Answers, connect_within, status, verdict};
 use crate::clock::Clock;
 use crate::config;
-use crate::model::call::{Failure, Reply, Track};
+use crate::model::call::{Failure, Reply, SetStatus, Track};
 
 /// How much of an answer to a look-up is read. A profile with the fields we ask for has well under 1 KB.
 const EXPORT_BYTES_MAX: usize = 4 << 20;
@@ -22,12 +22,17 @@ const EXPORT_BYTES_MAX: usize = 4 << 20;
 /// How much of an answer to a track is read: 75 errors have well under 64 KB.
 const TRACK_BYTES_MAX: usize = 1 << 20;
 
+/// How much of an answer about a subscription is read: 50 statuses have well under 8 KB.
+const STATUS_BYTES_MAX: usize = 256 << 10;
+
 /// One workspace's Braze. Clones share connections.
 #[derive(Clone, Debug)]
 pub struct Braze {
     http: Http,
     export_url: Url,
     track_url: Url,
+    status_url: Url,
+    set_url: Url,
     authorization: SecretString,
     key: SecretString,
     user_agent: String,
@@ -43,6 +48,8 @@ impl Braze {
             http: Http::new(settings.max_in_flight, connect_within(settings.timeout))?,
             export_url: under(&settings.url, "/users/export/ids"),
             track_url: under(&settings.url, "/users/track"),
+            status_url: under(&settings.url, "/subscription/status/get"),
+            set_url: under(&settings.url, "/v2/subscription/status/set"),
             authorization: format!("Bearer {}", settings.api_key.expose_secret()).into(),
             key: settings.api_key.clone(),
             // Required of partners, in this form: Braze's "Partner API" page.
@@ -83,9 +90,60 @@ impl Braze {
         }
     }
 
+    /// `GET /subscription/status/get` about up to [`status::PHONES_MAX`] phones of one group: one answer for each.
+    pub async fn read_status(&self, group: &str, phones: &[&str]) -> Answers {
+        let url = status::question(&self.status_url, group, phones);
+        let headers = self.headers();
+        let asked = self.http.request(
+            Method::GET,
+            &url,
+            &headers[..2],
+            None,
+            self.timeout,
+            STATUS_BYTES_MAX,
+        );
+        match asked.await {
+            Err(trouble) => {
+                let failure = verdict::once_more(answer::unanswered(&trouble));
+                vec![Err(failure); phones.len()]
+            }
+            Ok(answer) => {
+                let redactor = self.redactor(phones.iter().copied());
+                status::read(&answer, phones, &redactor, self.clock.now())
+            }
+        }
+    }
+
+    /// `POST /v2/subscription/status/set` for up to [`status::PHONES_MAX`] phones that share group and way: one answer
+    /// for each.
+    pub async fn set_status(&self, sets: &[&SetStatus]) -> Answers {
+        let body = status::SetBody::new(sets);
+        match self.post(&self.set_url, &body, STATUS_BYTES_MAX).await {
+            Err(trouble) => vec![Err(answer::unanswered(&trouble)); sets.len()],
+            Ok(answer) => {
+                let redactor = self.redactor(sets.iter().map(|set| set.phone.as_str()));
+                status::set(&answer, sets.len(), &redactor, self.clock.now())
+            }
+        }
+    }
+
+    fn redactor<'a>(&self, words: impl Iterator<Item = &'a str>) -> Redactor {
+        let mut redactor = Redactor::new(self.key.expose_secret());
+        words.for_each(|word| redactor.hide(word));
+        redactor
+    }
+
     /// How many objects one track request may carry.
     pub fn objects_max(&self) -> usize {
         self.objects_max
+    }
+
+    fn headers(&self) -> [(&str, &str); 3] {
+        [
+            ("authorization", self.authorization.expose_secret()),
+            ("user-agent", &self.user_agent),
+            ("content-type", "application/json"),
+        ]
     }
 
     async fn post(
@@ -95,16 +153,11 @@ impl Braze {
         cap_bytes: usize,
     ) -> Result<RawAnswer, Trouble> {
         let body = serde_json::to_vec(body).map_err(|error| Trouble::NotSent(error.to_string()))?;
-        let headers = [
-            ("authorization", self.authorization.expose_secret()),
-            ("content-type", "application/json"),
-            ("user-agent", &self.user_agent),
-        ];
         self.http
             .request(
                 Method::POST,
                 url,
-                &headers,
+                &self.headers(),
                 Some(body),
                 self.timeout,
                 cap_bytes,

@@ -11,6 +11,7 @@ pub mod braze;
 pub mod http;
 pub mod pack;
 pub mod quikly;
+mod status;
 mod throttle;
 mod verdict;
 
@@ -27,7 +28,7 @@ use self::quikly::Quikly;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::Name;
-use crate::model::call::{Call, Failure, Reply};
+use crate::model::call::{Call, Failure, Reply, SetStatus, Track};
 use crate::model::lane::{Lane, LaneKind};
 
 /// One answer for each call of a request, in order.
@@ -107,15 +108,13 @@ impl Client for Outside {
             let text = format!("no workspace {} is configured", lane.workspace);
             return vec![Err(not_configured(&text)); calls.len()];
         };
-        let tracks: Vec<_> = calls
-            .iter()
-            .filter_map(|call| match call {
-                Call::Track(track) => Some(track),
-                Call::LookUp { .. } | Call::Credit(_) => None,
-            })
-            .collect();
-        if tracks.len() == calls.len() {
-            return workspace.braze.track(&tracks).await;
+        match Shared::of(&calls) {
+            Shared::Tracks(tracks) => return workspace.braze.track(&tracks).await,
+            Shared::Reads(group, phones) => {
+                return workspace.braze.read_status(group, &phones).await;
+            }
+            Shared::Sets(sets) => return workspace.braze.set_status(&sets).await,
+            Shared::Nothing => {}
         }
         let mut answers = Answers::with_capacity(calls.len());
         for call in &calls {
@@ -127,6 +126,7 @@ impl Client for Outside {
     fn objects_max(&self, lane: &Lane) -> usize {
         match (lane.kind, self.workspaces.get(&lane.workspace)) {
             (LaneKind::UsersTrack, Some(workspace)) => workspace.braze.objects_max(),
+            (LaneKind::Default | LaneKind::SubscriptionStatusSet, _) => status::PHONES_MAX,
             _ => 1,
         }
     }
@@ -164,15 +164,54 @@ impl Workspace {
     async fn perform(&self, call: &Call) -> Result<Reply, Failure> {
         match (call, &self.quikly) {
             (Call::LookUp { email }, _) => self.braze.look_up(email).await,
-            (Call::Track(track), _) => {
-                let mut answers = self.braze.track(&[track]).await;
-                answers
-                    .pop()
-                    .unwrap_or_else(|| Err(not_configured("no answer")))
+            (Call::Track(track), _) => only(self.braze.track(&[track]).await),
+            (Call::ReadStatus { group, phone }, _) => {
+                only(self.braze.read_status(group, &[phone]).await)
             }
+            (Call::SetStatus(set), _) => only(self.braze.set_status(&[set]).await),
             (Call::Credit(credit), Some(quikly)) => quikly.credit(credit).await,
             (Call::Credit(_), None) => Err(not_configured("the workspace has no quikly settings")),
         }
+    }
+}
+
+/// The answer to a request that carried one call.
+fn only(mut answers: Answers) -> Result<Reply, Failure> {
+    answers
+        .pop()
+        .unwrap_or_else(|| Err(not_configured("no answer")))
+}
+
+/// Calls that one request carries.
+enum Shared<'a> {
+    Tracks(Vec<&'a Track>),
+    Reads(&'a str, Vec<&'a str>),
+    Sets(Vec<&'a SetStatus>),
+    /// They have no request in common.
+    Nothing,
+}
+
+impl Shared<'_> {
+    fn of(calls: &[Call]) -> Shared<'_> {
+        let same = |call: &&Call| calls.first().is_some_and(|first| pack::may_share(first, call));
+        if !calls.iter().all(|call| same(&call)) {
+            return Shared::Nothing;
+        }
+        let mut shared = Shared::Nothing;
+        for call in calls {
+            match (call, &mut shared) {
+                (Call::Track(track), Shared::Tracks(tracks)) => tracks.push(track),
+                (Call::Track(track), _) => shared = Shared::Tracks(vec![track]),
+                (Call::ReadStatus { phone, .. }, Shared::Reads(_, phones)) => phones.push(phone),
+                (Call::ReadStatus { group, phone }, _) => {
+                    shared = Shared::Reads(group, vec![phone]);
+                }
+                (Call::SetStatus(set), Shared::Sets(sets)) => sets.push(set),
+                (Call::SetStatus(set), _) => shared = Shared::Sets(vec![set]),
+                (Call::LookUp { .. } | Call::Credit(_), _) => {}
+            }
+        }
+        shared
     }
 }
 

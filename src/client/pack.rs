@@ -15,48 +15,65 @@ pub const BODY_BYTES_MAX: usize = 3_900_000;
 pub fn objects(call: &Call) -> usize {
     match call {
         Call::Track(track) => usize::from(has_attributes_object(track)) + track.events.len(),
-        Call::LookUp { .. } | Call::Credit(_) => 1,
+        _ => 1,
+    }
+}
+
+/// Whether two calls of one lane may stand in the same request: writes of profiles; and what reads or sets the status of
+/// one subscription group in one way.
+pub fn may_share(one: &Call, other: &Call) -> bool {
+    match (one, other) {
+        (Call::Track(_), Call::Track(_)) => true,
+        (Call::ReadStatus { group: one, .. }, Call::ReadStatus { group: other, .. }) => one == other,
+        (Call::SetStatus(one), Call::SetStatus(other)) => {
+            (&one.group, one.double_opt_in) == (&other.group, other.double_opt_in)
+        }
+        _ => false,
     }
 }
 
 /// Divides `calls` (each with whether it must travel alone) into requests of at most `objects_max` objects and
-/// `bytes_max` bytes, as positions in `calls`. Only tracks share a request. A single call over a maximum has a request
-/// of its own. Requests are in the order of their first call, the calls within them in the order given.
+/// `bytes_max` bytes, as positions in `calls`. A single call over a maximum has a request of its own. Requests are in the
+/// order of their first call, the calls within them in the order given.
 pub fn pack(calls: &[(&Call, bool)], objects_max: usize, bytes_max: usize) -> Vec<Vec<usize>> {
     let mut requests: Vec<Vec<usize>> = Vec::new();
-    let mut open: Option<Open> = None;
+    let mut open: Vec<Open> = Vec::new();
     for (position, (call, alone)) in calls.iter().enumerate() {
-        let Call::Track(track) = call else {
+        let kind = open.iter().position(|open| may_share(open.of, call));
+        if *alone || !may_share(call, call) {
             requests.push(vec![position]);
-            continue;
-        };
-        if *alone {
-            requests.push(vec![position]);
-            if let Some(open) = &mut open {
-                open.overtaken.insert(&track.address);
+            if let (Some(kind), Some(address)) = (kind, address(call)) {
+                open[kind].overtaken.insert(address);
             }
             continue;
         }
         // A call without objects takes a place all the same, so that requests stay bounded.
         let objects = objects(call).max(1);
-        let bytes = json_bytes(&TrackBody::new(&[track]).0);
-        match &mut open {
-            Some(open)
-                if open.objects + objects <= objects_max
-                    && open.bytes + bytes <= bytes_max
-                    && !open.overtaken.contains(&track.address) =>
-            {
+        let bytes = bytes(call);
+        let fits = |open: &Open<'_>| {
+            open.objects + objects <= objects_max
+                && open.bytes + bytes <= bytes_max
+                && address(call).is_none_or(|address| !open.overtaken.contains(address))
+        };
+        match kind {
+            Some(kind) if fits(&open[kind]) => {
+                let open = &mut open[kind];
                 open.objects += objects;
                 open.bytes += bytes;
                 requests[open.request].push(position);
             }
-            _ => {
-                open = Some(Open {
+            full => {
+                let new = Open {
+                    of: call,
                     request: requests.len(),
                     objects,
                     bytes,
                     overtaken: HashSet::new(),
-                });
+                };
+                match full {
+                    Some(full) => open[full] = new,
+                    None => open.push(new),
+                }
                 requests.push(vec![position]);
             }
         }
@@ -64,8 +81,26 @@ pub fn pack(calls: &[(&Call, bool)], objects_max: usize, bytes_max: usize) -> Ve
     requests
 }
 
-/// The request that still has room.
+/// Whose order must be kept.
+fn address(call: &Call) -> Option<&Address> {
+    match call {
+        Call::Track(track) => Some(&track.address),
+        _ => None,
+    }
+}
+
+/// What a call adds to the body: writes are counted, the rest is bounded by its number.
+fn bytes(call: &Call) -> usize {
+    match call {
+        Call::Track(track) => json_bytes(&TrackBody::new(&[track]).0),
+        _ => 0,
+    }
+}
+
+/// A request that still has room.
 struct Open<'a> {
+    /// One of its calls.
+    of: &'a Call,
     request: usize,
     objects: usize,
     /// At least the size of the body: each call is counted with brackets of its own.
@@ -102,6 +137,7 @@ mod tests {
                 };
                 events
             ],
+            subscribe: None,
             on_unknown: OnUnknown::Resend,
         })
     }
@@ -190,7 +226,7 @@ mod tests {
                 for position in request { place[*position] = number; }
                 let tracks: Vec<_> = request.iter().filter_map(|position| match &calls[*position].0 {
                     Call::Track(track) => Some(track),
-                    Call::LookUp { .. } | Call::Credit(_) => None,
+                    _ => None,
                 }).collect();
                 if request.len() > 1 {
                     prop_assert_eq!(tracks.len(), request.len());
@@ -202,7 +238,7 @@ mod tests {
 
             let address = |position: usize| match &calls[position].0 {
                 Call::Track(track) => Some(&track.address),
-                Call::LookUp { .. } | Call::Credit(_) => None,
+                _ => None,
             };
             for later in 0..calls.len() {
                 for earlier in 0..later {

@@ -15,6 +15,7 @@ use super::http::{Http, Method, NotBuilt, RawAnswer};
 use crate::clock::Clock;
 use crate::config;
 use crate::model::call::{Credit, Failure, Reply};
+use crate::model::json::Object;
 use crate::model::time::Timestamp;
 
 /// How much of an answer is read.
@@ -36,6 +37,8 @@ struct CreditBody<'a> {
     q_scope: &'a str,
     event: &'a str,
     email: &'a str,
+    #[serde(flatten)]
+    pairs: &'a Object,
 }
 
 impl Quikly {
@@ -57,6 +60,7 @@ impl Quikly {
             q_scope: &credit.q_scope,
             event: &credit.event,
             email: &credit.email,
+            pairs: &credit.pairs,
         })
         .unwrap_or_default();
         let accepted_at = credit.accepted_at.to_rfc3339();

@@ -173,7 +173,7 @@ impl Blame {
 /// What an answer other than a 2xx means for a call that travelled alone. Braze processes nothing of a request that it
 /// answers with 4xx or 5xx; 520 and 524 are not Braze's but those of the network before it, and say that Braze was
 /// reached and did not answer.
-fn refusal(answer: &RawAnswer, redactor: &Redactor, now: Timestamp) -> Failure {
+pub(super) fn refusal(answer: &RawAnswer, redactor: &Redactor, now: Timestamp) -> Failure {
     let said = || redactor.answer(answer.status, &answer::message(answer));
     match answer.status {
         400 | 413 | 422 => Failure::Rejected(said()),
@@ -186,7 +186,7 @@ fn refusal(answer: &RawAnswer, redactor: &Redactor, now: Timestamp) -> Failure {
     }
 }
 
-fn object(answer: &RawAnswer) -> Option<Object> {
+pub(super) fn object(answer: &RawAnswer) -> Option<Object> {
     answer
         .whole
         .then(|| serde_json::from_slice(&answer.body).ok())
@@ -194,7 +194,7 @@ fn object(answer: &RawAnswer) -> Option<Object> {
 }
 
 /// Whether the body's message is one of these, or it has neither message nor error.
-fn says(body: &Object, fine: &[&str]) -> bool {
+pub(super) fn says(body: &Object, fine: &[&str]) -> bool {
     match body.get("message") {
         Some(Value::String(message)) => fine
             .iter()

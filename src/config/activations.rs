@@ -12,7 +12,8 @@ use super::read::Section;
 use super::workspaces::Known;
 use crate::model::Name;
 use crate::model::rules::{
-    ConfiguredEvent, CreditRule, OnUnknown, ParticipationFlow, RetryPolicy, Rules,
+    ConfiguredEvent, ConfirmEvery, CreditRule, Identity, OnUnknown, OptIn, ParticipationFlow,
+    PhoneMismatch, PhoneRules, RetryPolicy, Rules, SubscribeBy,
 };
 
 const FLOWS: [(&str, ParticipationFlow); 3] = [
@@ -20,24 +21,6 @@ const FLOWS: [(&str, ParticipationFlow); 3] = [
     ("sms", ParticipationFlow::Sms),
     ("double_opt_in", ParticipationFlow::DoubleOptIn),
 ];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Identity {
-    Export,
-    Email,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Subscribe {
-    Delayed,
-    Inline,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PhoneMismatch {
-    Dead,
-    Replace,
-}
 
 pub(super) fn read<'a>(root: &Section<'a>, known: &Known<'a>, retry: RetryPolicy) -> Vec<Rules> {
     let sections = root.named("activations");
@@ -82,8 +65,7 @@ fn activation<'a>(
         Some(ParticipationFlow::Sms | ParticipationFlow::DoubleOptIn) => true,
         Some(ParticipationFlow::Email) | None => false,
     };
-    let subscribe = subscription(section, flow, by_phone);
-    opt_in(section, flow);
+    let opt_in = opt_in(section, flow);
     let mismatches = [
         ("dead", PhoneMismatch::Dead),
         ("replace", PhoneMismatch::Replace),
@@ -96,12 +78,14 @@ fn activation<'a>(
     if section.has("credit") {
         credited(section, known, workspace, flow);
     }
+    let phone = phone(section, flow, by_phone, opt_in, mismatch.unwrap_or_default());
     without_effect(section, flow, by_phone);
-    not_yet(section, flow, identity, subscribe);
     let progress = section.table_or_empty("progress");
     Some(Rules {
         scope: Name::from(scope),
         flow,
+        identity,
+        phone,
         mark_attributes: attributes::read(
             section,
             "mark_attributes",
@@ -118,6 +102,8 @@ fn activation<'a>(
         credit,
         progress_on_unknown: on_unknown(&progress),
         retry,
+        mapping: None,
+        order_gap: Duration::from_secs(2),
         // Last, so that everything above has been read, and complained about, by now.
         workspace: Name::from(workspace?),
     })
@@ -158,33 +144,42 @@ fn created_event(section: &Section<'_>) -> Option<ConfiguredEvent> {
 }
 
 /// The subscription group, and how its status is set and read back.
-fn subscription(
+fn phone(
     section: &Section<'_>,
     flow: Option<ParticipationFlow>,
     by_phone: bool,
-) -> Subscribe {
+    opt_in: Option<OptIn>,
+    mismatch: PhoneMismatch,
+) -> Option<PhoneRules> {
     if by_phone {
         section.required(
             "subscription_group_id",
             "the id of the SMS subscription group; flows with a phone need it",
         );
     }
-    if let Some(field) = section.field("subscription_group_id") {
-        group_id(&field);
+    let group = section.field("subscription_group_id");
+    if let Some(field) = &group {
+        group_id(field);
     }
-    if let Some(field) = section.field("subscription_delay") {
-        field.duration();
-    }
-    confirm_every(&section.table_or_empty("confirm_every"), flow);
-    section
+    let delay = section.duration("subscription_delay", Duration::from_secs(120));
+    let [first, max, within] = confirm_every(&section.table_or_empty("confirm_every"), flow);
+    let subscribe = section
         .choice(
             "subscribe",
             &[
-                ("delayed", Subscribe::Delayed),
-                ("inline", Subscribe::Inline),
+                ("delayed", SubscribeBy::Delayed),
+                ("inline", SubscribeBy::Inline),
             ],
         )
-        .unwrap_or(Subscribe::Delayed)
+        .unwrap_or_default();
+    Some(PhoneRules {
+        group: group.filter(|_| by_phone)?.text()?.to_owned(),
+        subscribe,
+        delay,
+        mismatch,
+        confirm: ConfirmEvery { first, max, within },
+        opt_in: opt_in.filter(|_| flow == Some(ParticipationFlow::DoubleOptIn)),
+    })
 }
 
 /// Shape of a UUID, hyphenated.
@@ -216,7 +211,7 @@ pub(super) fn confirm_every(
 }
 
 /// How a double opt-in begins: by a custom event of the brand's, or by Braze's own logic.
-fn opt_in(section: &Section<'_>, flow: Option<ParticipationFlow>) {
+fn opt_in(section: &Section<'_>, flow: Option<ParticipationFlow>) -> Option<OptIn> {
     let either = "{ event = \"NAME\" } or { use_double_opt_in_logic = true }, one of the two";
     let Some(opt_in) = section.table("opt_in") else {
         if flow == Some(ParticipationFlow::DoubleOptIn) && !section.has("opt_in") {
@@ -226,13 +221,11 @@ fn opt_in(section: &Section<'_>, flow: Option<ParticipationFlow>) {
                     .remedy("flow = \"double_opt_in\" must say how the opt-in begins"),
             );
         }
-        return;
+        return None;
     };
-    if let Some(event) = opt_in.field("event") {
-        event.short_text();
-    }
+    let event = opt_in.field("event").and_then(|event| event.short_text());
     let logic = opt_in.boolean("use_double_opt_in_logic", false);
-    on_unknown(&opt_in);
+    let on_unknown = on_unknown(&opt_in);
     if opt_in.has("event") == logic {
         let found = if logic { "both" } else { "neither" };
         opt_in.mistake(
@@ -244,7 +237,15 @@ fn opt_in(section: &Section<'_>, flow: Option<ParticipationFlow>) {
             .found(found)
             .allowed(either),
         );
+        return None;
     }
+    if logic {
+        return Some(OptIn::Logic(on_unknown));
+    }
+    Some(OptIn::Event(ConfiguredEvent {
+        name: event?.to_owned(),
+        on_unknown,
+    }))
 }
 
 /// `identity = "email"`: new and found profiles cannot be told apart, and nobody sees which phone is there.
@@ -329,35 +330,6 @@ fn without_effect(section: &Section<'_>, flow: Option<ParticipationFlow>, by_pho
     }
     if section.has("opt_in") && flow != Some(ParticipationFlow::DoubleOptIn) {
         warn("opt_in", "flow = \"double_opt_in\"");
-    }
-}
-
-fn not_yet(
-    section: &Section<'_>,
-    flow: Option<ParticipationFlow>,
-    identity: Identity,
-    subscribe: Subscribe,
-) {
-    let note = |key: &str, feature: &str| {
-        let notes = section.context.notes;
-        notes.not_yet(&section.place(key), section.key(key), feature);
-    };
-    match flow {
-        Some(ParticipationFlow::Sms) => note("flow", "the flow \"sms\""),
-        Some(ParticipationFlow::DoubleOptIn) => note("flow", "the flow \"double_opt_in\""),
-        Some(ParticipationFlow::Email) | None => {}
-    }
-    if identity == Identity::Email {
-        note(
-            "identity",
-            "addressing profiles by e-mail without a look-up; use \"export\"",
-        );
-    }
-    if subscribe == Subscribe::Inline {
-        note(
-            "subscribe",
-            "subscribing within /users/track; use \"delayed\"",
-        );
     }
 }
 

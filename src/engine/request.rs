@@ -65,7 +65,7 @@ pub(super) async fn carry<S: Store, C: Client>(
     let _under_way = UnderWay::new(&lane);
     let mut begins = Vec::new();
     for asked in &mut batch {
-        if asked.call.parks() {
+        if asked.call.is_marked() {
             asked.job.begun = true;
             begins.push(asked.token);
         }

@@ -17,9 +17,10 @@ use super::{EngineError, LaneState, Shared};
 use crate::client::Client;
 use crate::client::pack::{BODY_BYTES_MAX, pack};
 use crate::clock::Clock;
-use crate::flow::settle::{Settled, found_begun, moved, settle, vanished};
+use crate::flow::settle::{Settled, found_begun, moved, settle, unaskable, vanished};
 use crate::flow::{ask, is_empty};
 use crate::model::call::{Call, Reply};
+use crate::model::lane::LaneKind;
 use crate::model::rules::RuleBook;
 use crate::model::time::Timestamp;
 use crate::store::{Leased, Store, Token};
@@ -156,19 +157,21 @@ impl<S: Store, C: Client> Worker<S, C> {
                 accepted_at,
             })
         };
-        let Some(rules) = book.activation(&event.scope).cloned() else {
+        let Some(rules) = book.of(&event).cloned() else {
             return moves(vanished(job, now));
         };
         if let Some(commit) = found_begun(&job, &event, now, &rules) {
             return moves(commit);
         }
         if rules.workspace != self.lane.lane.workspace {
-            return moves(moved(job, now, &rules));
+            return moves(moved(job, &event, now, &rules));
         }
         if !self.lane.configured {
             return Prepared::Stray(token);
         }
-        let call = ask(&job, &event, &rules);
+        let Some(call) = ask(&job, &event, &rules) else {
+            return moves(unaskable(job, now));
+        };
         if is_empty(&call) {
             return match settle(job, &event, Ok(Reply::Tracked), now, &rules, 0.0) {
                 Settled::Commit(commit) => moves(commit),
@@ -217,10 +220,15 @@ impl<S: Store, C: Client> Worker<S, C> {
     /// Sends the first request of what is pending.
     fn send(&mut self, opening: Opening, permit: OwnedSemaphorePermit) {
         let now = self.shared.clock.now();
+        // Writes all share requests; what asks about groups is looked through, so that each group's requests are full.
+        let look = match self.lane.lane.kind {
+            LaneKind::UsersTrack => self.objects_max,
+            _ => self.pending.len(),
+        };
         let calls: Vec<(&Call, bool)> = self
             .pending
             .iter()
-            .take(self.objects_max)
+            .take(look)
             .map(|asked| (&asked.call, asked.job.alone))
             .collect();
         let mut first = pack(&calls, self.objects_max, BODY_BYTES_MAX)

@@ -7,6 +7,7 @@ use super::Step;
 use super::job::{Child, Job, Outcome, State};
 use crate::model::call::{Call, Credit, Reply};
 use crate::model::event::Event;
+use crate::model::json::Object;
 use crate::model::lane::{Lane, LaneKind};
 use crate::model::rules::Rules;
 use crate::model::time::Timestamp;
@@ -38,6 +39,7 @@ pub(super) fn ask(credit_event: &str, event: &Event, rules: &Rules) -> Call {
         q_scope: event.scope.clone(),
         event: credit_event.to_owned(),
         email: event.email_given().to_owned(),
+        pairs: Object::new(),
         idempotency_key: idempotency_key(
             &rules.workspace,
             &event.scope,
@@ -59,7 +61,7 @@ pub(super) fn hear(reply: &Reply) -> Step {
             outcome: Outcome::Credited,
             spawn: Vec::new(),
         },
-        Reply::Profiles(_) | Reply::Tracked => Step::Unfitting,
+        _ => Step::Unfitting,
     }
 }
 

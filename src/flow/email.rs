@@ -13,20 +13,22 @@ use super::{Step, credit};
 use crate::model::call::{Address, Call, Reply, Track, TrackEvent};
 use crate::model::event::Event;
 use crate::model::json::Object;
-use crate::model::rules::{OnUnknown, Rules};
+use crate::model::rules::{Identity, OnUnknown, Rules};
 use crate::model::time::Timestamp;
+
+/// Where bringing something to the profile begins.
+pub(super) fn start(event: &Event, rules: &Rules) -> Profile {
+    match rules.identity {
+        Identity::Export => Profile::LookUp,
+        Identity::Email => Profile::Update(Address::Email(event.email.clone())),
+    }
+}
 
 pub(super) fn ask(profile: &Profile, event: &Event, rules: &Rules) -> Call {
     match profile {
         Profile::LookUp => look_up(event),
         Profile::Create => Call::Track(create(event, rules)),
-        Profile::Update(address) => Call::Track(Track {
-            address: address.clone(),
-            create: false,
-            attributes: marks(event, rules),
-            events: own_event(event).into_iter().collect(),
-            on_unknown: rules.progress_on_unknown,
-        }),
+        Profile::Update(address) => Call::Track(update(address, event, rules)),
     }
 }
 
@@ -37,24 +39,62 @@ pub(super) fn hear(
     now: Timestamp,
     rules: &Rules,
 ) -> Step {
-    let done = |outcome| Step::Done {
-        outcome,
-        spawn: credit::earned(event, now, rules).into_iter().collect(),
-    };
+    match walk(profile, event, reply, rules) {
+        Walk::To(profile) => Step::Next(State::Email(profile)),
+        Walk::Again => Step::Again(NOT_WHOLE),
+        Walk::End(outcome) => Step::Done {
+            outcome,
+            spawn: credit::earned(event, now, rules).into_iter().collect(),
+        },
+        Walk::Unfitting => Step::Unfitting,
+    }
+}
+
+/// Where a reply leads on the way to the profile.
+pub(super) enum Walk {
+    To(Profile),
+    Again,
+    End(Outcome),
+    Unfitting,
+}
+
+/// One step on the way to the profile, whatever comes behind it.
+pub(super) fn walk(profile: &Profile, event: &Event, reply: &Reply, rules: &Rules) -> Walk {
     match (profile, reply) {
         (Profile::LookUp, Reply::Profiles(profiles)) => {
             match identity::recognise(profiles, &event.email) {
-                Found::Nobody => Step::Next(State::Email(Profile::Create)),
-                Found::NotWhole => Step::Again(NOT_WHOLE),
-                Found::At(_) if event.event.is_none() && marks(event, rules).is_empty() => {
-                    done(Outcome::Found)
-                }
-                Found::At(address) => Step::Next(State::Email(Profile::Update(address))),
+                Found::Nobody => Walk::To(Profile::Create),
+                Found::NotWhole => Walk::Again,
+                Found::At(_) if nothing_to_write(event, rules) => Walk::End(Outcome::Found),
+                Found::At(person) => Walk::To(Profile::Update(person.address)),
             }
         }
-        (Profile::Create, Reply::Tracked) => done(Outcome::Created),
-        (Profile::Update(_), Reply::Tracked) => done(Outcome::Found),
-        (_, Reply::Profiles(_) | Reply::Tracked | Reply::Credited) => Step::Unfitting,
+        (Profile::Create, Reply::Tracked) => Walk::End(Outcome::Created),
+        (Profile::Update(Address::Email(_)), Reply::Tracked) => Walk::End(Outcome::Updated),
+        (Profile::Update(_), Reply::Tracked) => Walk::End(Outcome::Found),
+        _ => Walk::Unfitting,
+    }
+}
+
+/// Whether a found profile stays as it is.
+pub(super) fn nothing_to_write(event: &Event, rules: &Rules) -> bool {
+    event.event.is_none() && marks(event, rules).is_empty()
+}
+
+/// The marks, to a profile that is there; by e-mail, without having looked, to one that may not be.
+pub(super) fn update(address: &Address, event: &Event, rules: &Rules) -> Track {
+    let by_email = matches!(address, Address::Email(_));
+    let mut attributes = marks(event, rules);
+    if by_email {
+        identify(&mut attributes, event);
+    }
+    Track {
+        address: address.clone(),
+        create: by_email,
+        attributes,
+        events: own_event(event).into_iter().collect(),
+        subscribe: None,
+        on_unknown: rules.progress_on_unknown,
     }
 }
 
@@ -67,7 +107,7 @@ pub(super) fn look_up(event: &Event) -> Call {
     }
 }
 
-fn create(event: &Event, rules: &Rules) -> Track {
+pub(super) fn create(event: &Event, rules: &Rules) -> Track {
     let mut track = bare_creation(event, rules);
     track.attributes.extend(marks(event, rules));
     identify(&mut track.attributes, event);
@@ -99,6 +139,7 @@ pub(super) fn bare_creation(event: &Event, rules: &Rules) -> Track {
         create: true,
         attributes,
         events: own_event(event).into_iter().collect(),
+        subscribe: None,
         on_unknown: rules.progress_on_unknown,
     }
 }
@@ -136,7 +177,7 @@ pub(super) fn own_event(event: &Event) -> Option<TrackEvent> {
 }
 
 /// Events that travel together are repeated only when each of them may be.
-fn stricter(one: OnUnknown, other: OnUnknown) -> OnUnknown {
+pub(super) fn stricter(one: OnUnknown, other: OnUnknown) -> OnUnknown {
     match (one, other) {
         (OnUnknown::Resend, OnUnknown::Resend) => OnUnknown::Resend,
         (OnUnknown::Park, _) | (_, OnUnknown::Park) => OnUnknown::Park,

@@ -11,9 +11,18 @@ pub(super) enum Found {
     /// There is no profile.
     Nobody,
     /// This is it.
-    At(Address),
+    At(Person),
     /// There is one, but not all of it can be seen yet: a creation on its way through Braze.
     NotWhole,
+}
+
+/// A profile that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Person {
+    /// How it is addressed.
+    pub address: Address,
+    /// Its phone, if it has one.
+    pub phone: Option<String>,
 }
 
 /// Which of `profiles` is the one of `email` (normalised): the first with an `external_id`, else the first.
@@ -28,14 +37,18 @@ pub(super) fn recognise(profiles: &[Profile], email: &str) -> Found {
     if shown.trim().to_lowercase() != email {
         return Found::NotWhole;
     }
-    match (
+    let address = match (
         named(profile.external_id.as_deref()),
         named(profile.braze_id.as_deref()),
     ) {
-        (Some(id), _) => Found::At(Address::ExternalId(id.to_owned())),
-        (None, Some(id)) => Found::At(Address::BrazeId(id.to_owned())),
-        (None, None) => Found::NotWhole,
-    }
+        (Some(id), _) => Address::ExternalId(id.to_owned()),
+        (None, Some(id)) => Address::BrazeId(id.to_owned()),
+        (None, None) => return Found::NotWhole,
+    };
+    Found::At(Person {
+        address,
+        phone: named(profile.phone.as_deref()).map(str::to_owned),
+    })
 }
 
 fn named(id: Option<&str>) -> Option<&str> {
@@ -58,8 +71,14 @@ mod tests {
 
     #[test]
     fn the_first_identified_profile_is_taken_else_the_first_and_only_when_it_is_whole() {
-        let external = |id: &str| Found::At(Address::ExternalId(id.into()));
-        let braze = |id: &str| Found::At(Address::BrazeId(id.into()));
+        let at = |address| {
+            Found::At(Person {
+                address,
+                phone: None,
+            })
+        };
+        let external = |id: &str| at(Address::ExternalId(id.into()));
+        let braze = |id: &str| at(Address::BrazeId(id.into()));
         let mail = "a@b.example";
         let rows = [
             (vec![], Found::Nobody),

@@ -8,7 +8,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Name;
-use crate::model::call::{Address, Answer};
+use crate::model::call::{Address, Answer, Subscription};
 use crate::model::event::Event;
 use crate::model::lane::{Lane, LaneKind};
 use crate::model::time::Timestamp;
@@ -121,6 +121,18 @@ closed_list! {
         Updated = "updated",
         /// Quikly was told.
         Credited = "credited",
+        /// The phone was subscribed already.
+        AlreadySubscribed = "already_subscribed",
+        /// The phone was subscribed.
+        Subscribed = "subscribed",
+        /// There was no phone: nothing was subscribed.
+        NoPhone = "no_phone",
+        /// There was no consent: nothing was subscribed.
+        NoConsent = "no_consent",
+        /// The participant said STOP meanwhile.
+        OptedOut = "opted_out",
+        /// The double opt-in was not confirmed in time.
+        NotConfirmed = "not_confirmed",
     }
 }
 
@@ -129,6 +141,10 @@ closed_list! {
 pub enum State {
     /// E-mail acquisition.
     Email(Profile),
+    /// SMS acquisition.
+    Sms(Join),
+    /// SMS double opt-in.
+    DoubleOptIn(Join),
     /// An update of a profile.
     Progress(Profile),
     /// A credit.
@@ -149,11 +165,109 @@ pub enum Profile {
     Update(Address),
 }
 
+/// Bringing a phone into a subscription group: where that stands. `before`: the status as it was read first.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub enum Join {
+    /// There is nothing to subscribe, for this reason; the profile gets what it would get by e-mail.
+    Only(Missing, Profile),
+    /// Reading the status before anything is done.
+    Check,
+    /// Asking whether there is a profile.
+    LookUp {
+        /// The status as it was read first.
+        before: Subscription,
+    },
+    /// There is none: making it.
+    Create {
+        /// The status as it was read first.
+        before: Subscription,
+    },
+    /// There is one: writing to it.
+    Update {
+        /// The status as it was read first.
+        before: Subscription,
+        /// Which profile.
+        address: Address,
+        /// Whether it lacks the phone.
+        phone: bool,
+    },
+    /// Subscribing, or asking for Braze's own double opt-in.
+    Set {
+        /// The status as it was read first.
+        before: Subscription,
+    },
+    /// Nobody knows whether the phone was subscribed: reading the status before it is tried again.
+    Recheck {
+        /// The status as it was read first.
+        before: Subscription,
+    },
+    /// Waiting until the status is Subscribed.
+    Confirm {
+        /// Since when.
+        since: Timestamp,
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+/// Why nothing is subscribed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub enum Missing {
+    /// No phone.
+    Phone,
+    /// No consent.
+    Consent,
+}
+
+impl Profile {
+    const fn lane(&self) -> LaneKind {
+        match self {
+            Profile::LookUp => LaneKind::UsersExportIds,
+            Profile::Create | Profile::Update(_) => LaneKind::UsersTrack,
+        }
+    }
+
+    const fn step(&self) -> &'static str {
+        match self {
+            Profile::LookUp => "look_up",
+            Profile::Create => "create",
+            Profile::Update(_) => "update",
+        }
+    }
+}
+
+impl Join {
+    const fn lane(&self) -> LaneKind {
+        match self {
+            Join::Only(_, profile) => profile.lane(),
+            Join::LookUp { .. } => LaneKind::UsersExportIds,
+            Join::Create { .. } | Join::Update { .. } => LaneKind::UsersTrack,
+            Join::Set { .. } => LaneKind::SubscriptionStatusSet,
+            Join::Check | Join::Recheck { .. } | Join::Confirm { .. } => LaneKind::Default,
+        }
+    }
+
+    const fn step(&self) -> &'static str {
+        match self {
+            Join::Only(_, profile) => profile.step(),
+            Join::Check => "check",
+            Join::LookUp { .. } => "look_up",
+            Join::Create { .. } => "create",
+            Join::Update { .. } => "update",
+            Join::Set { .. } => "set",
+            Join::Recheck { .. } => "recheck",
+            Join::Confirm { .. } => "confirm",
+        }
+    }
+}
+
 impl State {
     /// The flow it belongs to.
     pub const fn flow(&self) -> Flow {
         match self {
             State::Email(_) => Flow::Email,
+            State::Sms(_) => Flow::Sms,
+            State::DoubleOptIn(_) => Flow::DoubleOptIn,
             State::Progress(_) => Flow::Progress,
             State::Credit { .. } => Flow::Credit,
         }
@@ -162,10 +276,8 @@ impl State {
     /// Where its call goes.
     pub const fn lane(&self) -> LaneKind {
         match self {
-            State::Email(profile) | State::Progress(profile) => match profile {
-                Profile::LookUp => LaneKind::UsersExportIds,
-                Profile::Create | Profile::Update(_) => LaneKind::UsersTrack,
-            },
+            State::Email(profile) | State::Progress(profile) => profile.lane(),
+            State::Sms(join) | State::DoubleOptIn(join) => join.lane(),
             State::Credit { .. } => LaneKind::Quikly,
         }
     }
@@ -173,11 +285,8 @@ impl State {
     /// The step's name, for people.
     pub const fn step(&self) -> &'static str {
         match self {
-            State::Email(profile) | State::Progress(profile) => match profile {
-                Profile::LookUp => "look_up",
-                Profile::Create => "create",
-                Profile::Update(_) => "update",
-            },
+            State::Email(profile) | State::Progress(profile) => profile.step(),
+            State::Sms(join) | State::DoubleOptIn(join) => join.step(),
             State::Credit { .. } => "credit",
         }
     }

@@ -26,12 +26,15 @@
 mod credit;
 mod email;
 mod identity;
+mod join;
 pub mod job;
 mod progress;
 pub mod retry;
 pub mod settle;
 
-use job::{Burial, Child, Class, Flow, Job, Outcome, Profile, Reason, Start, State};
+use join::Kind;
+
+use job::{Burial, Child, Class, Flow, Job, Outcome, Reason, Start, State};
 
 use crate::model::call::{Answer, Call, Reply};
 use crate::model::event::{Event, EventKind};
@@ -44,6 +47,24 @@ use crate::model::time::Timestamp;
 pub enum Step {
     /// On to this state; its call is due at once.
     Next(State),
+    /// On to this state; its call is due then. Not a failure.
+    Wait {
+        /// The state.
+        state: State,
+        /// When its call is due.
+        until: Timestamp,
+    },
+    /// Back to this state, which failed before: its attempts go on counting.
+    Resume(State),
+    /// To a dead letter.
+    Dead {
+        /// Why.
+        reason: Reason,
+        /// Which failure it is.
+        class: Class,
+        /// What is told of it.
+        text: &'static str,
+    },
     /// Nowhere yet: ask the same later. Counts as a failed attempt; the text says why.
     Again(&'static str),
     /// To the end.
@@ -58,18 +79,23 @@ pub enum Step {
 }
 
 /// What `job` wants of the outside now, by today's `rules` of its activation.
-pub fn ask(job: &Job, event: &Event, rules: &Rules) -> Call {
-    match &job.state {
+///
+/// `None`: by today's rules nobody could ask this; see [`settle::unaskable`].
+pub fn ask(job: &Job, event: &Event, rules: &Rules) -> Option<Call> {
+    Some(match &job.state {
         State::Email(profile) => email::ask(profile, event, rules),
+        State::Sms(join) | State::DoubleOptIn(join) => return join::ask(join, event, rules),
         State::Progress(profile) => progress::ask(profile, event, rules),
         State::Credit { event: earned } => credit::ask(earned, event, rules),
-    }
+    })
 }
 
 /// Where `reply` leads `job`, which was asked with the same `rules`.
 pub fn hear(job: &Job, event: &Event, reply: &Reply, now: Timestamp, rules: &Rules) -> Step {
     match &job.state {
         State::Email(profile) => email::hear(profile, event, reply, now, rules),
+        State::Sms(join) => join::hear(Kind::Sms, join, event, reply, now, rules),
+        State::DoubleOptIn(join) => join::hear(Kind::DoubleOptIn, join, event, reply, now, rules),
         State::Progress(profile) => progress::hear(profile, event, reply),
         State::Credit { .. } => credit::hear(reply),
     }
@@ -79,9 +105,14 @@ pub fn hear(job: &Job, event: &Event, reply: &Reply, now: Timestamp, rules: &Rul
 /// counts as accepted.
 pub fn is_empty(call: &Call) -> bool {
     match call {
-        Call::LookUp { .. } | Call::Credit(_) => false,
+        Call::LookUp { .. } | Call::ReadStatus { .. } | Call::SetStatus(_) | Call::Credit(_) => {
+            false
+        }
         Call::Track(track) => {
-            !track.create && track.attributes.is_empty() && track.events.is_empty()
+            !track.create
+                && track.subscribe.is_none()
+                && track.attributes.is_empty()
+                && track.events.is_empty()
         }
     }
 }
@@ -89,27 +120,32 @@ pub fn is_empty(call: &Call) -> bool {
 /// What an accepted event starts, and what it starts instead when this participant has taken part in this activation
 /// before (`None`: the same). A participation that cannot run says by its flow which of the two it is.
 pub fn start(event: &Event, book: &RuleBook, now: Timestamp) -> (Start, Option<Start>) {
-    let rules = book.activation(&event.scope);
+    let rules = book.of(event);
     let reason = rules.map_or(Reason::UnknownActivation, |_| Reason::NoFlow);
     let bury = |flow| stillborn(rules, flow, reason, now);
     let run = |rules: &Rules, state: State| Start::Run {
         lane: Lane::new(&rules.workspace, state.lane()),
         job: Job::new(state, now),
     };
-    let progress = || State::Progress(Profile::LookUp);
+    let progress = |rules: &Rules| run(rules, State::Progress(email::start(event, rules)));
     let further = |flow| (bury(flow), Some(bury(Some(Flow::Progress))));
     match (event.kind, rules, rules.and_then(|rules| rules.flow)) {
-        (EventKind::Progress, Some(rules), _) => (run(rules, progress()), None),
+        (EventKind::Progress, Some(rules), _) => (progress(rules), None),
         (EventKind::Progress, None, _) => (bury(Some(Flow::Progress)), None),
         (EventKind::Participation, Some(rules), Some(ParticipationFlow::Email)) => (
-            run(rules, State::Email(Profile::LookUp)),
-            Some(run(rules, progress())),
+            run(rules, State::Email(email::start(event, rules))),
+            Some(progress(rules)),
         ),
-        (EventKind::Participation, _, Some(ParticipationFlow::Sms)) => further(Some(Flow::Sms)),
-        (EventKind::Participation, _, Some(ParticipationFlow::DoubleOptIn)) => {
-            further(Some(Flow::DoubleOptIn))
-        }
+        (EventKind::Participation, Some(rules), Some(ParticipationFlow::Sms)) => (
+            run(rules, State::Sms(join::start(event, rules))),
+            Some(progress(rules)),
+        ),
+        (EventKind::Participation, Some(rules), Some(ParticipationFlow::DoubleOptIn)) => (
+            run(rules, State::DoubleOptIn(join::start(event, rules))),
+            Some(progress(rules)),
+        ),
         (EventKind::Participation, _, _) => further(None),
+        (EventKind::Webhook | EventKind::Lead, _, _) => (bury(None), None),
     }
 }
 
@@ -140,15 +176,20 @@ pub fn revive(
             Start::Bury { burial, .. } => Err(burial.reason),
         };
     };
-    let rules = book
-        .activation(&event.scope)
-        .ok_or(Reason::UnknownActivation)?;
+    let rules = book.of(event).ok_or(Reason::UnknownActivation)?;
+    let state = match &job.state {
+        State::Sms(join) => State::Sms(join::replayed(Kind::Sms, join, now, rules)),
+        State::DoubleOptIn(join) => {
+            State::DoubleOptIn(join::replayed(Kind::DoubleOptIn, join, now, rules))
+        }
+        other => other.clone(),
+    };
     Ok(Start::Run {
-        lane: Lane::new(&rules.workspace, job.state.lane()),
+        lane: Lane::new(&rules.workspace, state.lane()),
         job: Job {
             fresh: false,
             alone: job.alone,
-            ..job.clone().at(job.state.clone(), now)
+            ..job.clone().at(state, now)
         },
     })
 }

@@ -9,7 +9,7 @@ use super::Step;
 use super::email;
 use super::identity::{self, Found};
 use super::job::{Outcome, Profile, State};
-use crate::model::call::{Call, Reply, Track};
+use crate::model::call::{Address, Call, Reply, Track};
 use crate::model::event::Event;
 use crate::model::rules::Rules;
 
@@ -17,9 +17,15 @@ pub(super) fn ask(profile: &Profile, event: &Event, rules: &Rules) -> Call {
     match profile {
         Profile::LookUp => email::look_up(event),
         Profile::Create => Call::Track(email::bare_creation(event, rules)),
+        // By e-mail, without having looked, the profile may not be there.
+        Profile::Update(Address::Email(_)) => Call::Track(Track {
+            address: Address::Email(event.email.clone()),
+            ..email::bare_creation(event, rules)
+        }),
         Profile::Update(address) => Call::Track(Track {
             address: address.clone(),
             create: false,
+            subscribe: None,
             attributes: email::own_attributes(event),
             events: email::own_event(event).into_iter().collect(),
             on_unknown: rules.progress_on_unknown,
@@ -42,11 +48,11 @@ pub(super) fn hear(profile: &Profile, event: &Event, reply: &Reply) -> Step {
                 {
                     done(Outcome::Found)
                 }
-                Found::At(address) => Step::Next(State::Progress(Profile::Update(address))),
+                Found::At(person) => Step::Next(State::Progress(Profile::Update(person.address))),
             }
         }
         (Profile::Create, Reply::Tracked) => done(Outcome::Created),
         (Profile::Update(_), Reply::Tracked) => done(Outcome::Updated),
-        (_, Reply::Profiles(_) | Reply::Tracked | Reply::Credited) => Step::Unfitting,
+        _ => Step::Unfitting,
     }
 }

@@ -19,9 +19,9 @@
 
 use std::time::Duration;
 
-use super::job::{Burial, Class, Commit, Fate, Job, Profile, Reason, State};
-use super::{NO_ACTIVATION, Step, ask, hear, retry, said};
-use crate::model::call::{Answer, Failure, Reply};
+use super::job::{Burial, Class, Commit, Fate, Job, Reason, State};
+use super::{NO_ACTIVATION, Step, ask, email, hear, join, retry, said};
+use crate::model::call::{Answer, Call, Failure, Reply};
 use crate::model::event::Event;
 use crate::model::lane::Lane;
 use crate::model::rules::Rules;
@@ -51,6 +51,25 @@ pub fn settle(
     let failure = match answer {
         Ok(reply) => match hear(&job, event, &reply, now, rules) {
             Step::Next(state) => return keep(job.at(state, now), rules),
+            Step::Wait { state, until } => return keep(job.at(state, until), rules),
+            Step::Resume(state) => {
+                let begun = false;
+                let due = now;
+                return keep(
+                    Job {
+                        state,
+                        due,
+                        begun,
+                        ..job
+                    },
+                    rules,
+                );
+            }
+            Step::Dead {
+                reason,
+                class,
+                text,
+            } => return bury(job, reason, class, said(text), now),
             Step::Done { outcome, spawn } => {
                 return Settled::Commit(Commit {
                     fate: Fate::Finish(outcome),
@@ -62,8 +81,10 @@ pub fn settle(
         },
         Err(failure) => failure,
     };
+    let call = ask(&job, event, rules);
+    let parks = call.as_ref().is_some_and(Call::parks);
     match failure {
-        Failure::Unknown(answer) if ask(&job, event, rules).parks() => bury(
+        Failure::Unknown(answer) if parks => bury(
             job,
             Reason::UnknownOutcome,
             Class::UnknownOutcome,
@@ -71,7 +92,8 @@ pub fn settle(
             now,
         ),
         Failure::Transient(answer) | Failure::Unknown(answer) => {
-            repeat(job, answer, now, rules, jitter)
+            let state = once_more(&job, call.as_ref());
+            repeat(job, state, answer, now, rules, jitter)
         }
         Failure::Throttled { until, .. } => {
             let due = until.unwrap_or(now + THROTTLE_MIN).max(now);
@@ -79,6 +101,7 @@ pub fn settle(
                 Job {
                     due,
                     begun: false,
+                    state: once_more(&job, call.as_ref()),
                     ..job
                 },
                 rules,
@@ -88,6 +111,7 @@ pub fn settle(
         Failure::Denied(_) if job.begun => keep(
             Job {
                 begun: false,
+                state: once_more(&job, call.as_ref()),
                 ..job
             },
             rules,
@@ -111,8 +135,18 @@ pub fn settle(
 /// What becomes of a job that is found marked as begun: it was interrupted between the mark and the answer. `None`
 /// when its call may simply be repeated.
 pub fn found_begun(job: &Job, event: &Event, now: Timestamp, rules: &Rules) -> Option<Commit> {
-    if !job.begun || !ask(job, event, rules).parks() {
-        return None;
+    let call = ask(job, event, rules).filter(|call| job.begun && call.is_marked())?;
+    if !call.parks() {
+        let state = once_more(job, Some(&call));
+        return Some(kept(
+            Job {
+                state,
+                begun: false,
+                due: now,
+                ..job.clone()
+            },
+            rules,
+        ));
     }
     let answer = said("interrupted after it was begun");
     Some(buried(
@@ -122,6 +156,27 @@ pub fn found_begun(job: &Job, event: &Event, now: Timestamp, rules: &Rules) -> O
         answer,
         now,
     ))
+}
+
+/// Where a job goes on whose call was not answered as it should be: one that subscribes looks first whether somebody has
+/// said STOP meanwhile.
+fn once_more(job: &Job, call: Option<&Call>) -> State {
+    let subscribes = call.is_some_and(|call| match call {
+        Call::SetStatus(_) => true,
+        Call::Track(track) => track.subscribe.is_some(),
+        Call::LookUp { .. } | Call::ReadStatus { .. } | Call::Credit(_) => false,
+    });
+    match &job.state {
+        State::Sms(join) if subscribes => State::Sms(join::once_more(join)),
+        State::DoubleOptIn(join) if subscribes => State::DoubleOptIn(join::once_more(join)),
+        other => other.clone(),
+    }
+}
+
+/// What becomes of a job that nobody could ask by today's rules: its activation is no longer one with a phone.
+pub fn unaskable(job: Job, now: Timestamp) -> Commit {
+    let answer = said("the activation has no flow for this any more");
+    buried(job, Reason::NoFlow, Class::Configuration, answer, now)
 }
 
 /// What becomes of a job whose activation is not configured any more.
@@ -137,10 +192,12 @@ pub fn vanished(job: Job, now: Timestamp) -> Commit {
 }
 
 /// What becomes of a job whose activation has moved to another workspace: it starts there with what is true anywhere.
-pub fn moved(job: Job, now: Timestamp, rules: &Rules) -> Commit {
+pub fn moved(job: Job, event: &Event, now: Timestamp, rules: &Rules) -> Commit {
     let state = match &job.state {
-        State::Email(_) => State::Email(Profile::LookUp),
-        State::Progress(_) => State::Progress(Profile::LookUp),
+        State::Email(_) => State::Email(email::start(event, rules)),
+        State::Sms(_) => State::Sms(join::start(event, rules)),
+        State::DoubleOptIn(_) => State::DoubleOptIn(join::start(event, rules)),
+        State::Progress(_) => State::Progress(email::start(event, rules)),
         State::Credit { event } => State::Credit {
             event: event.clone(),
         },
@@ -148,7 +205,14 @@ pub fn moved(job: Job, now: Timestamp, rules: &Rules) -> Commit {
     kept(job.at(state, now), rules)
 }
 
-fn repeat(mut job: Job, answer: Answer, now: Timestamp, rules: &Rules, jitter: f64) -> Settled {
+fn repeat(
+    mut job: Job,
+    state: State,
+    answer: Answer,
+    now: Timestamp,
+    rules: &Rules,
+    jitter: f64,
+) -> Settled {
     let since = *job.failing_since.get_or_insert(now);
     job.attempts = job.attempts.saturating_add(1);
     job.fresh = false;
@@ -157,7 +221,7 @@ fn repeat(mut job: Job, answer: Answer, now: Timestamp, rules: &Rules, jitter: f
         None => bury(job, Reason::GaveUp, Class::Transient, answer, now),
         Some(due) => {
             job.note(now, answer);
-            keep(Job { due, ..job }, rules)
+            keep(Job { due, state, ..job }, rules)
         }
     }
 }

@@ -29,6 +29,7 @@ fn event() -> Event {
         scope: "drop".into(),
         email: MAIL.into(),
         email_given: Some("Ann@B.example".into()),
+        external_id: None,
         phone: None,
         sms_consent: false,
         at: NOW - Duration::from_mins(1),
@@ -331,6 +332,7 @@ fn a_credit_is_keyed_by_what_it_was_earned_for_and_tells_the_address_as_it_came(
         key: "2".into(),
         at: NOW,
         email_given: None,
+        external_id: None,
         ..child.event.clone()
     };
     let Call::Credit(again) = ask(&child.job, &another, &rules()) else {

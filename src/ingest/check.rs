@@ -130,6 +130,7 @@ pub(super) fn event(
                 scope: scope.into_owned(),
                 email_given: (*given != *email).then(|| given.into_owned()),
                 email,
+                external_id: None,
                 phone,
                 sms_consent,
                 at,

@@ -52,8 +52,30 @@ pub enum Call {
     },
     /// Write to one profile. `POST /users/track`.
     Track(Track),
+    /// Is this phone subscribed? `GET /subscription/status/get`.
+    ReadStatus {
+        /// The subscription group.
+        group: String,
+        /// E.164.
+        phone: String,
+    },
+    /// Subscribe this phone. `POST /v2/subscription/status/set`.
+    SetStatus(SetStatus),
     /// Tell Quikly. `POST` to the workspace's Quikly URL.
     Credit(Credit),
+}
+
+/// One subscription of a phone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetStatus {
+    /// The subscription group.
+    pub group: String,
+    /// E.164.
+    pub phone: String,
+    /// `true`: ask for it by Braze's own double opt-in instead of setting it.
+    pub double_opt_in: bool,
+    /// What to do with a double opt-in when nobody knows whether it arrived.
+    pub on_unknown: OnUnknown,
 }
 
 /// What is written to one profile.
@@ -67,8 +89,19 @@ pub struct Track {
     pub attributes: Object,
     /// Custom events, in this order.
     pub events: Vec<TrackEvent>,
-    /// What to do when nobody knows whether it arrived. Matters only with `events`.
+    /// Subscribe the profile's phone to this group in the same object (`subscription_groups`).
+    pub subscribe: Option<Subscribe>,
+    /// What to do when nobody knows whether it arrived. Matters only with `events` and a double opt-in.
     pub on_unknown: OnUnknown,
+}
+
+/// A subscription that goes with a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribe {
+    /// The subscription group.
+    pub group: String,
+    /// By Braze's own double opt-in.
+    pub double_opt_in: bool,
 }
 
 /// One Braze custom event.
@@ -91,6 +124,8 @@ pub struct Credit {
     pub event: String,
     /// The e-mail as Quikly gave it to us.
     pub email: String,
+    /// Further pairs of the body: those a marketer added to a Braze webhook.
+    pub pairs: Object,
     /// The `Idempotency-Key`: the same for every repetition.
     pub idempotency_key: String,
     /// `X-Relay-Accepted-At`.
@@ -105,18 +140,36 @@ impl Call {
         match self {
             Call::LookUp { .. } => LaneKind::UsersExportIds,
             Call::Track(_) => LaneKind::UsersTrack,
+            Call::ReadStatus { .. } => LaneKind::Default,
+            Call::SetStatus(_) => LaneKind::SubscriptionStatusSet,
             Call::Credit(_) => LaneKind::Quikly,
         }
     }
 
-    /// Whether it must be marked as begun, durably, before it is sent: doing it twice would count twice and the
-    /// activation prefers losing it to that.
+    /// Whether doing it twice would count twice and the activation prefers losing it to that: with an unknown outcome it
+    /// is put aside.
     pub fn parks(&self) -> bool {
         match self {
-            Call::LookUp { .. } => false,
-            Call::Track(track) => !track.events.is_empty() && track.on_unknown == OnUnknown::Park,
+            Call::LookUp { .. } | Call::ReadStatus { .. } => false,
+            Call::Track(track) => {
+                let counts = !track.events.is_empty()
+                    || track.subscribe.as_ref().is_some_and(|subscribe| subscribe.double_opt_in);
+                counts && track.on_unknown == OnUnknown::Park
+            }
+            Call::SetStatus(set) => set.double_opt_in && set.on_unknown == OnUnknown::Park,
             Call::Credit(credit) => credit.on_unknown == OnUnknown::Park,
         }
+    }
+
+    /// Whether it must be marked as begun, durably, before it is sent: what parks, and what subscribes: somebody may
+    /// answer STOP before we know that it had happened.
+    pub fn is_marked(&self) -> bool {
+        let subscribes = match self {
+            Call::SetStatus(_) => true,
+            Call::Track(track) => track.subscribe.is_some(),
+            Call::LookUp { .. } | Call::ReadStatus { .. } | Call::Credit(_) => false,
+        };
+        subscribes || self.parks()
     }
 }
 
@@ -127,8 +180,24 @@ pub enum Reply {
     Profiles(Vec<Profile>),
     /// The write was accepted.
     Tracked,
+    /// The status of the phone.
+    Status(Subscription),
+    /// The subscription was accepted.
+    StatusSet,
     /// Quikly took the credit.
     Credited,
+}
+
+/// Whether a phone is subscribed to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subscription {
+    /// It is.
+    Subscribed,
+    /// It is not: it never was, somebody said STOP, or a double opt-in is not confirmed yet.
+    Unsubscribed,
+    /// Braze knows nothing of it.
+    Unknown,
 }
 
 /// A profile as a look-up shows it; what Braze left out is `None`.

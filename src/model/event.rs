@@ -42,6 +42,10 @@ pub enum EventKind {
     Participation,
     /// Something happened to somebody inside an activation.
     Progress,
+    /// A Braze campaign tells Quikly something about somebody.
+    Webhook,
+    /// Somebody answered a quiz.
+    Lead,
 }
 
 /// A custom event that goes on to Braze.
@@ -68,6 +72,8 @@ pub struct Event {
     pub email: String,
     /// The e-mail as it came, where it differs; Quikly gets this one.
     pub email_given: Option<String>,
+    /// The brand's own id of the participant, where a lead brings one.
+    pub external_id: Option<String>,
     /// E.164.
     pub phone: Option<String>,
     /// Whether the participant agreed to be sent SMS.
@@ -76,9 +82,9 @@ pub struct Event {
     pub at: Timestamp,
     /// When it was accepted.
     pub accepted_at: Timestamp,
-    /// The participation's or progress's own attributes.
+    /// The participation's or progress's own attributes; of a lead, the lead.
     pub attributes: Option<ObjectText>,
-    /// Its own custom event.
+    /// Its own custom event; of a webhook, the event it tells and its further pairs.
     pub event: Option<CustomEvent>,
 }
 
@@ -86,6 +92,15 @@ impl Event {
     /// The e-mail as the client wrote it.
     pub fn email_given(&self) -> &str {
         self.email_given.as_deref().unwrap_or(&self.email)
+    }
+
+    /// Who it is about: the e-mail; without one the external id; without either, nobody that others are about.
+    pub fn participant(&self) -> &str {
+        match &self.external_id {
+            _ if !self.email.is_empty() => &self.email,
+            Some(id) => id,
+            None => &self.key,
+        }
     }
 
     /// The same event without what only its first job needs.

@@ -8,6 +8,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::Name;
+use super::event::{Event, Source};
 use super::json::Object;
 
 /// What a participation starts.
@@ -15,9 +16,9 @@ use super::json::Object;
 pub enum ParticipationFlow {
     /// E-mail acquisition.
     Email,
-    /// SMS acquisition. Not in this version.
+    /// SMS acquisition.
     Sms,
-    /// SMS double opt-in. Not in this version.
+    /// SMS double opt-in.
     DoubleOptIn,
 }
 
@@ -50,6 +51,73 @@ pub struct CreditRule {
     pub on_unknown: OnUnknown,
 }
 
+/// How a participant's profile is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// Looked up by e-mail; created under an alias.
+    #[default]
+    Export,
+    /// Addressed by e-mail, without a look-up: new and found cannot be told apart.
+    Email,
+}
+
+/// How a phone is subscribed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SubscribeBy {
+    /// By a request of its own, some time after the profile was made.
+    #[default]
+    Delayed,
+    /// Within the request that writes the profile.
+    Inline,
+}
+
+/// What to do with a found profile that has another phone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PhoneMismatch {
+    /// A dead letter: overwriting would let anyone who types a victim's e-mail redirect her messages.
+    #[default]
+    Dead,
+    /// The phone is replaced.
+    Replace,
+}
+
+/// How a double opt-in begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptIn {
+    /// By a custom event, which starts the brand's own.
+    Event(ConfiguredEvent),
+    /// By Braze's.
+    Logic(OnUnknown),
+}
+
+/// How a status is read until it is Subscribed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfirmEvery {
+    /// The first wait.
+    pub first: Duration,
+    /// The longest wait.
+    pub max: Duration,
+    /// How long in all.
+    pub within: Duration,
+}
+
+/// What flows with a phone need to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhoneRules {
+    /// The subscription group's id.
+    pub group: String,
+    /// How a phone is subscribed.
+    pub subscribe: SubscribeBy,
+    /// How long Braze needs to know a new profile or phone.
+    pub delay: Duration,
+    /// What to do with a found profile that has another phone.
+    pub mismatch: PhoneMismatch,
+    /// How the status is read back.
+    pub confirm: ConfirmEvery,
+    /// How a double opt-in begins; `None`: it is a plain subscription.
+    pub opt_in: Option<OptIn>,
+}
+
 /// One activation's settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
@@ -59,6 +127,10 @@ pub struct Rules {
     pub workspace: Name,
     /// What a participation starts; `None`: nothing, participations die as `no_flow`.
     pub flow: Option<ParticipationFlow>,
+    /// How profiles are found.
+    pub identity: Identity,
+    /// For flows with a phone.
+    pub phone: Option<PhoneRules>,
     /// Written to the profile, new or found.
     pub mark_attributes: Object,
     /// Written to new profiles only.
@@ -71,6 +143,76 @@ pub struct Rules {
     pub progress_on_unknown: OnUnknown,
     /// How transient failures are repeated.
     pub retry: RetryPolicy,
+    /// Where these are the settings of an Outgrow content: how answers become attributes.
+    pub mapping: Option<Mapping>,
+    /// How long between two requests for one participant.
+    pub order_gap: Duration,
+}
+
+impl Rules {
+    /// Of an activation of which nothing but its workspace is said.
+    pub fn plain(scope: impl Into<Name>, workspace: impl Into<Name>) -> Rules {
+        Rules {
+            scope: scope.into(),
+            workspace: workspace.into(),
+            flow: None,
+            identity: Identity::Export,
+            phone: None,
+            mark_attributes: Object::new(),
+            created_attributes: Object::new(),
+            created_event: None,
+            credit: None,
+            progress_on_unknown: OnUnknown::Resend,
+            retry: RetryPolicy::default(),
+            mapping: None,
+            order_gap: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How a lead becomes a profile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapping {
+    /// JSON pointer (RFC 6901) to the lead's id.
+    pub id: Option<String>,
+    /// JSON pointer to the e-mail.
+    pub email: Option<String>,
+    /// JSON pointer to the brand's own id.
+    pub external_id: Option<String>,
+    /// A bad answer kills the whole lead; else only the attribute is dropped.
+    pub bad_answer_kills: bool,
+    /// Which answers become which attributes.
+    pub attributes: Vec<MappedAttribute>,
+}
+
+/// One answer that becomes an attribute.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MappedAttribute {
+    /// Braze's name of it.
+    pub name: String,
+    /// JSON pointer to the answer.
+    pub from: String,
+    /// What it must be.
+    pub kind: AnswerKind,
+    /// Whether it may be converted to that.
+    pub coerce: bool,
+    /// Whether a lead without it is a bad answer.
+    pub required: bool,
+}
+
+/// What an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// A JSON number.
+    Number,
+    /// A JSON string.
+    String,
+    /// `true` or `false`.
+    Boolean,
+    /// An array of strings or numbers.
+    Array,
+    /// A date or date-time.
+    Time,
 }
 
 /// How transient failures are repeated (`[retry]`).
@@ -97,21 +239,38 @@ impl Default for RetryPolicy {
     }
 }
 
-/// All activations of one configuration.
+/// All activations and contents of one configuration.
 #[derive(Clone, Debug, Default)]
 pub struct RuleBook {
     activations: BTreeMap<Name, Arc<Rules>>,
+    contents: BTreeMap<Name, Arc<Rules>>,
 }
 
 impl RuleBook {
-    /// A book of these activations.
+    /// A book of these activations and contents.
     pub fn new(rules: impl IntoIterator<Item = Rules>) -> RuleBook {
-        RuleBook {
-            activations: rules
-                .into_iter()
-                .map(|rules| (rules.scope.clone(), Arc::new(rules)))
-                .collect(),
+        let mut book = RuleBook::default();
+        for rules in rules {
+            let shelf = match rules.mapping {
+                Some(_) => &mut book.contents,
+                None => &mut book.activations,
+            };
+            shelf.insert(rules.scope.clone(), Arc::new(rules));
         }
+        book
+    }
+
+    /// The settings that an event goes by.
+    pub fn of(&self, event: &Event) -> Option<&Arc<Rules>> {
+        match event.source {
+            Source::Outgrow => self.contents.get(event.scope.as_str()),
+            Source::Quikly | Source::Braze => self.activation(&event.scope),
+        }
+    }
+
+    /// The settings of the Outgrow content of this name.
+    pub fn content(&self, name: &str) -> Option<&Arc<Rules>> {
+        self.contents.get(name)
     }
 
     /// The settings of the activation named `scope`.

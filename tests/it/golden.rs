@@ -97,6 +97,7 @@ fn event() -> Event {
         scope: "spring-drop".into(),
         email: "ada+x@example.com".into(),
         email_given: Some(" Ada+X@Example.com".into()),
+        external_id: None,
         phone: Some("+15555550100".into()),
         sms_consent: true,
         at: NOW,
@@ -113,6 +114,7 @@ fn bare_event() -> Event {
     Event {
         kind: EventKind::Progress,
         email_given: None,
+        external_id: None,
         phone: None,
         sms_consent: false,
         ..event().slim()

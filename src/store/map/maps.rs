@@ -262,7 +262,7 @@ impl Maps {
             return false;
         }
         if let Some(once) = child.once {
-            let once = (child.event.email.clone(), once);
+            let once = (child.event.participant().to_owned(), once);
             if self.is_spawned(&once, now) {
                 return false;
             }
@@ -391,7 +391,7 @@ impl EventKey {
         EventKey {
             source: event.source,
             scope: event.scope.clone(),
-            email: event.email.clone(),
+            email: event.participant().to_owned(),
             key: event.key.clone(),
         }
     }

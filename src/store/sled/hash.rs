@@ -29,7 +29,7 @@ impl Hasher {
     fn place(&self, event: &Event, key: [u8; 32]) -> Place {
         // A participant is a person in one workspace; a scope belongs to one workspace, so that keys with the scope in
         // them need not name it, and an event keeps its place when its activation is configured later.
-        let participant = self.hash(b"participant", &[event.email.as_bytes()]);
+        let participant = self.hash(b"participant", &[event.participant().as_bytes()]);
         let mut place = Place::default();
         let (person, rest) = place.split_at_mut(PARTICIPANT_BYTES);
         person.copy_from_slice(&participant[..PARTICIPANT_BYTES]);

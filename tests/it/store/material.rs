@@ -76,6 +76,7 @@ pub fn event(email: &str, key: &str, accepted_at: Timestamp) -> Event {
         scope: SCOPE.into(),
         email: email.into(),
         email_given: None,
+        external_id: None,
         phone: Some("+15550100".into()),
         sms_consent: true,
         at: accepted_at,
