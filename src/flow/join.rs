@@ -9,11 +9,15 @@
 use serde_json::Value;
 
 use super::identity::{self, Found, Person};
-use super::job::{Class, Join, Missing, Outcome, Profile, Reason, State};
+use super::job::{Before, Class, Join, Missing, Outcome, Profile, Reason, State};
 use super::{Step, credit, email};
-use crate::model::call::{Address, Call, Reply, SetStatus, Subscribe, Subscription, Track, TrackEvent};
+use crate::model::call::{
+    Address, Call, Reply, SetStatus, Subscribe, Subscription, Track, TrackEvent,
+};
 use crate::model::event::Event;
-use crate::model::rules::{ConfirmEvery, Identity, OnUnknown, OptIn, PhoneMismatch, PhoneRules, Rules, SubscribeBy};
+use crate::model::rules::{
+    ConfirmEvery, Identity, OnUnknown, OptIn, PhoneMismatch, PhoneRules, Rules, SubscribeBy,
+};
 use crate::model::time::Timestamp;
 
 /// A wait before the status is read again is this part of how long it has been waited for: at first often, later seldom.
@@ -61,10 +65,16 @@ pub(super) fn ask(join: &Join, event: &Event, rules: &Rules) -> Option<Call> {
         },
         Join::LookUp { .. } => email::look_up(event),
         Join::Create { .. } => Call::Track(joining(email::create(event, rules), event, phone)),
-        Join::Update { address, phone: write, .. } => {
+        Join::Update {
+            address,
+            phone: write,
+            ..
+        } => {
             let mut track = email::update(address, event, rules);
             if *write && let Some(number) = &event.phone {
-                track.attributes.insert("phone".into(), Value::String(number.clone()));
+                track
+                    .attributes
+                    .insert("phone".into(), Value::String(number.clone()));
             }
             Call::Track(joining(track, event, phone))
         }
@@ -142,8 +152,20 @@ pub(super) fn hear(
         spawn: credit::earned(event, now, rules).into_iter().collect(),
     };
     match (join, reply) {
-        (Join::Check, Reply::Status(Subscription::Subscribed)) => credited(Outcome::AlreadySubscribed),
-        (Join::Check, Reply::Status(before)) => to(identify(*before, event, rules)),
+        (Join::Check, Reply::Status(Subscription::Subscribed)) => {
+            credited(Outcome::AlreadySubscribed)
+        }
+        (Join::Check, Reply::Status(status)) => {
+            let status = *status;
+            to(identify(
+                Before {
+                    status,
+                    maybe: false,
+                },
+                event,
+                rules,
+            ))
+        }
         (Join::LookUp { before }, Reply::Profiles(profiles)) => {
             match identity::recognise(profiles, &event.email) {
                 Found::Nobody => to(Join::Create { before: *before }),
@@ -152,20 +174,29 @@ pub(super) fn hear(
             }
         }
         (Join::Create { before }, Reply::Tracked) => written(kind, *before, true, now, phone),
-        (Join::Update { before, phone: new, .. }, Reply::Tracked) => {
-            written(kind, *before, *new, now, phone)
-        }
+        (
+            Join::Update {
+                before, phone: new, ..
+            },
+            Reply::Tracked,
+        ) => written(kind, *before, *new, now, phone),
         (Join::Set { .. }, Reply::StatusSet) => confirm(kind, now, phone),
         (Join::Recheck { .. } | Join::Confirm { .. }, Reply::Status(Subscription::Subscribed)) => {
             credited(Outcome::Subscribed)
         }
         (Join::Recheck { before }, Reply::Status(status)) => {
-            // Unsubscribed is where a double opt-in begins; a plain subscription that is so now and was not is a STOP.
-            let stopped = phone.opt_in.is_none()
-                && *status == Subscription::Unsubscribed
-                && *before != Subscription::Unsubscribed;
-            if stopped {
-                Step::Done { outcome: Outcome::OptedOut, spawn: Vec::new() }
+            let plain = phone.opt_in.is_none();
+            let off = plain && *status == Subscription::Unsubscribed;
+            if off && before.status != Subscription::Unsubscribed {
+                // Unsubscribed is where a double opt-in begins; a plain subscription that is so now and was not is a STOP.
+                Step::Done {
+                    outcome: Outcome::OptedOut,
+                    spawn: Vec::new(),
+                }
+            } else if off && before.maybe {
+                // It was so before: either our request was lost, or it worked and was answered with STOP. Nobody can
+                // tell; it is not repeated, and only waited for.
+                confirm(kind, now, phone)
             } else if begins_with_profile(phone) {
                 Step::Resume(kind.state(identify(*before, event, rules)))
             } else {
@@ -178,15 +209,23 @@ pub(super) fn hear(
                 class: Class::Rejected,
                 text: "the status was not read back as Subscribed in time",
             },
-            Kind::DoubleOptIn => Step::Done { outcome: Outcome::NotConfirmed, spawn: Vec::new() },
+            Kind::DoubleOptIn => Step::Done {
+                outcome: Outcome::NotConfirmed,
+                spawn: Vec::new(),
+            },
         },
         (Join::Confirm { since, until }, Reply::Status(_)) => Step::Wait {
             state: kind.state(join.clone()),
             until: next_read(*since, now, &phone.confirm).min(*until),
         },
-        (_, Reply::Profiles(_) | Reply::Tracked | Reply::Status(_) | Reply::StatusSet | Reply::Credited) => {
-            Step::Unfitting
-        }
+        (
+            _,
+            Reply::Profiles(_)
+            | Reply::Tracked
+            | Reply::Status(_)
+            | Reply::StatusSet
+            | Reply::Credited,
+        ) => Step::Unfitting,
     }
 }
 
@@ -206,12 +245,15 @@ fn only(
     match email::walk(profile, event, reply, rules) {
         email::Walk::To(profile) => Step::Next(kind.state(Join::Only(missing, profile))),
         email::Walk::Again => Step::Again(email::NOT_WHOLE),
-        email::Walk::End(_) => Step::Done { outcome, spawn: Vec::new() },
+        email::Walk::End(_) => Step::Done {
+            outcome,
+            spawn: Vec::new(),
+        },
         email::Walk::Unfitting => Step::Unfitting,
     }
 }
 
-fn identify(before: Subscription, event: &Event, rules: &Rules) -> Join {
+fn identify(before: Before, event: &Event, rules: &Rules) -> Join {
     match rules.identity {
         Identity::Export => Join::LookUp { before },
         Identity::Email => Join::Update {
@@ -224,7 +266,7 @@ fn identify(before: Subscription, event: &Event, rules: &Rules) -> Join {
 
 fn found(
     kind: Kind,
-    before: Subscription,
+    before: Before,
     person: Person,
     event: &Event,
     rules: &Rules,
@@ -246,7 +288,11 @@ fn found(
     Step::Next(kind.state(if nothing {
         Join::Set { before }
     } else {
-        Join::Update { before, address: person.address, phone: write }
+        Join::Update {
+            before,
+            address: person.address,
+            phone: write,
+        }
     }))
 }
 
@@ -256,13 +302,16 @@ fn digits(phone: &str) -> String {
 }
 
 /// The profile is written. `new`: Braze may not know it, or its phone, yet.
-fn written(kind: Kind, before: Subscription, new: bool, now: Timestamp, phone: &PhoneRules) -> Step {
+fn written(kind: Kind, before: Before, new: bool, now: Timestamp, phone: &PhoneRules) -> Step {
     if begins_with_profile(phone) {
         return confirm(kind, now, phone);
     }
     let state = kind.state(Join::Set { before });
     if new {
-        Step::Wait { state, until: now + phone.delay }
+        Step::Wait {
+            state,
+            until: now + phone.delay,
+        }
     } else {
         Step::Next(state)
     }
@@ -280,16 +329,23 @@ fn confirm(kind: Kind, now: Timestamp, phone: &PhoneRules) -> Step {
 /// later than `max`; on a grid, so that many who wait are asked about together.
 fn next_read(since: Timestamp, now: Timestamp, every: &ConfirmEvery) -> Timestamp {
     let wait = (now.since(since) / PART_OF_WAIT).clamp(every.first, every.max);
-    let grid = u64::try_from((wait / PART_OF_GRID).as_millis()).unwrap_or(u64::MAX).max(1);
+    let grid = u64::try_from((wait / PART_OF_GRID).as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
     let at = (now + wait).as_millis();
     Timestamp::from_millis(at.div_ceil(grid).saturating_mul(grid))
 }
 
-/// Where a job goes on whose subscription may have happened: interrupted, unanswered, or replayed.
-pub(super) fn once_more(join: &Join) -> Join {
+/// Where a job goes on whose subscription was not answered as it should be. `maybe`: it may have happened.
+pub(super) fn once_more(join: &Join, maybe: bool) -> Join {
     match join {
         Join::Set { before } | Join::Create { before } | Join::Update { before, .. } => {
-            Join::Recheck { before: *before }
+            Join::Recheck {
+                before: Before {
+                    maybe: before.maybe || maybe,
+                    ..*before
+                },
+            }
         }
         other => other.clone(),
     }
@@ -302,7 +358,7 @@ pub(super) fn replayed(kind: Kind, join: &Join, now: Timestamp, rules: &Rules) -
             since: now,
             until: now + phone.confirm.within,
         },
-        (Join::Set { .. }, _) if kind == Kind::Sms => once_more(join),
+        (Join::Set { .. }, _) if kind == Kind::Sms => once_more(join, false),
         _ => join.clone(),
     }
 }

@@ -26,11 +26,12 @@
 mod credit;
 mod email;
 mod identity;
-mod join;
 pub mod job;
+mod join;
 mod progress;
 pub mod retry;
 pub mod settle;
+mod state;
 
 use join::Kind;
 
