@@ -4,6 +4,7 @@
 //! seed that a run printed.
 
 mod killed;
+mod phones;
 mod refused;
 mod stopped;
 mod synced;

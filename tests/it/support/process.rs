@@ -108,9 +108,20 @@ impl Relay {
         Relay::start_by(setup, &[]).await
     }
 
+    /// The same with further options.
+    pub async fn start_with(setup: &Setup, options: &[&str]) -> Relay {
+        let mut command = setup.command(&[]);
+        command.args(options);
+        Relay::started(setup, command).await
+    }
+
     /// The same, run by another program, which must become it.
     pub async fn start_by(setup: &Setup, wrapper: &[&str]) -> Relay {
-        let mut child = spawn(setup.command(wrapper));
+        Relay::started(setup, setup.command(wrapper)).await
+    }
+
+    async fn started(setup: &Setup, command: Command) -> Relay {
+        let mut child = spawn(command);
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(WITHIN, output.next_line()).await;
         let Ok(Ok(Some(line))) = first else {
