@@ -143,13 +143,12 @@ impl Workspace {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests may")]
     use std::time::Duration;
 
     use super::*;
     use crate::sandbox::options::Spread;
     use crate::sandbox::people::Behaviour;
-    use crate::sandbox::scene::{APPEAR, DAY, GROUP, PHONE, Scene, opt_in, subscribe};
+    use crate::sandbox::tests::{APPEAR, DAY, GROUP, PHONE, Scene, opt_in, subscribe};
 
     const HOUR: Duration = Duration::from_hours(1);
     const EVENT: &str = "quikly_double_opt_in";
@@ -182,7 +181,7 @@ mod tests {
         assert_eq!(scene.status(Duration::ZERO), "unknown", "on its way");
         assert_eq!(scene.status(APPEAR), "unsubscribed");
         assert_eq!(
-            scene.status(HOUR - Duration::from_millis(1)),
+            scene.status(Duration::from_millis(3_599_999)),
             "unsubscribed"
         );
         assert_eq!(scene.status(Duration::from_millis(1)), "subscribed");

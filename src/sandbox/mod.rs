@@ -28,11 +28,11 @@ mod people;
 mod profiles;
 mod quikly;
 mod record;
-#[cfg(test)]
-mod scene;
 mod script;
 mod sets;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod track;
 mod wire;
 mod workspace;

@@ -4,9 +4,12 @@
 
 use serde_json::{Value, json};
 
-use super::attributes::GroupWish;
+use super::attributes::{self, GroupWish};
+use super::email;
 use super::identifier::Identifier;
 use super::profiles::Profile;
+use super::workspace::Workspace;
+use super::write::Write;
 use crate::model::time::Timestamp;
 
 /// Which request it came in.
@@ -143,6 +146,94 @@ impl SetSeen {
     }
 }
 
+impl Workspace {
+    /// Remembers what a write sets; `exists`: whether somebody is there to be set.
+    pub fn note_sets(&mut self, write: &Write, exists: bool, now: Timestamp) {
+        match write {
+            Write::Attributes {
+                identifier,
+                create,
+                object,
+            } => {
+                let written = object.get("phone").and_then(Value::as_str);
+                for wish in attributes::group_wishes(object) {
+                    let outcome = if exists || *create {
+                        Outcome::Taken
+                    } else {
+                        Outcome::UpdateDropped
+                    };
+                    let place = self.profiles.find(identifier);
+                    let places = place.as_slice();
+                    let phone = written
+                        .map(email::kept_phone)
+                        .or_else(|| self.phone_of(identifier, places));
+                    self.note_set(
+                        (now, Via::Track),
+                        (identifier, phone),
+                        &wish,
+                        outcome,
+                        places,
+                    );
+                }
+            }
+            Write::Status {
+                identifier,
+                wish,
+                via,
+            } => {
+                let places = self.meant(identifier);
+                let phone = self.phone_of(identifier, &places);
+                let outcome = match identifier {
+                    _ if wish.double_opt_in && (!exists || phone.is_none()) => {
+                        Outcome::OptInDropped
+                    }
+                    _ if exists => Outcome::Taken,
+                    Identifier::Email(_) | Identifier::Phone(_) => Outcome::Orphaned,
+                    Identifier::ExternalId(_)
+                    | Identifier::Alias { .. }
+                    | Identifier::BrazeId(_) => Outcome::UpdateDropped,
+                };
+                self.note_set((now, *via), (identifier, phone), wish, outcome, &places);
+            }
+            Write::Event { .. } | Write::Purchase { .. } => {}
+        }
+    }
+
+    /// Remembers one set of these profiles.
+    pub fn note_set(
+        &mut self,
+        when: (Timestamp, Via),
+        (who, phone): (&Identifier, Option<String>),
+        wish: &GroupWish,
+        outcome: Outcome,
+        places: &[usize],
+    ) {
+        let stopped_at = phone
+            .as_ref()
+            .and_then(|phone| self.opt_ins.stopped_at(phone, &wish.group));
+        let all = self.profiles.all();
+        let mut set = SetSeen::new(when, (who, phone), wish, outcome, (places, all));
+        set.before = self.status(places, &wish.group);
+        set.stopped_at = stopped_at;
+        self.sets.push(set);
+    }
+
+    fn phone_of(&self, identifier: &Identifier, places: &[usize]) -> Option<String> {
+        match identifier {
+            Identifier::Phone(phone) => Some(phone.clone()),
+            Identifier::ExternalId(_)
+            | Identifier::Alias { .. }
+            | Identifier::BrazeId(_)
+            | Identifier::Email(_) => {
+                let mut phones = places
+                    .iter()
+                    .map(|place| &self.profiles.all()[*place].phone);
+                phones.find_map(Clone::clone)
+            }
+        }
+    }
+}
+
 /// Braze's word for a state.
 pub const fn status(subscribed: Option<bool>) -> &'static str {
     match subscribed {
@@ -169,7 +260,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sandbox::scene::{APPEAR, DAY, GROUP, PHONE, Scene, opt_in, subscribe};
+    use crate::sandbox::tests::{APPEAR, DAY, GROUP, PHONE, Scene, opt_in, subscribe};
 
     fn outcomes(scene: &Scene) -> Vec<&'static str> {
         let sets = scene.workspace.sets.iter();

@@ -232,7 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sandbox::scene::{DAY, GROUP, PHONE, Scene, subscribe};
+    use crate::sandbox::tests::{DAY, GROUP, PHONE, Scene, subscribe};
 
     #[test]
     fn a_set_reaches_everybody_with_the_phone_after_its_delay() {

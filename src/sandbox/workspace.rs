@@ -10,13 +10,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::attributes::{self, GroupWish};
-use super::email;
 use super::identifier::Identifier;
 use super::limits::{Bucket, Meter};
 use super::opt_in::{Door, OptIns};
 use super::options::{Options, Permission, Spread, WorkspaceOptions};
 use super::profiles::{Membership, Profiles};
-use super::sets::{Outcome, SetSeen, Via};
+use super::sets::SetSeen;
 use super::world::Random;
 use super::write::{Write, keep_email_back};
 use crate::model::time::Timestamp;
@@ -181,94 +180,8 @@ impl Workspace {
         self.pending.insert((due, self.sequence), pending);
     }
 
-    /// Remembers what a write sets; `exists`: whether somebody is there to be set.
-    fn note_sets(&mut self, write: &Write, exists: bool, now: Timestamp) {
-        match write {
-            Write::Attributes {
-                identifier,
-                create,
-                object,
-            } => {
-                let written = object.get("phone").and_then(Value::as_str);
-                for wish in attributes::group_wishes(object) {
-                    let outcome = if exists || *create {
-                        Outcome::Taken
-                    } else {
-                        Outcome::UpdateDropped
-                    };
-                    let place = self.profiles.find(identifier);
-                    let places = place.as_slice();
-                    let phone = written
-                        .map(email::kept_phone)
-                        .or_else(|| self.phone_of(identifier, places));
-                    self.note_set(
-                        (now, Via::Track),
-                        (identifier, phone),
-                        &wish,
-                        outcome,
-                        places,
-                    );
-                }
-            }
-            Write::Status {
-                identifier,
-                wish,
-                via,
-            } => {
-                let places = self.meant(identifier);
-                let phone = self.phone_of(identifier, &places);
-                let outcome = match identifier {
-                    _ if wish.double_opt_in && (!exists || phone.is_none()) => {
-                        Outcome::OptInDropped
-                    }
-                    _ if exists => Outcome::Taken,
-                    Identifier::Email(_) | Identifier::Phone(_) => Outcome::Orphaned,
-                    Identifier::ExternalId(_)
-                    | Identifier::Alias { .. }
-                    | Identifier::BrazeId(_) => Outcome::UpdateDropped,
-                };
-                self.note_set((now, *via), (identifier, phone), wish, outcome, &places);
-            }
-            Write::Event { .. } | Write::Purchase { .. } => {}
-        }
-    }
-
-    /// Remembers one set of these profiles.
-    pub fn note_set(
-        &mut self,
-        when: (Timestamp, Via),
-        (who, phone): (&Identifier, Option<String>),
-        wish: &GroupWish,
-        outcome: Outcome,
-        places: &[usize],
-    ) {
-        let stopped_at = phone
-            .as_ref()
-            .and_then(|phone| self.opt_ins.stopped_at(phone, &wish.group));
-        let all = self.profiles.all();
-        let mut set = SetSeen::new(when, (who, phone), wish, outcome, (places, all));
-        set.before = self.status(places, &wish.group);
-        set.stopped_at = stopped_at;
-        self.sets.push(set);
-    }
-
-    fn phone_of(&self, identifier: &Identifier, places: &[usize]) -> Option<String> {
-        match identifier {
-            Identifier::Phone(phone) => Some(phone.clone()),
-            Identifier::ExternalId(_)
-            | Identifier::Alias { .. }
-            | Identifier::BrazeId(_)
-            | Identifier::Email(_) => {
-                let mut phones = places
-                    .iter()
-                    .map(|place| &self.profiles.all()[*place].phone);
-                phones.find_map(Clone::clone)
-            }
-        }
-    }
-
     /// Everybody a status set for `identifier` is about.
-    fn meant(&self, identifier: &Identifier) -> Vec<usize> {
+    pub fn meant(&self, identifier: &Identifier) -> Vec<usize> {
         match identifier {
             Identifier::Email(email) => self.profiles.with_email(email).to_vec(),
             Identifier::Phone(phone) => self.profiles.with_phone(phone).to_vec(),
