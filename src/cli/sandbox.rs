@@ -11,11 +11,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::sandbox::{
-    self, Bucket, HeaderVariant, NotAnOption, Options, Permission, Running, Script, Spread, Window,
-    WorkspaceOptions,
+    self, Behaviour, Bucket, HeaderVariant, NotAnOption, Options, Permission, Running, Script,
+    Spread, Window, WorkspaceOptions,
 };
 
-/// Run a Braze and a Quikly to develop and test against. Profiles, credits and requests can be asked for at /_sandbox/.
+/// Run a Braze and a Quikly to develop and test against
+///
+/// What they hold can be asked for under /_sandbox/: profiles, credits, requests, sets (every status that was set, and what
+/// existed then), prompts (of double opt-ins), summary. GET /_sandbox/people/PHONE says what somebody does when prompted;
+/// POST /_sandbox/people/PHONE/stop, start or confirm does it now. POST /_sandbox/behaviour changes how people behave,
+/// POST /_sandbox/script plays outages. With --clock-speed, two minutes and thirty days can be lived through.
 #[derive(Debug, clap::Args)]
 pub struct SandboxArgs {
     /// Where Braze, Quikly and the question routes listen; port 0 takes any free one
@@ -55,10 +60,26 @@ pub struct SandboxArgs {
     /// A subscription group that exists; repeatable [default: every UUID is one]
     #[arg(long, value_name = "UUID")]
     group: Vec<String>,
+    /// The part of all people who confirm a double opt-in, from 0 to 1
+    #[arg(long, default_value_t = 0.8, value_name = "PART")]
+    confirm: f64,
+    /// The part of all people who answer STOP; whoever does neither never answers
+    #[arg(long, default_value_t = 0.1, value_name = "PART")]
+    refuse: f64,
+    /// How long after the prompt people confirm; later than 30 days is too late
+    #[arg(long, default_value = "30s..1h", value_name = "RANGE")]
+    confirm_after: Spread,
+    /// How long after the prompt people refuse
+    #[arg(long, default_value = "30s..1h", value_name = "RANGE")]
+    refuse_after: Spread,
+    /// A custom event that starts the brand's own double opt-in for a subscription group, such as
+    /// quikly_double_opt_in=6f4b0c3e-0000-4000-8000-000000000001; repeatable
+    #[arg(long, value_name = "EVENT=GROUP", value_parser = opt_in_event)]
+    opt_in_event: Vec<(String, String)>,
     /// Outages and oddities: TOML or JSON
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
-    /// Fixes every chance
+    /// Fixes every chance, also what people do: one seed and one phone, one reaction
     #[arg(long, default_value_t = 0)]
     seed: u64,
     #[command(flatten)]
@@ -93,6 +114,14 @@ fn limit(text: &str) -> Result<(Bucket, Windows), NotAnOption> {
     Ok((bucket.parse()?, windows?.into()))
 }
 
+fn opt_in_event(text: &str) -> Result<(String, String), NotAnOption> {
+    let pair = text.split_once('=').filter(|(event, _)| !event.is_empty());
+    let (event, group) = pair.ok_or_else(|| {
+        NotAnOption("expected EVENT=GROUP such as quikly_double_opt_in=6f4b…".to_owned())
+    })?;
+    Ok((event.to_owned(), group.to_owned()))
+}
+
 fn on_or_off(text: &str) -> Result<bool, NotAnOption> {
     match text {
         "on" => Ok(true),
@@ -117,6 +146,14 @@ impl SandboxArgs {
             appear: self.appear,
             seed: self.seed,
             groups: self.group.into_iter().collect(),
+            behaviour: Behaviour {
+                seed: self.seed,
+                confirm: self.confirm,
+                refuse: self.refuse,
+                confirm_after: self.confirm_after,
+                refuse_after: self.refuse_after,
+                opt_in_events: self.opt_in_event.into_iter().collect(),
+            },
             ..Options::default()
         };
         if !self.workspace.is_empty() {
@@ -211,6 +248,19 @@ mod tests {
         assert_eq!(options.workspaces[0].name, "sandbox");
         assert_eq!(options.limits, Bucket::documented());
         assert!(options.quikly_idempotency);
+    }
+
+    #[test]
+    fn people_behave_by_the_seed_and_parts_that_were_asked_for() {
+        let line = ["--seed", "7", "--confirm", "0.5", "--refuse-after", "2s"];
+        let event = ["--group", "g", "--opt-in-event", "e=g"];
+        let read = options(&[&line[..], &event].concat()).unwrap().behaviour;
+        assert_eq!((read.seed, read.refuse_after), (7, "2s".parse().unwrap()));
+        assert_eq!(read.opt_in_events["e"], "g");
+        assert_eq!(options(&[]).unwrap().behaviour, Behaviour::default());
+        assert!(options(&["--confirm", "0.8", "--refuse", "0.3"]).is_none());
+        assert!(options(&["--opt-in-event", "e=nope"]).is_none());
+        assert!(options(&["--opt-in-event", "e"]).is_none());
     }
 
     #[test]

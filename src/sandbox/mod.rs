@@ -10,8 +10,8 @@
 //! * Everything is in memory behind one lock. Recordings of requests are a ring; counters count everything.
 //!
 //! # Deliberately absent
-//! No persistence; no deleting, merging or identifying; no `/users/track/sync` or `/bulk`; no campaigns, and so nobody
-//! who confirms a double opt-in; no TLS.
+//! No persistence; no deleting, merging or identifying; no `/users/track/sync` or `/bulk`; no campaigns but the one that a
+//! custom event can start, the brand's own double opt-in; no TLS.
 
 mod ask;
 mod attributes;
@@ -20,17 +20,24 @@ mod events;
 mod export;
 mod http;
 mod identifier;
+mod keywords;
 mod limits;
+mod opt_in;
 mod options;
+mod people;
 mod profiles;
 mod quikly;
 mod record;
 mod script;
+mod sets;
 mod subscription;
+#[cfg(test)]
+mod tests;
 mod track;
 mod wire;
 mod workspace;
 mod world;
+mod write;
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,6 +51,7 @@ use crate::clock::Clock;
 
 pub use limits::{Bucket, HeaderVariant, Window};
 pub use options::{NotAnOption, Options, Permission, Spread, WorkspaceOptions, read_known};
+pub use people::{Behaviour, Reaction};
 pub use script::{Action, ErrorShape, NotAScript, Rule, Script};
 
 use world::World;

@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::limits::{Bucket, HeaderVariant, Window};
+use super::people::Behaviour;
 use super::profiles::Object;
 use super::script::Script;
+use super::workspace::is_group;
 
 /// A text or a combination that is no valid setting.
 #[derive(Debug, thiserror::Error)]
@@ -184,6 +186,8 @@ pub struct Options {
     pub known: Vec<Object>,
     /// The subscription groups that exist; empty: any UUID is one.
     pub groups: BTreeSet<String>,
+    /// What people do who are asked to confirm, and which events ask them.
+    pub behaviour: Behaviour,
     /// Outages and oddities from the start.
     pub script: Script,
     /// How many requests `/_sandbox/requests` remembers.
@@ -208,6 +212,7 @@ impl Default for Options {
             seed: 0,
             known: Vec::new(),
             groups: BTreeSet::new(),
+            behaviour: Behaviour::default(),
             script: Script::default(),
             requests_kept: 10_000,
         }
@@ -230,7 +235,7 @@ impl Options {
         if self.workspaces.is_empty() {
             return Err(NotAnOption("at least one workspace is needed".to_owned()));
         }
-        Ok(())
+        self.behaviour.check(&|id| is_group(&self.groups, id))
     }
 }
 

@@ -35,8 +35,6 @@ pub struct Tally {
 pub struct Membership {
     /// Subscribed or Unsubscribed.
     pub subscribed: bool,
-    /// Asked to confirm, and not confirmed yet.
-    pub opting_in: bool,
     /// Larger is later.
     pub revision: u64,
 }
@@ -64,8 +62,12 @@ pub struct Profile {
     pub purchases: u64,
     /// By subscription group.
     pub groups: BTreeMap<String, Membership>,
-    /// When it was created.
+    /// When it was created: when that took effect.
     pub created_at: Timestamp,
+    /// When the request came that created it.
+    pub created_asked_at: Timestamp,
+    /// When the request came that wrote the phone it has; `None`: none, or from the start.
+    pub phone_asked_at: Option<Timestamp>,
     /// Whether a request created it, or it was there from the start.
     pub created_by_api: bool,
     /// Larger is later updated.
@@ -261,6 +263,8 @@ impl Profiles {
             purchases: 0,
             groups: BTreeMap::new(),
             created_at: now,
+            created_asked_at: now,
+            phone_asked_at: None,
             created_by_api,
             revision,
         });

@@ -1,6 +1,6 @@
 //! Quikly's webhook: `POST /webhook/braze`, and the credits it gives.
 //!
-//! Invariants: a request with a token and a whole body is always a credit request; whether a repeated `Idempotency-Key` is
+//! Invariants: credits stand in order of arrival; a request with a token and a whole body is always a credit request; whether a repeated `Idempotency-Key` is
 //! another credit is a setting. Nothing public says how Quikly answers: the shapes here are ours.
 
 use std::collections::{HashMap, HashSet};
@@ -28,6 +28,8 @@ pub struct Credit {
     pub accepted_at: Option<String>,
     /// Pairs beyond the three.
     pub more: serde_json::Map<String, Value>,
+    /// How many credit requests had arrived before it, repeated ones included.
+    pub arrival: u64,
     /// How many requests asked for it: itself and those with its key that gave nothing more.
     pub requests: u64,
 }
@@ -38,6 +40,7 @@ impl Credit {
         json!({
             "id": place, "at": self.at, "key": self.key, "email": self.email, "q_scope": self.scope,
             "event": self.event, "accepted_at": self.accepted_at, "more": self.more, "requests": self.requests,
+            "arrival": self.arrival,
         })
     }
 }
@@ -122,6 +125,7 @@ impl Quikly {
             event,
             accepted_at: asked.accepted_at.map(str::to_owned),
             more: pairs,
+            arrival: self.requests - 1,
             requests: 1,
         });
         Answer::message(200, "success").about(1)
@@ -199,5 +203,19 @@ mod tests {
         );
         assert_eq!(ask(&mut quikly, "t", None, json!([])), 400);
         assert!(quikly.credits.is_empty());
+    }
+
+    #[test]
+    fn further_pairs_are_kept_as_they_came_and_arrivals_are_numbered() {
+        let mut quikly = quikly(true);
+        for (key, level) in [("a", 1), ("b", 2), ("a", 1), ("c", 3)] {
+            let body = json!({"z": level, "q_scope": "s", "event": "e", "a": {"deep": [1]}, "email": "a@b.co"});
+            assert_eq!(ask(&mut quikly, "t", Some(key), body), 200);
+        }
+        let arrivals: Vec<_> = quikly.credits.iter().map(|one| one.arrival).collect();
+        assert_eq!(arrivals, [0, 1, 3]);
+        let shown = quikly.credits[2].shown(2);
+        assert_eq!(shown["more"].to_string(), r#"{"z":3,"a":{"deep":[1]}}"#);
+        assert_eq!(shown["arrival"], json!(3));
     }
 }

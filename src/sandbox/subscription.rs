@@ -1,7 +1,7 @@
 //! `GET /subscription/status/get`, `POST /subscription/status/set` and its v2.
 //!
 //! Invariants: a set answers success whether it found anybody or not; a state belongs to profiles, so that the status of an
-//! e-mail or phone on no profile is unknown. Absent: confirming a double opt-in.
+//! e-mail or phone on no profile is unknown.
 
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
@@ -10,9 +10,11 @@ use super::attributes::{GroupWish, group_wish};
 use super::email;
 use super::identifier::Identifier;
 use super::profiles::Object;
+use super::sets::{Outcome, Via, status};
 use super::wire::Answer;
-use super::workspace::{Workspace, Write};
+use super::workspace::Workspace;
 use super::world::Means;
+use super::write::Write;
 
 /// Most people of one request.
 const PEOPLE_MAX: usize = 50;
@@ -98,14 +100,9 @@ fn said(
     group: &str,
     means: &mut Means<'_>,
 ) -> &'static str {
-    let memberships = places
-        .iter()
-        .filter_map(|place| workspace.profiles.all()[*place].groups.get(group));
-    match memberships.max_by_key(|one| one.revision) {
-        Some(one) if one.subscribed => "Subscribed",
-        Some(_) => "Unsubscribed",
-        None if means.random.next().is_multiple_of(2) => "Unknown",
-        None => "unknown",
+    match workspace.status(places, group) {
+        None if !means.random.next().is_multiple_of(2) => "unknown",
+        known => status(known),
     }
 }
 
@@ -127,10 +124,17 @@ pub fn set(workspace: &mut Workspace, body: &Object, means: &mut Means<'_>) -> A
         return Answer::message(400, NOT_BOTH);
     }
     // Here a phone that is not E.164 "won't apply"; v2 refuses it.
-    let applied = people
+    let (applied, not): (Vec<&Identifier>, Vec<&Identifier>) = people
         .iter()
-        .filter(|one| !matches!(one, Identifier::Phone(phone) if !email::is_e164(phone)));
-    let writes = applied.map(|identifier| write(identifier, &wish)).collect();
+        .partition(|one| !matches!(one, Identifier::Phone(phone) if !email::is_e164(phone)));
+    for who in not {
+        let when = (means.now, Via::V1);
+        workspace.note_set(when, (who, None), &wish, Outcome::NotE164, &[]);
+    }
+    let writes = applied
+        .into_iter()
+        .map(|identifier| write(identifier, &wish, Via::V1))
+        .collect();
     accept(workspace, writes, means);
     Answer::message(201, "success").about(people.len())
 }
@@ -159,7 +163,10 @@ pub fn set_v2(workspace: &mut Workspace, body: &Object, means: &mut Means<'_>) -
         {
             return Answer::message(400, "phone numbers must be in E.164 format");
         }
-        writes.extend(people.iter().map(|identifier| write(identifier, &wish)));
+        let mine = people
+            .iter()
+            .map(|identifier| write(identifier, &wish, Via::V2));
+        writes.extend(mine);
         everybody.extend(people);
     }
     if everybody.is_empty() {
@@ -184,8 +191,9 @@ fn accept(workspace: &mut Workspace, writes: Vec<Write>, means: &mut Means<'_>) 
     workspace.accept(writes, means.now, delay, None, means.random);
 }
 
-fn write(identifier: &Identifier, wish: &GroupWish) -> Write {
+fn write(identifier: &Identifier, wish: &GroupWish, via: Via) -> Write {
     Write::Status {
+        via,
         identifier: identifier.clone(),
         wish: wish.clone(),
     }
@@ -224,71 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::time::Timestamp;
-    use crate::sandbox::options::{Options, Spread};
-    use crate::sandbox::script::Effects;
-    use crate::sandbox::track::track;
-    use crate::sandbox::world::Random;
-
-    const GROUP: &str = "6f4b0c3e-0000-4000-8000-000000000000";
-    const PHONE: &str = "+15550100000";
-    const DAY: Duration = Duration::from_hours(24);
-
-    struct Scene {
-        workspace: Workspace,
-        now: Timestamp,
-    }
-
-    impl Scene {
-        fn new(known: &[Value]) -> Scene {
-            let known = known.iter().map(|one| one.as_object().unwrap().clone());
-            let options = Options {
-                known: known.collect(),
-                ..Options::default()
-            };
-            let workspace = Workspace::new(&options.workspaces[0], &options, Timestamp::ZERO);
-            let now = Timestamp::ZERO;
-            Scene { workspace, now }
-        }
-
-        fn run(&mut self, act: impl FnOnce(&mut Workspace, &mut Means<'_>) -> Answer) -> Answer {
-            self.workspace.settle(self.now);
-            let mut means = Means {
-                now: self.now,
-                effects: &Effects::default(),
-                appear: Spread::exactly(Duration::from_millis(50)),
-                random: &mut Random::new(1),
-            };
-            act(&mut self.workspace, &mut means)
-        }
-
-        fn set(&mut self, body: &Value) -> Answer {
-            self.run(|workspace, means| set(workspace, body.as_object().unwrap(), means))
-        }
-
-        fn track(&mut self, object: &Value) {
-            let body = json!({ "attributes": [object] });
-            self.run(|workspace, means| track(workspace, body.as_object().unwrap().clone(), means));
-        }
-
-        fn status(&mut self, after: Duration) -> String {
-            self.now = self.now + after;
-            let query = format!("subscription_group_id={GROUP}&phone=%2B15550100000");
-            let answer = self.run(|workspace, means| get(workspace, &query, means));
-            answer.body["status"][PHONE]
-                .as_str()
-                .unwrap()
-                .to_lowercase()
-        }
-    }
-
-    fn subscribe(more: &Value) -> Value {
-        let mut body = json!({"subscription_group_id": GROUP, "subscription_state": "subscribed", "phone": PHONE});
-        body.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        body
-    }
+    use crate::sandbox::tests::{DAY, GROUP, PHONE, Scene, subscribe};
 
     #[test]
     fn a_set_reaches_everybody_with_the_phone_after_its_delay() {

@@ -12,8 +12,9 @@ use super::identifier::{BAD_EMAIL, Identifier, Problem, problem};
 use super::profiles::Object;
 use super::script::ErrorShape;
 use super::wire::Answer;
-use super::workspace::{Workspace, Write};
+use super::workspace::Workspace;
 use super::world::Means;
+use super::write::Write;
 
 /// Most objects of one request, all arrays together.
 const OBJECTS_MAX: usize = 75;

@@ -1,5 +1,7 @@
 //! The sandbox over HTTP: what only shows on the wire.
 
+mod people;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
