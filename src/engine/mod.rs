@@ -35,7 +35,12 @@ use crate::telemetry::Metrics;
 use gate::{Gate, Hold, HoldReason};
 
 /// The lanes of a workspace at Braze that this version has calls for.
-const BRAZE_LANES: [LaneKind; 2] = [LaneKind::UsersExportIds, LaneKind::UsersTrack];
+const BRAZE_LANES: [LaneKind; 4] = [
+    LaneKind::UsersExportIds,
+    LaneKind::UsersTrack,
+    LaneKind::SubscriptionStatusSet,
+    LaneKind::Default,
+];
 
 /// What the engine needs to know of the configuration.
 #[derive(Clone, Debug, Default)]
