@@ -117,7 +117,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::call::{Track, TrackEvent};
+    use crate::model::call::{SetStatus, Track, TrackEvent};
     use crate::model::json::Object;
     use crate::model::rules::OnUnknown;
     use crate::model::time::Timestamp;
@@ -196,6 +196,39 @@ mod tests {
             (track("a", false, 1, 0), false),
         ];
         assert_eq!(packed(&calls, 75), [[0], [1], [2]]);
+    }
+
+    #[test]
+    fn phones_share_a_request_with_their_own_group_and_way_only() {
+        let read = |group: &str| Call::ReadStatus {
+            group: group.into(),
+            phone: "+15550001111".into(),
+        };
+        let set = |group: &str, double_opt_in| {
+            Call::SetStatus(SetStatus {
+                group: group.into(),
+                phone: "+15550001111".into(),
+                double_opt_in,
+                on_unknown: OnUnknown::Resend,
+            })
+        };
+        let reads =
+            [read("a"), read("b"), read("a"), read("b"), read("a")].map(|call| (call, false));
+        assert_eq!(packed(&reads, 2), [vec![0, 2], vec![1, 3], vec![4]]);
+        let sets = [
+            set("a", false),
+            set("a", true),
+            set("b", false),
+            set("a", false),
+        ];
+        assert_eq!(
+            packed(&sets.map(|call| (call, false)), 50),
+            [vec![0, 3], vec![1], vec![2]]
+        );
+        assert_eq!(
+            packed(&[(read("a"), true), (read("a"), false)], 50),
+            [[0], [1]]
+        );
     }
 
     fn any_call() -> impl Strategy<Value = (Call, bool)> {

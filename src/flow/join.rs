@@ -362,3 +362,6 @@ pub(super) fn replayed(kind: Kind, join: &Join, now: Timestamp, rules: &Rules) -
         _ => join.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

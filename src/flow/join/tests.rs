@@ -1,0 +1,191 @@
+//! What whole lives do not show by themselves: dates, attempts, and where a letter goes on.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+
+use std::time::Duration;
+
+use super::*;
+use crate::flow::job::{Commit, Fate, Job, Start};
+use crate::flow::settle::{Settled, settle};
+use crate::flow::{ask, revive};
+use crate::model::call::{Answer, Failure};
+use crate::model::event::{EventKind, Source};
+use crate::model::rules::{ParticipationFlow, RuleBook};
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+const UNSET: Before = Before {
+    status: Subscription::Unknown,
+    maybe: false,
+};
+
+fn every(first: u64, max: u64, within: u64) -> ConfirmEvery {
+    let [first, max, within] = [first, max, within].map(Duration::from_secs);
+    ConfirmEvery { first, max, within }
+}
+
+fn rules() -> Rules {
+    Rules {
+        flow: Some(ParticipationFlow::Sms),
+        phone: Some(PhoneRules {
+            group: "g".into(),
+            subscribe: SubscribeBy::Delayed,
+            delay: Duration::from_secs(120),
+            mismatch: PhoneMismatch::Dead,
+            confirm: every(5, 60, 3600),
+            opt_in: None,
+        }),
+        ..Rules::plain("drop", "acme")
+    }
+}
+
+fn event() -> Event {
+    Event {
+        source: Source::Quikly,
+        kind: EventKind::Participation,
+        key: "1".into(),
+        scope: "drop".into(),
+        email: "ann@b.example".into(),
+        email_given: None,
+        external_id: None,
+        phone: Some("+15550001111".into()),
+        sms_consent: true,
+        at: NOW,
+        accepted_at: NOW,
+        attributes: None,
+        event: None,
+    }
+}
+
+fn at(join: Join) -> Job {
+    Job::new(State::Sms(join), NOW)
+}
+
+fn kept(job: Job, answer: Result<Reply, Failure>, now: Timestamp) -> Job {
+    match settle(job, &event(), answer, now, &rules(), 0.0) {
+        Settled::Commit(Commit {
+            fate: Fate::Keep { job, .. },
+            ..
+        }) => job,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn said() -> Answer {
+    Answer::default()
+}
+
+#[test]
+fn a_subscription_that_failed_is_looked_at_before_it_is_tried_again() {
+    let recheck = |maybe| {
+        State::Sms(Join::Recheck {
+            before: Before { maybe, ..UNSET },
+        })
+    };
+    for (failure, maybe) in [
+        (Failure::Transient(said()), false),
+        (
+            Failure::Throttled {
+                until: None,
+                answer: said(),
+            },
+            false,
+        ),
+        (Failure::Unknown(said()), true),
+    ] {
+        let job = kept(at(Join::Set { before: UNSET }), Err(failure), NOW);
+        assert_eq!(job.state, recheck(maybe));
+    }
+    let begun = Job {
+        begun: true,
+        ..at(Join::Set { before: UNSET })
+    };
+    assert_eq!(
+        kept(begun, Err(Failure::Denied(said())), NOW).state,
+        recheck(false)
+    );
+}
+
+#[test]
+fn looking_again_does_not_reset_what_failed() {
+    let failed = kept(
+        at(Join::Set { before: UNSET }),
+        Err(Failure::Transient(said())),
+        NOW,
+    );
+    let again = kept(failed, Ok(Reply::Status(Subscription::Unknown)), NOW);
+    assert_eq!(again.state, State::Sms(Join::Set { before: UNSET }));
+    assert_eq!((again.attempts, again.failing_since), (1, Some(NOW)));
+}
+
+#[test]
+fn a_letter_that_died_at_the_set_looks_first_and_one_that_waited_waits_anew_without_setting() {
+    let book = RuleBook::new([rules()]);
+    let later = NOW + Duration::from_hours(24);
+    let revived = |join| match revive(&event(), None, Some(&at(join)), &book, later) {
+        Ok(Start::Run { job, .. }) => job.state,
+        other => panic!("{other:?}"),
+    };
+    let set = Join::Set { before: UNSET };
+    assert_eq!(revived(set), State::Sms(Join::Recheck { before: UNSET }));
+    let (since, until) = (NOW, NOW + Duration::from_hours(1));
+    let anew = Join::Confirm {
+        since: later,
+        until: later + Duration::from_hours(1),
+    };
+    assert_eq!(revived(Join::Confirm { since, until }), State::Sms(anew));
+}
+
+#[test]
+fn reads_become_seldom_share_dates_and_the_last_is_at_the_end() {
+    let every = every(30, 3600, 30 * 86_400);
+    let mut now = NOW;
+    let mut reads = 0;
+    while now < NOW + Duration::from_hours(1) {
+        let next = next_read(NOW, now, &every);
+        let (wait, waited) = (next.since(now), now.since(NOW));
+        assert!(wait >= every.first, "{wait:?}");
+        // A quarter of what was waited, and at most an eighth of that more, for the grid.
+        let most = (waited / 4).clamp(every.first, every.max);
+        assert!(wait <= most + most / 8, "{wait:?} after {waited:?}");
+        now = next;
+        reads += 1;
+    }
+    assert!(reads <= 20, "{reads} in the first hour");
+    let early = next_read(NOW, NOW + Duration::from_millis(1), &every);
+    let neighbour = next_read(NOW, NOW + Duration::from_millis(2), &every);
+    assert_eq!(neighbour, early, "neighbours share a date");
+    let phone = rules().phone.unwrap();
+    let (since, until) = (NOW, NOW + Duration::from_millis(6_500));
+    let join = Join::Confirm { since, until };
+    let reply = Reply::Status(Subscription::Unsubscribed);
+    let at = NOW + Duration::from_secs(5);
+    match hear(Kind::Sms, &join, &event(), &reply, at, &rules()) {
+        Step::Wait { until: next, .. } => assert_eq!(next, until),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(phone.confirm.first, Duration::from_secs(5));
+}
+
+#[test]
+fn what_subscribes_is_marked_before_it_is_sent_and_what_reads_is_not() {
+    let marked = |join| ask(&at(join), &event(), &rules()).unwrap().is_marked();
+    assert!(marked(Join::Set { before: UNSET }));
+    assert!(!marked(Join::Check));
+    assert!(!marked(Join::Create { before: UNSET }));
+    let mut inline = rules();
+    inline.phone.as_mut().unwrap().subscribe = SubscribeBy::Inline;
+    assert!(
+        ask(&at(Join::Create { before: UNSET }), &event(), &inline)
+            .unwrap()
+            .is_marked()
+    );
+}
+
+#[test]
+fn an_activation_without_a_group_asks_nothing() {
+    let none = Rules {
+        phone: None,
+        ..rules()
+    };
+    assert_eq!(ask(&at(Join::Check), &event(), &none), None);
+}
