@@ -81,7 +81,8 @@ pub(super) fn ask(join: &Join, event: &Event, rules: &Rules) -> Option<Call> {
         Join::Set { .. } => Call::SetStatus(SetStatus {
             group: phone.group.clone(),
             phone: event.phone.clone().unwrap_or_default(),
-            double_opt_in: by_logic(phone),
+            // Never a plain set where the activation wants a double opt-in, however it was configured when this began.
+            double_opt_in: phone.opt_in.is_some(),
             on_unknown: match &phone.opt_in {
                 Some(OptIn::Logic(on_unknown)) => *on_unknown,
                 Some(OptIn::Event(_)) | None => OnUnknown::Resend,
@@ -186,15 +187,17 @@ pub(super) fn hear(
         }
         (Join::Recheck { before }, Reply::Status(status)) => {
             let plain = phone.opt_in.is_none();
-            let off = plain && *status == Subscription::Unsubscribed;
-            if off && before.status != Subscription::Unsubscribed {
-                // Unsubscribed is where a double opt-in begins; a plain subscription that is so now and was not is a STOP.
+            let off = *status == Subscription::Unsubscribed;
+            let changed = before.status != Subscription::Unsubscribed;
+            if off && changed && plain {
+                // It was not so before: somebody said STOP.
                 Step::Done {
                     outcome: Outcome::OptedOut,
                     spawn: Vec::new(),
                 }
-            } else if off && before.maybe {
-                // It was so before: either our request was lost, or it worked and was answered with STOP. Nobody can
+            } else if off && (changed || (plain && before.maybe)) {
+                // Unsubscribed is where a double opt-in waits: it has begun. And a plain subscription that was so before
+                // and may have been set since: either our request was lost, or it was answered with STOP. Nobody can
                 // tell; it is not repeated, and only waited for.
                 confirm(kind, now, phone)
             } else if begins_with_profile(phone) {

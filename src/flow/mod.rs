@@ -4,21 +4,7 @@
 //! therefore costs nothing: the stored state alone says what to do next.
 //!
 //! # Transitions
-//! | flow | step | call | reply | leads to |
-//! |---|---|---|---|---|
-//! | `email` | `look_up` | look up the e-mail | no profile | `create` |
-//! | | | | a whole profile, and something to write | `update` |
-//! | | | | a whole profile, nothing to write | done `found`, credit |
-//! | | | | a profile without the e-mail or without an id | `look_up`, later |
-//! | | `create` | track: alias-only profile, `created_attributes`, marks, own attributes; `created_event`, own event | accepted | done `created`, credit |
-//! | | `update` | track: marks, own attributes, own event, to the profile found | accepted | done `found`, credit |
-//! | `progress` | `look_up` | look up the e-mail | no profile | `create` |
-//! | | | | a whole profile, and something to write | `update` |
-//! | | | | a whole profile, nothing to write | done `found` |
-//! | | | | a profile without the e-mail or without an id | `look_up`, later |
-//! | | `create` | track: alias-only profile, `created_attributes`, own attributes; own event | accepted | done `created` |
-//! | | `update` | track: own attributes, own event, to the profile found | accepted | done `updated` |
-//! | `credit` | `credit` | tell Quikly | accepted | done `credited` |
+#![doc = include_str!("transitions.md")]
 //!
 //! "Credit" is a child of flow `credit`, where the activation gives one. A reply of another kind than the call asks
 //! for is [`Step::Unfitting`]. Where a failure leads is the same at every step: see [`settle`](mod@settle).
@@ -227,5 +213,7 @@ fn stillborn(
     }
 }
 
+#[cfg(test)]
+mod table;
 #[cfg(test)]
 mod tests;

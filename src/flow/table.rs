@@ -1,0 +1,317 @@
+//! The transition tables of the documentation, drawn from the code: `transitions.md` is what this test draws, or it fails.
+//! `RELAY_WRITE_GOLDEN=1 cargo test transitions` writes it anew.
+
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::state::{Before, Join, Missing, Profile};
+use super::*;
+use crate::model::call::{Address, Profile as Shown, Subscription};
+use crate::model::event::{CustomEvent, Source};
+use crate::model::json::ObjectText;
+use crate::model::rules::{
+    ConfiguredEvent, ConfirmEvery, CreditRule, OnUnknown, OptIn, PhoneMismatch, PhoneRules,
+    SubscribeBy,
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+const MAIL: &str = "ann@b.example";
+const PHONE: &str = "+15550001111";
+
+/// How an activation may be set up, as far as it changes where a step leads.
+fn settings(flow: ParticipationFlow) -> Vec<(&'static str, Rules)> {
+    let seconds = Duration::from_secs;
+    let with = |subscribe, opt_in, mismatch| Rules {
+        flow: Some(flow),
+        credit: Some(CreditRule {
+            event: "done".into(),
+            on_unknown: OnUnknown::Resend,
+        }),
+        phone: Some(PhoneRules {
+            group: "g".into(),
+            subscribe,
+            delay: seconds(120),
+            mismatch,
+            confirm: ConfirmEvery {
+                first: seconds(5),
+                max: seconds(60),
+                within: seconds(3600),
+            },
+            opt_in,
+        }),
+        ..Rules::plain("drop", "acme")
+    };
+    let event = OptIn::Event(ConfiguredEvent {
+        name: "opt-in".into(),
+        on_unknown: OnUnknown::Resend,
+    });
+    let logic = OptIn::Logic(OnUnknown::Resend);
+    let (dead, replace) = (PhoneMismatch::Dead, PhoneMismatch::Replace);
+    match flow {
+        ParticipationFlow::Email => vec![
+            ("nothing to write", with(SubscribeBy::Delayed, None, dead)),
+            (
+                "something to write",
+                Rules {
+                    mark_attributes: json!({"mark": 1}).as_object().unwrap().clone(),
+                    ..with(SubscribeBy::Delayed, None, dead)
+                },
+            ),
+        ],
+        ParticipationFlow::Sms => vec![
+            ("delayed", with(SubscribeBy::Delayed, None, dead)),
+            ("inline", with(SubscribeBy::Inline, None, dead)),
+            (
+                "`phone_mismatch = \"replace\"`",
+                with(SubscribeBy::Delayed, None, replace),
+            ),
+        ],
+        ParticipationFlow::DoubleOptIn => vec![
+            ("by event", with(SubscribeBy::Delayed, Some(event), dead)),
+            (
+                "by Braze's logic",
+                with(SubscribeBy::Delayed, Some(logic.clone()), dead),
+            ),
+            (
+                "by Braze's logic, inline",
+                with(SubscribeBy::Inline, Some(logic), dead),
+            ),
+        ],
+    }
+}
+
+fn event(own: bool) -> Event {
+    Event {
+        source: Source::Quikly,
+        kind: EventKind::Participation,
+        key: "1".into(),
+        scope: "drop".into(),
+        email: MAIL.into(),
+        email_given: None,
+        external_id: None,
+        phone: Some(PHONE.into()),
+        sms_consent: true,
+        at: NOW,
+        accepted_at: NOW,
+        attributes: None,
+        event: own.then(|| CustomEvent {
+            name: "own".into(),
+            properties: None::<ObjectText>,
+        }),
+    }
+}
+
+/// Every reply that a step may hear, with its name.
+fn replies() -> Vec<(&'static str, Reply)> {
+    let person = |email: Option<&str>, phone: Option<&str>| {
+        Reply::Profiles(vec![Shown {
+            external_id: Some("x".into()),
+            email: email.map(Into::into),
+            phone: phone.map(Into::into),
+            ..Shown::default()
+        }])
+    };
+    let status = Reply::Status;
+    vec![
+        ("no profile", Reply::Profiles(Vec::new())),
+        ("a profile that is not whole", person(None, None)),
+        ("a profile without phone", person(Some(MAIL), None)),
+        ("a profile with this phone", person(Some(MAIL), Some(PHONE))),
+        (
+            "a profile with another phone",
+            person(Some(MAIL), Some("+15559999999")),
+        ),
+        ("written", Reply::Tracked),
+        ("Subscribed", status(Subscription::Subscribed)),
+        ("Unsubscribed", status(Subscription::Unsubscribed)),
+        ("Unknown", status(Subscription::Unknown)),
+        ("set", Reply::StatusSet),
+        ("taken", Reply::Credited),
+    ]
+}
+
+fn asks(call: Option<&Call>) -> String {
+    match call {
+        None => "nothing".into(),
+        Some(Call::LookUp { .. }) => "look up the e-mail".into(),
+        Some(Call::ReadStatus { .. }) => "read the status".into(),
+        Some(Call::SetStatus(set)) if set.double_opt_in => "begin a double opt-in".into(),
+        Some(Call::SetStatus(_)) => "set the status".into(),
+        Some(Call::Credit(_)) => "tell Quikly".into(),
+        Some(Call::Track(track)) => {
+            let mut text = String::from(if track.create {
+                "create or write the profile"
+            } else {
+                "write to the profile"
+            });
+            if track.events.iter().any(|event| event.name == "opt-in") {
+                text += ", with the opt-in event";
+            }
+            if track.subscribe.is_some() {
+                text += ", with the subscription";
+            }
+            text
+        }
+    }
+}
+
+fn leads(step: Step) -> Option<String> {
+    Some(match step {
+        Step::Next(state) | Step::Resume(state) => format!("`{}`", state.step()),
+        Step::Wait { state, .. } => format!("`{}`, later", state.step()),
+        Step::Again(_) => "the same, later; an attempt".into(),
+        Step::Dead { reason, .. } => format!("dead `{reason}`"),
+        Step::Done { outcome, spawn } if spawn.is_empty() => format!("done `{outcome}`"),
+        Step::Done { outcome, .. } => format!("done `{outcome}`, credit"),
+        Step::Unfitting => return None,
+    })
+}
+
+/// The states of a flow in order, each with what distinguishes it from others of the same step.
+fn states(flow: Flow) -> Vec<(&'static str, State)> {
+    let address = || Address::ExternalId("x".into());
+    let before = |status, maybe| Before { status, maybe };
+    let unknown = before(Subscription::Unknown, false);
+    let profile = |make: fn(Profile) -> State| {
+        [Profile::LookUp, Profile::Create, Profile::Update(address())]
+            .map(|it| ("", make(it)))
+            .to_vec()
+    };
+    let joins = |make: fn(Join) -> State| {
+        let until = NOW + Duration::from_secs(1000);
+        [
+            ("", Join::Check),
+            ("", Join::LookUp { before: unknown }),
+            ("", Join::Create { before: unknown }),
+            (
+                "phone new there",
+                Join::Update {
+                    before: unknown,
+                    address: address(),
+                    phone: true,
+                },
+            ),
+            (
+                "phone there",
+                Join::Update {
+                    before: unknown,
+                    address: address(),
+                    phone: false,
+                },
+            ),
+            ("", Join::Set { before: unknown }),
+            ("first Unknown", Join::Recheck { before: unknown }),
+            (
+                "first Unsubscribed",
+                Join::Recheck {
+                    before: before(Subscription::Unsubscribed, false),
+                },
+            ),
+            (
+                "first Unsubscribed, perhaps set",
+                Join::Recheck {
+                    before: before(Subscription::Unsubscribed, true),
+                },
+            ),
+            ("in time", Join::Confirm { since: NOW, until }),
+            (
+                "at the end",
+                Join::Confirm {
+                    since: NOW,
+                    until: NOW,
+                },
+            ),
+            (
+                "without consent",
+                Join::Only(Missing::Consent, Profile::Create),
+            ),
+            ("without phone", Join::Only(Missing::Phone, Profile::Create)),
+        ]
+        .map(|(note, join)| (note, make(join)))
+        .to_vec()
+    };
+    match flow {
+        Flow::Email => profile(State::Email),
+        Flow::Progress => profile(State::Progress),
+        Flow::Sms => joins(State::Sms),
+        Flow::DoubleOptIn => joins(State::DoubleOptIn),
+        Flow::Credit => vec![(
+            "",
+            State::Credit {
+                event: "done".into(),
+            },
+        )],
+        Flow::Webhook | Flow::Outgrow | Flow::Erase => Vec::new(),
+    }
+}
+
+fn draw() -> String {
+    let mut text =
+        String::from("| flow | step | asks | hears | leads to |\n|---|---|---|---|---|\n");
+    for flow in [
+        Flow::Email,
+        Flow::Sms,
+        Flow::DoubleOptIn,
+        Flow::Progress,
+        Flow::Credit,
+    ] {
+        let settings = settings(match flow {
+            Flow::Sms => ParticipationFlow::Sms,
+            Flow::DoubleOptIn => ParticipationFlow::DoubleOptIn,
+            _ => ParticipationFlow::Email,
+        });
+        for (note, state) in states(flow) {
+            for (heard, reply) in replies() {
+                // What is asked and where it leads, with the settings under which it is so.
+                let mut rows: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+                for (name, rules) in &settings {
+                    let event = event(flow == Flow::Progress && *name == "something to write");
+                    let job = Job::new(state.clone(), NOW);
+                    let asked = asks(ask(&job, &event, rules).as_ref());
+                    if let Some(to) = leads(hear(&job, &event, &reply, NOW, rules)) {
+                        rows.entry((asked, to)).or_default().push(name);
+                    }
+                }
+                for ((asked, to), under) in rows {
+                    let mut hears = heard.to_owned();
+                    let conditions = [note.to_owned(), under.join("; ")];
+                    let under_all = under.len() == settings.len();
+                    for condition in conditions.iter().take(if under_all { 1 } else { 2 }) {
+                        if !condition.is_empty() {
+                            let _ = write!(hears, " ({condition})");
+                        }
+                    }
+                    let _ = writeln!(
+                        text,
+                        "| `{flow}` | `{}` | {asked} | {hears} | {to} |",
+                        state.step()
+                    );
+                }
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn the_transitions_in_the_documentation_are_those_of_the_code() {
+    let drawn = draw();
+    if std::env::var_os("RELAY_WRITE_GOLDEN").is_some() {
+        std::fs::write(
+            concat!(env!("CARGO_MANIFEST_DIR"), "/src/flow/transitions.md"),
+            &drawn,
+        )
+        .unwrap();
+        return;
+    }
+    let written = include_str!("transitions.md");
+    assert!(
+        drawn == written,
+        "src/flow/transitions.md should be:\n{drawn}"
+    );
+}
