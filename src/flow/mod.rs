@@ -214,6 +214,4 @@ fn stillborn(
 }
 
 #[cfg(test)]
-mod table;
-#[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
+mod table;
+
 use std::time::Duration;
 
 use serde_json::json;
