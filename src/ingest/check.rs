@@ -9,12 +9,10 @@ use std::borrow::Cow;
 
 use super::free::{self, Custom, Names};
 use super::parse::{Field, Item, syntax};
+use crate::model::email;
 use crate::model::event::{CustomEvent, Event, EventKind, Source};
 use crate::model::json::ObjectText;
 use crate::model::time::Timestamp;
-
-/// The longest e-mail address, bytes (RFC 5321 with errata 1690).
-const EMAIL_BYTES_MAX: usize = 254;
 
 /// How many faults of one event are named.
 const FAULTS_MAX: usize = 16;
@@ -96,7 +94,7 @@ pub(super) fn event(
         }
     });
     let email = required("email", item.email, &mut faults).and_then(|given| {
-        let normal = email(&given).map_err(|reason| faults.add(Fault::new("email", reason)));
+        let normal = email::normalised(&given).map_err(|reason| faults.add(Fault::new("email", reason)));
         normal.ok().map(|normal| (given, normal))
     });
     let phone = text("phone", item.phone, &mut faults)
@@ -141,33 +139,6 @@ pub(super) fn event(
         }
         _ => Err(faults.0),
     }
-}
-
-/// The normalised form of an e-mail address: trimmed and lower-cased.
-fn email(given: &str) -> Result<String, &'static str> {
-    let email = given.trim().to_lowercase();
-    if email.len() > EMAIL_BYTES_MAX {
-        return Err("is longer than 254 bytes");
-    }
-    if email
-        .chars()
-        .any(|letter| letter.is_whitespace() || letter.is_control())
-    {
-        return Err("has white space inside");
-    }
-    let Some((local, domain)) = email.split_once('@') else {
-        return Err("has no @");
-    };
-    if domain.contains('@') {
-        return Err("has more than one @");
-    }
-    if local.is_empty() {
-        return Err("has nothing before the @");
-    }
-    if !domain.contains('.') || domain.split('.').any(str::is_empty) {
-        return Err("has no dotted domain behind the @");
-    }
-    Ok(email)
 }
 
 /// `+` and 7 to 15 digits, the first not 0.

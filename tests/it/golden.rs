@@ -19,7 +19,7 @@ use braze_relay::model::event::{CustomEvent, Event, EventKind, Source};
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::json::ObjectText;
 use braze_relay::model::time::Timestamp;
-use braze_relay::store::codec::{self, CodecError, Done, Known, KnownEvent, Record, VERSION};
+use braze_relay::store::codec::{self, CodecError, Done, Known, KnownEvent, KnownKind, Record, VERSION};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
@@ -227,7 +227,7 @@ fn all() -> Vec<(&'static str, Stored)> {
     let known = KnownEvent {
         id: id(1),
         scope: [0xde, 0xad, 0xbe, 0xef],
-        participation: true,
+        kind: KnownKind::Participation,
         alive: 1,
         dead: 2,
         discarded: true,
@@ -242,11 +242,11 @@ fn all() -> Vec<(&'static str, Stored)> {
         once: Some(([3; 21], id(3).job(1), at(6))),
     };
     let plain =
-        |participation| Stored::Known(Known::Event(KnownEvent::new(id(1), [1; 4], participation)));
+        |kind| Stored::Known(Known::Event(KnownEvent::new(id(1), [1; 4], kind)));
     all.extend([
         ("known-event", Stored::Known(Known::Event(known))),
-        ("known-participation", plain(true)),
-        ("known-progress", plain(false)),
+        ("known-participation", plain(KnownKind::Participation)),
+        ("known-progress", plain(KnownKind::Other)),
         ("known-once", Stored::Known(once)),
         ("done", Stored::Done(done)),
         ("owner", Stored::Owner(id(4).job(200))),

@@ -54,6 +54,7 @@ pub(super) struct EventKey {
 #[derive(Clone)]
 struct Known {
     kind: EventKind,
+    derived: bool,
     accepted_at: Timestamp,
     /// The number of every job it ever had.
     numbers: BTreeSet<u8>,
@@ -97,10 +98,9 @@ impl Maps {
     }
 
     fn is_remembered(&self, id: EventId, now: Timestamp) -> bool {
-        let fresh = self
-            .events
-            .get(&id)
-            .is_some_and(|known| now < known.accepted_at + self.settings.event_dedupe);
+        let fresh = self.events.get(&id).is_some_and(|known| {
+            now < known.accepted_at + self.settings.key_dedupe(known.derived)
+        });
         fresh || self.lives(id) || self.is_dead(id)
     }
 
@@ -158,6 +158,7 @@ impl Maps {
             id,
             Known {
                 kind: seed.event.kind,
+                derived: seed.event.has_derived_key(),
                 accepted_at: seed.event.accepted_at,
                 numbers: BTreeSet::from([0]),
                 discarded: false,
