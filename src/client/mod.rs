@@ -193,7 +193,11 @@ enum Shared<'a> {
 
 impl Shared<'_> {
     fn of(calls: &[Call]) -> Shared<'_> {
-        let same = |call: &&Call| calls.first().is_some_and(|first| pack::may_share(first, call));
+        let same = |call: &&Call| {
+            calls
+                .first()
+                .is_some_and(|first| pack::may_share(first, call))
+        };
         if !calls.iter().all(|call| same(&call)) {
             return Shared::Nothing;
         }

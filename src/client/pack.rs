@@ -24,7 +24,9 @@ pub fn objects(call: &Call) -> usize {
 pub fn may_share(one: &Call, other: &Call) -> bool {
     match (one, other) {
         (Call::Track(_), Call::Track(_)) => true,
-        (Call::ReadStatus { group: one, .. }, Call::ReadStatus { group: other, .. }) => one == other,
+        (Call::ReadStatus { group: one, .. }, Call::ReadStatus { group: other, .. }) => {
+            one == other
+        }
         (Call::SetStatus(one), Call::SetStatus(other)) => {
             (&one.group, one.double_opt_in) == (&other.group, other.double_opt_in)
         }

@@ -27,7 +27,11 @@ pub fn question(url: &Url, group: &str, phones: &[&str]) -> Url {
     {
         let mut query = url.query_pairs_mut();
         query.append_pair("subscription_group_id", group);
-        let name = if phones.len() == 1 { "phone" } else { "phone[]" };
+        let name = if phones.len() == 1 {
+            "phone"
+        } else {
+            "phone[]"
+        };
         for phone in phones {
             query.append_pair(name, phone);
         }
@@ -73,7 +77,9 @@ impl<'a> SetBody<'a> {
 /// Reads the answer to a question about `phones`: one for each.
 pub fn read(answer: &RawAnswer, phones: &[&str], redactor: &Redactor, now: Timestamp) -> Answers {
     let all = |failure: Failure| vec![Err(failure); phones.len()];
-    let unknown_person = answer::message(answer).to_ascii_lowercase().contains(NOBODY);
+    let unknown_person = answer::message(answer)
+        .to_ascii_lowercase()
+        .contains(NOBODY);
     if !(200..300).contains(&answer.status) {
         if unknown_person && answer.status != 401 {
             return match phones {
@@ -98,14 +104,20 @@ pub fn read(answer: &RawAnswer, phones: &[&str], redactor: &Redactor, now: Times
     };
     let of = |phone: &str| {
         let same = |key: &String| digits(key) == digits(phone);
-        let named = statuses.iter().find(|(key, _)| same(key)).map(|(_, value)| value);
+        let named = statuses
+            .iter()
+            .find(|(key, _)| same(key))
+            .map(|(_, value)| value);
         // With one question there is one answer, whatever it is called.
         named.or_else(|| match phones {
             [_] if statuses.len() == 1 => statuses.values().next(),
             _ => None,
         })
     };
-    phones.iter().map(|phone| Ok(Reply::Status(status(of(phone))))).collect()
+    phones
+        .iter()
+        .map(|phone| Ok(Reply::Status(status(of(phone)))))
+        .collect()
 }
 
 /// Reads the answer to a set of so many phones.
@@ -149,7 +161,12 @@ mod tests {
     const BOB: &str = "+15550002222";
 
     fn asked(status: u16, body: &str, phones: &[&str]) -> Answers {
-        read(&RawAnswer::made(status, &[], body), phones, &Redactor::new("K3y"), Timestamp::ZERO)
+        read(
+            &RawAnswer::made(status, &[], body),
+            phones,
+            &Redactor::new("K3y"),
+            Timestamp::ZERO,
+        )
     }
 
     fn one(status: u16, body: &str) -> Result<Reply, Failure> {
@@ -160,7 +177,10 @@ mod tests {
     fn a_phone_s_plus_is_encoded_and_one_phone_is_asked_about_without_brackets() {
         let url = Url::parse("http://127.0.0.1/subscription/status/get").unwrap();
         let query = |phones: &[&str]| question(&url, "g-1", phones).query().unwrap().to_owned();
-        assert_eq!(query(&[ANN]), "subscription_group_id=g-1&phone=%2B15550001111");
+        assert_eq!(
+            query(&[ANN]),
+            "subscription_group_id=g-1&phone=%2B15550001111"
+        );
         assert_eq!(
             query(&[ANN, BOB]),
             "subscription_group_id=g-1&phone%5B%5D=%2B15550001111&phone%5B%5D=%2B15550002222"
@@ -171,7 +191,10 @@ mod tests {
     fn a_status_is_found_under_the_phone_however_it_is_written_and_nothing_else_is_subscribed() {
         use Subscription::{Subscribed, Unknown, Unsubscribed};
         for (body, expected) in [
-            (r#"{"status":{"+15550001111":"Subscribed"},"message":"success"}"#, Subscribed),
+            (
+                r#"{"status":{"+15550001111":"Subscribed"},"message":"success"}"#,
+                Subscribed,
+            ),
             (r#"{"status":{"15550001111":"subscribed"}}"#, Subscribed),
             (r#"{"status":{"whatever":"Unsubscribed"}}"#, Unsubscribed),
             (r#"{"status":{"+15550001111":"unknown"}}"#, Unknown),
@@ -181,25 +204,50 @@ mod tests {
         ] {
             assert_eq!(one(200, body), Ok(Reply::Status(expected)), "{body}");
         }
-        let two = asked(200, r#"{"status":{"+15550002222":"Subscribed"}}"#, &[ANN, BOB]);
-        assert_eq!(two, [Ok(Reply::Status(Unknown)), Ok(Reply::Status(Subscribed))]);
+        let two = asked(
+            200,
+            r#"{"status":{"+15550002222":"Subscribed"}}"#,
+            &[ANN, BOB],
+        );
+        assert_eq!(
+            two,
+            [Ok(Reply::Status(Unknown)), Ok(Reply::Status(Subscribed))]
+        );
     }
 
     #[test]
     fn somebody_unknown_is_no_failure_and_what_cannot_be_read_is_asked_again() {
         let nobody = r#"{"message":"User not found"}"#;
         for status in [200, 400, 404] {
-            assert_eq!(one(status, nobody), Ok(Reply::Status(Subscription::Unknown)), "{status}");
+            assert_eq!(
+                one(status, nobody),
+                Ok(Reply::Status(Subscription::Unknown)),
+                "{status}"
+            );
         }
-        assert!(matches!(asked(404, nobody, &[ANN, BOB])[1], Err(Failure::Apart(_))));
-        for body in ["", "[]", r#"{"status":"Subscribed"}"#, r#"{"message":"success"}"#] {
-            assert!(matches!(one(200, body), Err(Failure::Transient(_))), "{body}");
+        assert!(matches!(
+            asked(404, nobody, &[ANN, BOB])[1],
+            Err(Failure::Apart(_))
+        ));
+        for body in [
+            "",
+            "[]",
+            r#"{"status":"Subscribed"}"#,
+            r#"{"message":"success"}"#,
+        ] {
+            assert!(
+                matches!(one(200, body), Err(Failure::Transient(_))),
+                "{body}"
+            );
         }
         assert!(matches!(one(503, ""), Err(Failure::Transient(_))));
         assert!(matches!(one(401, nobody), Err(Failure::Denied(_))));
         let group = r#"{"message":"Invalid subscription group ID"}"#;
         assert!(matches!(one(400, group), Err(Failure::Rejected(_))));
-        assert!(matches!(asked(400, group, &[ANN, BOB])[0], Err(Failure::Apart(_))));
+        assert!(matches!(
+            asked(400, group, &[ANN, BOB])[0],
+            Err(Failure::Apart(_))
+        ));
     }
 
     #[test]
@@ -224,12 +272,29 @@ mod tests {
     #[test]
     fn a_set_is_done_only_when_braze_says_so() {
         let all = |status, body: &str, phones| {
-            set(&RawAnswer::made(status, &[], body), phones, &Redactor::new("K"), Timestamp::ZERO)
+            set(
+                &RawAnswer::made(status, &[], body),
+                phones,
+                &Redactor::new("K"),
+                Timestamp::ZERO,
+            )
         };
-        assert_eq!(all(201, r#"{"message":"success"}"#, 2), [Ok(Reply::StatusSet), Ok(Reply::StatusSet)]);
-        assert!(matches!(all(201, "nonsense", 1)[0], Err(Failure::Unknown(_))));
-        assert!(matches!(all(400, r#"{"message":"no"}"#, 1)[0], Err(Failure::Rejected(_))));
-        assert!(matches!(all(400, r#"{"message":"no"}"#, 3)[2], Err(Failure::Apart(_))));
+        assert_eq!(
+            all(201, r#"{"message":"success"}"#, 2),
+            [Ok(Reply::StatusSet), Ok(Reply::StatusSet)]
+        );
+        assert!(matches!(
+            all(201, "nonsense", 1)[0],
+            Err(Failure::Unknown(_))
+        ));
+        assert!(matches!(
+            all(400, r#"{"message":"no"}"#, 1)[0],
+            Err(Failure::Rejected(_))
+        ));
+        assert!(matches!(
+            all(400, r#"{"message":"no"}"#, 3)[2],
+            Err(Failure::Apart(_))
+        ));
         assert!(matches!(all(503, "", 3)[2], Err(Failure::Transient(_))));
     }
 }

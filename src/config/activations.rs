@@ -78,7 +78,13 @@ fn activation<'a>(
     if section.has("credit") {
         credited(section, known, workspace, flow);
     }
-    let phone = phone(section, flow, by_phone, opt_in, mismatch.unwrap_or_default());
+    let phone = phone(
+        section,
+        flow,
+        by_phone,
+        opt_in,
+        mismatch.unwrap_or_default(),
+    );
     without_effect(section, flow, by_phone);
     let progress = section.table_or_empty("progress");
     Some(Rules {

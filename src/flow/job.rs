@@ -133,6 +133,12 @@ closed_list! {
         OptedOut = "opted_out",
         /// The double opt-in was not confirmed in time.
         NotConfirmed = "not_confirmed",
+        /// Quikly was told what Braze said.
+        PassedOn = "passed_on",
+        /// What could be used of a lead was delivered; it has bad answers.
+        UpdatedInPart = "updated_in_part",
+        /// There was nothing to write.
+        NothingToWrite = "nothing_to_write",
     }
 }
 
@@ -152,6 +158,10 @@ pub enum State {
         /// Quikly's event identifier, as it was when the credit was earned: it is part of the credit's key.
         event: String,
     },
+    /// A Braze webhook on its way to Quikly.
+    Webhook,
+    /// A lead on its way to a profile.
+    Outgrow,
 }
 
 /// Bringing what we have to the right profile: where that stands.
@@ -270,6 +280,8 @@ impl State {
             State::DoubleOptIn(_) => Flow::DoubleOptIn,
             State::Progress(_) => Flow::Progress,
             State::Credit { .. } => Flow::Credit,
+            State::Webhook => Flow::Webhook,
+            State::Outgrow => Flow::Outgrow,
         }
     }
 
@@ -278,7 +290,8 @@ impl State {
         match self {
             State::Email(profile) | State::Progress(profile) => profile.lane(),
             State::Sms(join) | State::DoubleOptIn(join) => join.lane(),
-            State::Credit { .. } => LaneKind::Quikly,
+            State::Credit { .. } | State::Webhook => LaneKind::Quikly,
+            State::Outgrow => LaneKind::UsersTrack,
         }
     }
 
@@ -288,6 +301,8 @@ impl State {
             State::Email(profile) | State::Progress(profile) => profile.step(),
             State::Sms(join) | State::DoubleOptIn(join) => join.step(),
             State::Credit { .. } => "credit",
+            State::Webhook => "pass_on",
+            State::Outgrow => "write",
         }
     }
 }

@@ -11,9 +11,13 @@ use serde_json::Value;
 use super::identity::{self, Found, Person};
 use super::job::{Class, Join, Missing, Outcome, Profile, Reason, State};
 use super::{Step, credit, email};
-use crate::model::call::{Address, Call, Reply, SetStatus, Subscribe, Subscription, Track, TrackEvent};
+use crate::model::call::{
+    Address, Call, Reply, SetStatus, Subscribe, Subscription, Track, TrackEvent,
+};
 use crate::model::event::Event;
-use crate::model::rules::{ConfirmEvery, Identity, OnUnknown, OptIn, PhoneMismatch, PhoneRules, Rules, SubscribeBy};
+use crate::model::rules::{
+    ConfirmEvery, Identity, OnUnknown, OptIn, PhoneMismatch, PhoneRules, Rules, SubscribeBy,
+};
 use crate::model::time::Timestamp;
 
 /// A wait before the status is read again is this part of how long it has been waited for: at first often, later seldom.
@@ -61,10 +65,16 @@ pub(super) fn ask(join: &Join, event: &Event, rules: &Rules) -> Option<Call> {
         },
         Join::LookUp { .. } => email::look_up(event),
         Join::Create { .. } => Call::Track(joining(email::create(event, rules), event, phone)),
-        Join::Update { address, phone: write, .. } => {
+        Join::Update {
+            address,
+            phone: write,
+            ..
+        } => {
             let mut track = email::update(address, event, rules);
             if *write && let Some(number) = &event.phone {
-                track.attributes.insert("phone".into(), Value::String(number.clone()));
+                track
+                    .attributes
+                    .insert("phone".into(), Value::String(number.clone()));
             }
             Call::Track(joining(track, event, phone))
         }
@@ -142,7 +152,9 @@ pub(super) fn hear(
         spawn: credit::earned(event, now, rules).into_iter().collect(),
     };
     match (join, reply) {
-        (Join::Check, Reply::Status(Subscription::Subscribed)) => credited(Outcome::AlreadySubscribed),
+        (Join::Check, Reply::Status(Subscription::Subscribed)) => {
+            credited(Outcome::AlreadySubscribed)
+        }
         (Join::Check, Reply::Status(before)) => to(identify(*before, event, rules)),
         (Join::LookUp { before }, Reply::Profiles(profiles)) => {
             match identity::recognise(profiles, &event.email) {
@@ -152,9 +164,12 @@ pub(super) fn hear(
             }
         }
         (Join::Create { before }, Reply::Tracked) => written(kind, *before, true, now, phone),
-        (Join::Update { before, phone: new, .. }, Reply::Tracked) => {
-            written(kind, *before, *new, now, phone)
-        }
+        (
+            Join::Update {
+                before, phone: new, ..
+            },
+            Reply::Tracked,
+        ) => written(kind, *before, *new, now, phone),
         (Join::Set { .. }, Reply::StatusSet) => confirm(kind, now, phone),
         (Join::Recheck { .. } | Join::Confirm { .. }, Reply::Status(Subscription::Subscribed)) => {
             credited(Outcome::Subscribed)
@@ -165,7 +180,10 @@ pub(super) fn hear(
                 && *status == Subscription::Unsubscribed
                 && *before != Subscription::Unsubscribed;
             if stopped {
-                Step::Done { outcome: Outcome::OptedOut, spawn: Vec::new() }
+                Step::Done {
+                    outcome: Outcome::OptedOut,
+                    spawn: Vec::new(),
+                }
             } else if begins_with_profile(phone) {
                 Step::Resume(kind.state(identify(*before, event, rules)))
             } else {
@@ -178,15 +196,23 @@ pub(super) fn hear(
                 class: Class::Rejected,
                 text: "the status was not read back as Subscribed in time",
             },
-            Kind::DoubleOptIn => Step::Done { outcome: Outcome::NotConfirmed, spawn: Vec::new() },
+            Kind::DoubleOptIn => Step::Done {
+                outcome: Outcome::NotConfirmed,
+                spawn: Vec::new(),
+            },
         },
         (Join::Confirm { since, until }, Reply::Status(_)) => Step::Wait {
             state: kind.state(join.clone()),
             until: next_read(*since, now, &phone.confirm).min(*until),
         },
-        (_, Reply::Profiles(_) | Reply::Tracked | Reply::Status(_) | Reply::StatusSet | Reply::Credited) => {
-            Step::Unfitting
-        }
+        (
+            _,
+            Reply::Profiles(_)
+            | Reply::Tracked
+            | Reply::Status(_)
+            | Reply::StatusSet
+            | Reply::Credited,
+        ) => Step::Unfitting,
     }
 }
 
@@ -206,7 +232,10 @@ fn only(
     match email::walk(profile, event, reply, rules) {
         email::Walk::To(profile) => Step::Next(kind.state(Join::Only(missing, profile))),
         email::Walk::Again => Step::Again(email::NOT_WHOLE),
-        email::Walk::End(_) => Step::Done { outcome, spawn: Vec::new() },
+        email::Walk::End(_) => Step::Done {
+            outcome,
+            spawn: Vec::new(),
+        },
         email::Walk::Unfitting => Step::Unfitting,
     }
 }
@@ -246,7 +275,11 @@ fn found(
     Step::Next(kind.state(if nothing {
         Join::Set { before }
     } else {
-        Join::Update { before, address: person.address, phone: write }
+        Join::Update {
+            before,
+            address: person.address,
+            phone: write,
+        }
     }))
 }
 
@@ -256,13 +289,22 @@ fn digits(phone: &str) -> String {
 }
 
 /// The profile is written. `new`: Braze may not know it, or its phone, yet.
-fn written(kind: Kind, before: Subscription, new: bool, now: Timestamp, phone: &PhoneRules) -> Step {
+fn written(
+    kind: Kind,
+    before: Subscription,
+    new: bool,
+    now: Timestamp,
+    phone: &PhoneRules,
+) -> Step {
     if begins_with_profile(phone) {
         return confirm(kind, now, phone);
     }
     let state = kind.state(Join::Set { before });
     if new {
-        Step::Wait { state, until: now + phone.delay }
+        Step::Wait {
+            state,
+            until: now + phone.delay,
+        }
     } else {
         Step::Next(state)
     }
@@ -280,7 +322,9 @@ fn confirm(kind: Kind, now: Timestamp, phone: &PhoneRules) -> Step {
 /// later than `max`; on a grid, so that many who wait are asked about together.
 fn next_read(since: Timestamp, now: Timestamp, every: &ConfirmEvery) -> Timestamp {
     let wait = (now.since(since) / PART_OF_WAIT).clamp(every.first, every.max);
-    let grid = u64::try_from((wait / PART_OF_GRID).as_millis()).unwrap_or(u64::MAX).max(1);
+    let grid = u64::try_from((wait / PART_OF_GRID).as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
     let at = (now + wait).as_millis();
     Timestamp::from_millis(at.div_ceil(grid).saturating_mul(grid))
 }

@@ -19,6 +19,11 @@
 //! | | `create` | track: alias-only profile, `created_attributes`, own attributes; own event | accepted | done `created` |
 //! | | `update` | track: own attributes, own event, to the profile found | accepted | done `updated` |
 //! | `credit` | `credit` | tell Quikly | accepted | done `credited` |
+//! | `webhook` | `pass_on` | tell Quikly, with all pairs | accepted | done `passed_on` |
+//! | `outgrow` | `write` | track: mapped answers, by external id or e-mail | accepted, no bad answer | done `updated` |
+//! | | | | accepted, some answers were bad and dropped | done `updated_in_part` |
+//! | | | nothing: no answer is left to write | – | done `nothing_to_write` |
+//! | | | nothing: nobody's lead, or a bad answer that kills | – | dead `bad_answer` |
 //!
 //! "Credit" is a child of flow `credit`, where the activation gives one. A reply of another kind than the call asks
 //! for is [`Step::Unfitting`]. Where a failure leads is the same at every step: see [`settle`](mod@settle).
@@ -26,11 +31,14 @@
 mod credit;
 mod email;
 mod identity;
-mod join;
 pub mod job;
+mod join;
+pub mod mapping;
+mod outgrow;
 mod progress;
 pub mod retry;
 pub mod settle;
+mod webhook;
 
 use join::Kind;
 
@@ -87,6 +95,8 @@ pub fn ask(job: &Job, event: &Event, rules: &Rules) -> Option<Call> {
         State::Sms(join) | State::DoubleOptIn(join) => return join::ask(join, event, rules),
         State::Progress(profile) => progress::ask(profile, event, rules),
         State::Credit { event: earned } => credit::ask(earned, event, rules),
+        State::Webhook => return webhook::ask(event, rules),
+        State::Outgrow => return outgrow::ask(event, rules),
     })
 }
 
@@ -98,6 +108,8 @@ pub fn hear(job: &Job, event: &Event, reply: &Reply, now: Timestamp, rules: &Rul
         State::DoubleOptIn(join) => join::hear(Kind::DoubleOptIn, join, event, reply, now, rules),
         State::Progress(profile) => progress::hear(profile, event, reply),
         State::Credit { .. } => credit::hear(reply),
+        State::Webhook => webhook::hear(reply),
+        State::Outgrow => outgrow::hear(event, reply, rules),
     }
 }
 
@@ -145,7 +157,10 @@ pub fn start(event: &Event, book: &RuleBook, now: Timestamp) -> (Start, Option<S
             Some(progress(rules)),
         ),
         (EventKind::Participation, _, _) => further(None),
-        (EventKind::Webhook | EventKind::Lead, _, _) => (bury(None), None),
+        (EventKind::Webhook, Some(rules), _) => (run(rules, State::Webhook), None),
+        (EventKind::Webhook, None, _) => (bury(Some(Flow::Webhook)), None),
+        (EventKind::Lead, Some(rules), _) => (run(rules, State::Outgrow), None),
+        (EventKind::Lead, None, _) => (bury(Some(Flow::Outgrow)), None),
     }
 }
 
@@ -194,8 +209,13 @@ pub fn revive(
     })
 }
 
-/// What is told of a job whose activation is not configured.
-const NO_ACTIVATION: &str = "no activation of this name is configured";
+/// What is told of a job of `flow` whose activation, or content, is not configured.
+const fn not_known(flow: Option<Flow>) -> &'static str {
+    match flow {
+        Some(Flow::Outgrow) => "no content of this name is configured",
+        _ => "no activation of this name is configured",
+    }
+}
 
 /// An answer of our own.
 fn said(text: &str) -> Answer {
@@ -218,7 +238,7 @@ fn stillborn(
             reason,
             class: Class::Configuration,
             answer: said(match reason {
-                Reason::UnknownActivation => NO_ACTIVATION,
+                Reason::UnknownActivation => not_known(flow),
                 _ => "the activation has no flow for this",
             }),
             at: now,

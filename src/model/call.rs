@@ -153,7 +153,10 @@ impl Call {
             Call::LookUp { .. } | Call::ReadStatus { .. } => false,
             Call::Track(track) => {
                 let counts = !track.events.is_empty()
-                    || track.subscribe.as_ref().is_some_and(|subscribe| subscribe.double_opt_in);
+                    || track
+                        .subscribe
+                        .as_ref()
+                        .is_some_and(|subscribe| subscribe.double_opt_in);
                 counts && track.on_unknown == OnUnknown::Park
             }
             Call::SetStatus(set) => set.double_opt_in && set.on_unknown == OnUnknown::Park,

@@ -164,7 +164,10 @@ mod tests {
         let keys: std::collections::BTreeSet<_> = ids.map(given_key).into();
         assert_eq!(keys.len(), ids.len());
         for key in keys {
-            assert!(!keyed(Source::Outgrow, key.clone()).has_derived_key(), "{key}");
+            assert!(
+                !keyed(Source::Outgrow, key.clone()).has_derived_key(),
+                "{key}"
+            );
         }
         assert!(!keyed(Source::Quikly, "#ab".into()).has_derived_key());
     }

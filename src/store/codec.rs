@@ -296,9 +296,7 @@ pub fn decode_known(bytes: &[u8]) -> Result<Known, CodecError> {
         StoredKnown::Participation(id, scope) => {
             Known::Event(KnownEvent::new(id, scope, KnownKind::Participation))
         }
-        StoredKnown::Other(id, scope) => {
-            Known::Event(KnownEvent::new(id, scope, KnownKind::Other))
-        }
+        StoredKnown::Other(id, scope) => Known::Event(KnownEvent::new(id, scope, KnownKind::Other)),
     })
 }
 

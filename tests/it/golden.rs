@@ -19,7 +19,9 @@ use braze_relay::model::event::{CustomEvent, Event, EventKind, Source};
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::json::ObjectText;
 use braze_relay::model::time::Timestamp;
-use braze_relay::store::codec::{self, CodecError, Done, Known, KnownEvent, KnownKind, Record, VERSION};
+use braze_relay::store::codec::{
+    self, CodecError, Done, Known, KnownEvent, KnownKind, Record, VERSION,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
@@ -241,8 +243,7 @@ fn all() -> Vec<(&'static str, Stored)> {
         key: [9; 21],
         once: Some(([3; 21], id(3).job(1), at(6))),
     };
-    let plain =
-        |kind| Stored::Known(Known::Event(KnownEvent::new(id(1), [1; 4], kind)));
+    let plain = |kind| Stored::Known(Known::Event(KnownEvent::new(id(1), [1; 4], kind)));
     all.extend([
         ("known-event", Stored::Known(Known::Event(known))),
         ("known-participation", plain(KnownKind::Participation)),

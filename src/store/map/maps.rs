@@ -98,9 +98,10 @@ impl Maps {
     }
 
     fn is_remembered(&self, id: EventId, now: Timestamp) -> bool {
-        let fresh = self.events.get(&id).is_some_and(|known| {
-            now < known.accepted_at + self.settings.key_dedupe(known.derived)
-        });
+        let fresh = self
+            .events
+            .get(&id)
+            .is_some_and(|known| now < known.accepted_at + self.settings.key_dedupe(known.derived));
         fresh || self.lives(id) || self.is_dead(id)
     }
 
