@@ -279,3 +279,6 @@ const fn wanted(kind: AnswerKind) -> &'static str {
         AnswerKind::Time => "a date or a date-time (RFC 3339)",
     }
 }
+
+#[cfg(test)]
+mod tests;
