@@ -11,11 +11,11 @@ use std::time::Duration;
 use braze_relay::flow::job::{Commit, Fate, Job, Profile, State};
 use braze_relay::flow::settle::{Settled, settle};
 use braze_relay::flow::{ask, start};
-use braze_relay::model::call::{Answer, Failure, Reply};
+use braze_relay::model::call::{Answer, Call, Failure, Reply, Subscription};
 use braze_relay::model::event::{CustomEvent, Event, EventKind, Source};
 use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::rules::{
-    ConfiguredEvent, CreditRule, OnUnknown, ParticipationFlow, RetryPolicy, RuleBook, Rules,
+    ConfiguredEvent, CreditRule, OnUnknown, ParticipationFlow, RuleBook, Rules,
 };
 use braze_relay::model::time::Timestamp;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -41,6 +41,7 @@ fn event() -> Event {
         scope: "spring-drop".into(),
         email: "ann.example+spring@mail.example".into(),
         email_given: Some("Ann.Example+spring@mail.example".into()),
+        external_id: None,
         phone: Some("+4915550100".into()),
         sms_consent: true,
         at: NOW - Duration::from_secs(2),
@@ -55,8 +56,6 @@ fn event() -> Event {
 
 fn rules() -> Rules {
     Rules {
-        scope: "spring-drop".into(),
-        workspace: "acme".into(),
         flow: Some(ParticipationFlow::Email),
         mark_attributes: object(json!({"quikly_spring_drop": true})),
         created_attributes: object(json!({"email_subscribe": "opted_in"})),
@@ -68,14 +67,13 @@ fn rules() -> Rules {
             event: "email_joined".into(),
             on_unknown: OnUnknown::Park,
         }),
-        progress_on_unknown: OnUnknown::Resend,
-        retry: RetryPolicy::default(),
+        ..Rules::plain("spring-drop", "acme")
     }
 }
 
 fn step(job: Job, event: &Event, rules: &Rules, answer: Result<Reply, Failure>) -> Settled {
     let call = ask(&job, event, rules);
-    black_box(call.parks());
+    black_box(call.as_ref().map(Call::parks));
     black_box(call);
     settle(job, event, answer, NOW, rules, 0.5)
 }
@@ -90,6 +88,7 @@ fn participation(event: &Event, rules: &Rules) -> u32 {
                 Reply::Profiles(Vec::new())
             }
             State::Email(_) | State::Progress(_) => Reply::Tracked,
+            State::Sms(_) | State::DoubleOptIn(_) => Reply::Status(Subscription::Subscribed),
             State::Credit { .. } => Reply::Credited,
         };
         steps += 1;

@@ -3,7 +3,7 @@
 use braze_relay::flow::{self, job::Seed};
 use braze_relay::model::event::{CustomEvent, Event, EventKind, Source};
 use braze_relay::model::json::{Object, ObjectText};
-use braze_relay::model::rules::{ParticipationFlow, RetryPolicy, RuleBook, Rules};
+use braze_relay::model::rules::{ParticipationFlow, RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
 
 /// The activation they join.
@@ -61,14 +61,7 @@ pub fn seed(number: u64, book: &RuleBook, now: Timestamp) -> Seed {
 /// A book with the one activation, flow `email`.
 pub fn book() -> RuleBook {
     RuleBook::new([Rules {
-        scope: SCOPE.into(),
-        workspace: WORKSPACE.into(),
         flow: Some(ParticipationFlow::Email),
-        mark_attributes: Object::new(),
-        created_attributes: Object::new(),
-        created_event: None,
-        credit: None,
-        progress_on_unknown: braze_relay::model::rules::OnUnknown::Resend,
-        retry: RetryPolicy::default(),
+        ..Rules::plain(SCOPE, WORKSPACE)
     }])
 }

@@ -177,19 +177,17 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_is_said_loudly_and_is_no_mistake() {
-        let text = format!("{GOOD}identity = \"email\"\n");
+        let text =
+            format!("{GOOD}[store]\nengine = \"postgres\"\nurl = \"postgres://u:p@localhost/d\"\n");
         let (code, out, _) = check(&text, false);
         assert_eq!(code, 0);
-        assert!(
-            out.contains("relay.toml:6: NOT YET: activations.spring.identity"),
-            "{out}"
-        );
+        assert!(out.contains("relay.toml:7: NOT YET: store.engine"), "{out}");
         assert!(out.contains("REFUSE TO START"), "{out}");
         let (code, out, _) = check(&text, true);
         let document: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(code, 0);
         assert_eq!(document["will_serve"], false);
-        assert_eq!(document["not_yet"][0]["line"], 6);
+        assert_eq!(document["not_yet"][0]["line"], 7);
     }
 
     #[test]

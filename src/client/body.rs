@@ -105,18 +105,23 @@ const SUBSCRIPTION_GROUPS: &str = "subscription_groups";
 /// A group in a profile's `subscription_groups`.
 #[derive(serde::Serialize)]
 struct Subscription<'a> {
-    subscription_group_id: &'a str,
-    subscription_state: &'static str,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    use_double_opt_in_logic: bool,
+    #[serde(rename = "subscription_group_id")]
+    group: &'a str,
+    #[serde(rename = "subscription_state")]
+    state: &'static str,
+    #[serde(
+        rename = "use_double_opt_in_logic",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    double_opt_in: bool,
 }
 
 impl<'a> Subscription<'a> {
     fn of(subscribe: &'a Subscribe) -> Subscription<'a> {
         Subscription {
-            subscription_group_id: &subscribe.group,
-            subscription_state: "subscribed",
-            use_double_opt_in_logic: subscribe.double_opt_in,
+            group: &subscribe.group,
+            state: "subscribed",
+            double_opt_in: subscribe.double_opt_in,
         }
     }
 }

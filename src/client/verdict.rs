@@ -248,6 +248,7 @@ mod tests {
             create: false,
             attributes: Object::new(),
             events: Vec::new(),
+            subscribe: None,
             on_unknown: OnUnknown::Resend,
         };
         if attributes {
@@ -284,6 +285,7 @@ mod tests {
         match answer {
             Ok(Reply::Tracked) => "tracked",
             Ok(Reply::Profiles(_)) => "profiles",
+            Ok(Reply::Status(_) | Reply::StatusSet) => "status",
             Ok(Reply::Credited) => "credited",
             Err(Failure::Transient(_)) => "transient",
             Err(Failure::Unknown(_)) => "unknown",

@@ -8,10 +8,12 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Name;
-use crate::model::call::{Address, Answer, Subscription};
+use crate::model::call::Answer;
 use crate::model::event::Event;
-use crate::model::lane::{Lane, LaneKind};
+use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
+
+pub use super::state::{Before, Join, Missing, Profile, State};
 
 /// How many attempts a job remembers one by one; older ones are only counted.
 pub const HISTORY_MAX: usize = 12;
@@ -139,171 +141,6 @@ closed_list! {
         UpdatedInPart = "updated_in_part",
         /// There was nothing to write.
         NothingToWrite = "nothing_to_write",
-    }
-}
-
-/// Where a flow stands. One variant for each flow that this version runs.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
-pub enum State {
-    /// E-mail acquisition.
-    Email(Profile),
-    /// SMS acquisition.
-    Sms(Join),
-    /// SMS double opt-in.
-    DoubleOptIn(Join),
-    /// An update of a profile.
-    Progress(Profile),
-    /// A credit.
-    Credit {
-        /// Quikly's event identifier, as it was when the credit was earned: it is part of the credit's key.
-        event: String,
-    },
-    /// A Braze webhook on its way to Quikly.
-    Webhook,
-    /// A lead on its way to a profile.
-    Outgrow,
-}
-
-/// Bringing what we have to the right profile: where that stands.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
-pub enum Profile {
-    /// Asking whether there is one.
-    LookUp,
-    /// There is none: making it.
-    Create,
-    /// There is one: writing to it.
-    Update(Address),
-}
-
-/// Bringing a phone into a subscription group: where that stands. `before`: the status as it was read first.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
-pub enum Join {
-    /// There is nothing to subscribe, for this reason; the profile gets what it would get by e-mail.
-    Only(Missing, Profile),
-    /// Reading the status before anything is done.
-    Check,
-    /// Asking whether there is a profile.
-    LookUp {
-        /// The status as it was read first.
-        before: Subscription,
-    },
-    /// There is none: making it.
-    Create {
-        /// The status as it was read first.
-        before: Subscription,
-    },
-    /// There is one: writing to it.
-    Update {
-        /// The status as it was read first.
-        before: Subscription,
-        /// Which profile.
-        address: Address,
-        /// Whether it lacks the phone.
-        phone: bool,
-    },
-    /// Subscribing, or asking for Braze's own double opt-in.
-    Set {
-        /// The status as it was read first.
-        before: Subscription,
-    },
-    /// Nobody knows whether the phone was subscribed: reading the status before it is tried again.
-    Recheck {
-        /// The status as it was read first.
-        before: Subscription,
-    },
-    /// Waiting until the status is Subscribed.
-    Confirm {
-        /// Since when.
-        since: Timestamp,
-        /// Until when.
-        until: Timestamp,
-    },
-}
-
-/// Why nothing is subscribed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
-pub enum Missing {
-    /// No phone.
-    Phone,
-    /// No consent.
-    Consent,
-}
-
-impl Profile {
-    const fn lane(&self) -> LaneKind {
-        match self {
-            Profile::LookUp => LaneKind::UsersExportIds,
-            Profile::Create | Profile::Update(_) => LaneKind::UsersTrack,
-        }
-    }
-
-    const fn step(&self) -> &'static str {
-        match self {
-            Profile::LookUp => "look_up",
-            Profile::Create => "create",
-            Profile::Update(_) => "update",
-        }
-    }
-}
-
-impl Join {
-    const fn lane(&self) -> LaneKind {
-        match self {
-            Join::Only(_, profile) => profile.lane(),
-            Join::LookUp { .. } => LaneKind::UsersExportIds,
-            Join::Create { .. } | Join::Update { .. } => LaneKind::UsersTrack,
-            Join::Set { .. } => LaneKind::SubscriptionStatusSet,
-            Join::Check | Join::Recheck { .. } | Join::Confirm { .. } => LaneKind::Default,
-        }
-    }
-
-    const fn step(&self) -> &'static str {
-        match self {
-            Join::Only(_, profile) => profile.step(),
-            Join::Check => "check",
-            Join::LookUp { .. } => "look_up",
-            Join::Create { .. } => "create",
-            Join::Update { .. } => "update",
-            Join::Set { .. } => "set",
-            Join::Recheck { .. } => "recheck",
-            Join::Confirm { .. } => "confirm",
-        }
-    }
-}
-
-impl State {
-    /// The flow it belongs to.
-    pub const fn flow(&self) -> Flow {
-        match self {
-            State::Email(_) => Flow::Email,
-            State::Sms(_) => Flow::Sms,
-            State::DoubleOptIn(_) => Flow::DoubleOptIn,
-            State::Progress(_) => Flow::Progress,
-            State::Credit { .. } => Flow::Credit,
-            State::Webhook => Flow::Webhook,
-            State::Outgrow => Flow::Outgrow,
-        }
-    }
-
-    /// Where its call goes.
-    pub const fn lane(&self) -> LaneKind {
-        match self {
-            State::Email(profile) | State::Progress(profile) => profile.lane(),
-            State::Sms(join) | State::DoubleOptIn(join) => join.lane(),
-            State::Credit { .. } | State::Webhook => LaneKind::Quikly,
-            State::Outgrow => LaneKind::UsersTrack,
-        }
-    }
-
-    /// The step's name, for people.
-    pub const fn step(&self) -> &'static str {
-        match self {
-            State::Email(profile) | State::Progress(profile) => profile.step(),
-            State::Sms(join) | State::DoubleOptIn(join) => join.step(),
-            State::Credit { .. } => "credit",
-            State::Webhook => "pass_on",
-            State::Outgrow => "write",
-        }
     }
 }
 

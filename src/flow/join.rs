@@ -9,7 +9,7 @@
 use serde_json::Value;
 
 use super::identity::{self, Found, Person};
-use super::job::{Class, Join, Missing, Outcome, Profile, Reason, State};
+use super::job::{Before, Class, Join, Missing, Outcome, Profile, Reason, State};
 use super::{Step, credit, email};
 use crate::model::call::{
     Address, Call, Reply, SetStatus, Subscribe, Subscription, Track, TrackEvent,
@@ -155,7 +155,17 @@ pub(super) fn hear(
         (Join::Check, Reply::Status(Subscription::Subscribed)) => {
             credited(Outcome::AlreadySubscribed)
         }
-        (Join::Check, Reply::Status(before)) => to(identify(*before, event, rules)),
+        (Join::Check, Reply::Status(status)) => {
+            let status = *status;
+            to(identify(
+                Before {
+                    status,
+                    maybe: false,
+                },
+                event,
+                rules,
+            ))
+        }
         (Join::LookUp { before }, Reply::Profiles(profiles)) => {
             match identity::recognise(profiles, &event.email) {
                 Found::Nobody => to(Join::Create { before: *before }),
@@ -175,15 +185,18 @@ pub(super) fn hear(
             credited(Outcome::Subscribed)
         }
         (Join::Recheck { before }, Reply::Status(status)) => {
-            // Unsubscribed is where a double opt-in begins; a plain subscription that is so now and was not is a STOP.
-            let stopped = phone.opt_in.is_none()
-                && *status == Subscription::Unsubscribed
-                && *before != Subscription::Unsubscribed;
-            if stopped {
+            let plain = phone.opt_in.is_none();
+            let off = plain && *status == Subscription::Unsubscribed;
+            if off && before.status != Subscription::Unsubscribed {
+                // Unsubscribed is where a double opt-in begins; a plain subscription that is so now and was not is a STOP.
                 Step::Done {
                     outcome: Outcome::OptedOut,
                     spawn: Vec::new(),
                 }
+            } else if off && before.maybe {
+                // It was so before: either our request was lost, or it worked and was answered with STOP. Nobody can
+                // tell; it is not repeated, and only waited for.
+                confirm(kind, now, phone)
             } else if begins_with_profile(phone) {
                 Step::Resume(kind.state(identify(*before, event, rules)))
             } else {
@@ -240,7 +253,7 @@ fn only(
     }
 }
 
-fn identify(before: Subscription, event: &Event, rules: &Rules) -> Join {
+fn identify(before: Before, event: &Event, rules: &Rules) -> Join {
     match rules.identity {
         Identity::Export => Join::LookUp { before },
         Identity::Email => Join::Update {
@@ -253,7 +266,7 @@ fn identify(before: Subscription, event: &Event, rules: &Rules) -> Join {
 
 fn found(
     kind: Kind,
-    before: Subscription,
+    before: Before,
     person: Person,
     event: &Event,
     rules: &Rules,
@@ -289,13 +302,7 @@ fn digits(phone: &str) -> String {
 }
 
 /// The profile is written. `new`: Braze may not know it, or its phone, yet.
-fn written(
-    kind: Kind,
-    before: Subscription,
-    new: bool,
-    now: Timestamp,
-    phone: &PhoneRules,
-) -> Step {
+fn written(kind: Kind, before: Before, new: bool, now: Timestamp, phone: &PhoneRules) -> Step {
     if begins_with_profile(phone) {
         return confirm(kind, now, phone);
     }
@@ -329,11 +336,16 @@ fn next_read(since: Timestamp, now: Timestamp, every: &ConfirmEvery) -> Timestam
     Timestamp::from_millis(at.div_ceil(grid).saturating_mul(grid))
 }
 
-/// Where a job goes on whose subscription may have happened: interrupted, unanswered, or replayed.
-pub(super) fn once_more(join: &Join) -> Join {
+/// Where a job goes on whose subscription was not answered as it should be. `maybe`: it may have happened.
+pub(super) fn once_more(join: &Join, maybe: bool) -> Join {
     match join {
         Join::Set { before } | Join::Create { before } | Join::Update { before, .. } => {
-            Join::Recheck { before: *before }
+            Join::Recheck {
+                before: Before {
+                    maybe: before.maybe || maybe,
+                    ..*before
+                },
+            }
         }
         other => other.clone(),
     }
@@ -346,7 +358,7 @@ pub(super) fn replayed(kind: Kind, join: &Join, now: Timestamp, rules: &Rules) -
             since: now,
             until: now + phone.confirm.within,
         },
-        (Join::Set { .. }, _) if kind == Kind::Sms => once_more(join),
+        (Join::Set { .. }, _) if kind == Kind::Sms => once_more(join, false),
         _ => join.clone(),
     }
 }

@@ -38,6 +38,7 @@ mod outgrow;
 mod progress;
 pub mod retry;
 pub mod settle;
+mod state;
 mod webhook;
 
 use join::Kind;

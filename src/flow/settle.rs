@@ -91,8 +91,12 @@ pub fn settle(
             answer,
             now,
         ),
-        Failure::Transient(answer) | Failure::Unknown(answer) => {
-            let state = once_more(&job, call.as_ref());
+        Failure::Transient(answer) => {
+            let state = once_more(&job, call.as_ref(), false);
+            repeat(job, state, answer, now, rules, jitter)
+        }
+        Failure::Unknown(answer) => {
+            let state = once_more(&job, call.as_ref(), true);
             repeat(job, state, answer, now, rules, jitter)
         }
         Failure::Throttled { until, .. } => {
@@ -101,7 +105,7 @@ pub fn settle(
                 Job {
                     due,
                     begun: false,
-                    state: once_more(&job, call.as_ref()),
+                    state: once_more(&job, call.as_ref(), false),
                     ..job
                 },
                 rules,
@@ -111,7 +115,7 @@ pub fn settle(
         Failure::Denied(_) if job.begun => keep(
             Job {
                 begun: false,
-                state: once_more(&job, call.as_ref()),
+                state: once_more(&job, call.as_ref(), false),
                 ..job
             },
             rules,
@@ -137,7 +141,7 @@ pub fn settle(
 pub fn found_begun(job: &Job, event: &Event, now: Timestamp, rules: &Rules) -> Option<Commit> {
     let call = ask(job, event, rules).filter(|call| job.begun && call.is_marked())?;
     if !call.parks() {
-        let state = once_more(job, Some(&call));
+        let state = once_more(job, Some(&call), true);
         return Some(kept(
             Job {
                 state,
@@ -159,16 +163,16 @@ pub fn found_begun(job: &Job, event: &Event, now: Timestamp, rules: &Rules) -> O
 }
 
 /// Where a job goes on whose call was not answered as it should be: one that subscribes looks first whether somebody has
-/// said STOP meanwhile.
-fn once_more(job: &Job, call: Option<&Call>) -> State {
+/// said STOP meanwhile. `maybe`: the call may have happened.
+fn once_more(job: &Job, call: Option<&Call>, maybe: bool) -> State {
     let subscribes = call.is_some_and(|call| match call {
         Call::SetStatus(_) => true,
         Call::Track(track) => track.subscribe.is_some(),
         Call::LookUp { .. } | Call::ReadStatus { .. } | Call::Credit(_) => false,
     });
     match &job.state {
-        State::Sms(join) if subscribes => State::Sms(join::once_more(join)),
-        State::DoubleOptIn(join) if subscribes => State::DoubleOptIn(join::once_more(join)),
+        State::Sms(join) if subscribes => State::Sms(join::once_more(join, maybe)),
+        State::DoubleOptIn(join) if subscribes => State::DoubleOptIn(join::once_more(join, maybe)),
         other => other.clone(),
     }
 }
@@ -221,10 +225,13 @@ fn repeat(
     job.fresh = false;
     job.begun = false;
     match retry::again(&rules.retry, job.attempts, since, now, jitter) {
-        None => bury(job, Reason::GaveUp, Class::Transient, answer, now),
+        None => {
+            let job = Job { state, ..job };
+            bury(job, Reason::GaveUp, Class::Transient, answer, now)
+        }
         Some(due) => {
             job.note(now, answer);
-            keep(Job { due, state, ..job }, rules)
+            keep(Job { state, due, ..job }, rules)
         }
     }
 }

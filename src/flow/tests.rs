@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::job::Profile;
 use super::job::{Commit, Fate, HISTORY_MAX};
 use super::settle::{Settled, found_begun, settle, vanished};
 use super::*;
@@ -56,10 +57,7 @@ fn rich() -> Event {
 
 fn rules() -> Rules {
     Rules {
-        scope: "drop".into(),
-        workspace: "acme".into(),
         flow: Some(ParticipationFlow::Email),
-        mark_attributes: Object::new(),
         created_attributes: object(&json!({"email_subscribe": "opted_in", "tier": "new"})),
         created_event: Some(ConfiguredEvent {
             name: "joined".into(),
@@ -69,8 +67,7 @@ fn rules() -> Rules {
             event: "done".into(),
             on_unknown: OnUnknown::Resend,
         }),
-        progress_on_unknown: OnUnknown::Resend,
-        retry: RetryPolicy::default(),
+        ..Rules::plain("drop", "acme")
     }
 }
 
@@ -111,8 +108,12 @@ fn hearing(job: &Job, event: &Event, reply: &Reply, rules: &Rules) -> Step {
     hear(job, event, reply, NOW, rules)
 }
 
+fn asked(job: &Job, event: &Event, rules: &Rules) -> Call {
+    ask(job, event, rules).unwrap()
+}
+
 fn track(job: &Job, event: &Event, rules: &Rules) -> Track {
-    match ask(job, event, rules) {
+    match asked(job, event, rules) {
         Call::Track(track) => track,
         other => panic!("{other:?}"),
     }
@@ -207,7 +208,7 @@ fn a_reply_of_another_kind_is_unfitting_at_every_step() {
                 job.state
             );
         }
-        assert_eq!(ask(&job, &event(), &rules()).lane(), job.state.lane());
+        assert_eq!(asked(&job, &event(), &rules()).lane(), job.state.lane());
     }
 }
 
@@ -317,11 +318,11 @@ fn a_credit_is_keyed_by_what_it_was_earned_for_and_tells_the_address_as_it_came(
         }),
         ..rules()
     };
-    let asked = |rules: &Rules| match ask(&child.job, &child.event, rules) {
+    let credit = |rules: &Rules| match asked(&child.job, &child.event, rules) {
         Call::Credit(credit) => credit,
         other => panic!("{other:?}"),
     };
-    let (then, later) = (asked(&rules()), asked(&renamed));
+    let (then, later) = (credit(&rules()), credit(&renamed));
     assert_eq!(
         (&*then.email, &*then.event, then.accepted_at),
         ("Ann@B.example", "done", event().accepted_at)
@@ -335,7 +336,7 @@ fn a_credit_is_keyed_by_what_it_was_earned_for_and_tells_the_address_as_it_came(
         external_id: None,
         ..child.event.clone()
     };
-    let Call::Credit(again) = ask(&child.job, &another, &rules()) else {
+    let Call::Credit(again) = asked(&child.job, &another, &rules()) else {
         panic!()
     };
     assert_eq!(then.idempotency_key, again.idempotency_key);
@@ -375,6 +376,14 @@ fn what_an_event_starts_follows_kind_and_configuration() {
         let (first, further) = started(&progress, with(flow));
         assert_eq!((run(&first).unwrap().1, further), (Flow::Progress, None));
     }
+    for (by_phone, is) in [
+        (ParticipationFlow::Sms, Flow::Sms),
+        (ParticipationFlow::DoubleOptIn, Flow::DoubleOptIn),
+    ] {
+        let (first, further) = started(&event(), with(Some(by_phone)));
+        assert_eq!(run(&first).unwrap().1, is);
+        assert_eq!(run(&further.unwrap()).unwrap().1, Flow::Progress);
+    }
     let buried = |start: Start| match start {
         Start::Bury {
             workspace,
@@ -390,18 +399,6 @@ fn what_an_event_starts_follows_kind_and_configuration() {
     for (rules, workspace, flow, reason) in [
         (None, None, None, Reason::UnknownActivation),
         (with(None), acme(), None, Reason::NoFlow),
-        (
-            with(Some(ParticipationFlow::Sms)),
-            acme(),
-            Some(Flow::Sms),
-            Reason::NoFlow,
-        ),
-        (
-            with(Some(ParticipationFlow::DoubleOptIn)),
-            acme(),
-            Some(Flow::DoubleOptIn),
-            Reason::NoFlow,
-        ),
     ] {
         let (first, further) = started(&event(), rules);
         assert_eq!(buried(first), (workspace.clone(), flow, reason));
@@ -749,9 +746,9 @@ fn the_history_is_bounded_and_the_number_of_failures_is_not() {
 #[test]
 fn an_update_whose_marks_went_away_is_empty() {
     let update = email_at(Profile::Update(address()));
-    assert!(is_empty(&ask(&update, &event(), &rules())));
-    assert!(!is_empty(&ask(&update, &event(), &marking())));
-    assert!(!is_empty(&ask(
+    assert!(is_empty(&asked(&update, &event(), &rules())));
+    assert!(!is_empty(&asked(&update, &event(), &marking())));
+    assert!(!is_empty(&asked(
         &email_at(Profile::Create),
         &event(),
         &rules()

@@ -225,6 +225,7 @@ fn track(address: Address, attributes: Value, events: usize) -> Call {
             };
             events
         ],
+        subscribe: None,
         on_unknown: OnUnknown::Resend,
     })
 }
@@ -234,6 +235,7 @@ fn credit() -> Call {
         q_scope: "spring-drop".into(),
         event: "sms_joined".into(),
         email: "Ada@Example.com".into(),
+        pairs: Object::new(),
         idempotency_key: "credit-1".into(),
         accepted_at: NOW,
         on_unknown: OnUnknown::Resend,

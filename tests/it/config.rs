@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use braze_relay::config::{Config, EXAMPLE, Env, Loaded, Mistake, Mistakes, PREFIX, Role};
-use braze_relay::model::rules::{OnUnknown, ParticipationFlow};
+use braze_relay::model::rules::{AnswerKind, 
+    Identity, OnUnknown, OptIn, ParticipationFlow, PhoneMismatch, SubscribeBy,
+};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
@@ -103,25 +106,48 @@ fn what_stands_in_the_example_is_what_is_read() {
     assert_eq!(rules.flow, Some(ParticipationFlow::Sms));
     assert_eq!(rules.mark_attributes["quikly_spring_drop"], true);
     assert_eq!(rules.created_attributes["email_subscribe"], "opted_in");
+    let seconds = Duration::from_secs;
+    let phone = rules.phone.as_ref().unwrap();
+    assert_eq!(phone.group, "6f4b0c3e-0000-4000-8000-000000000000");
+    assert_eq!(
+        (phone.delay, phone.confirm.first),
+        (seconds(120), seconds(5))
+    );
+    assert_eq!(
+        (phone.subscribe, phone.mismatch),
+        (SubscribeBy::Delayed, PhoneMismatch::Dead)
+    );
+    assert_eq!(phone.opt_in, None);
+    let vip = config.rules.activation("vip-list").unwrap();
+    let phone = vip.phone.as_ref().unwrap();
+    assert_eq!(phone.confirm.within, seconds(30 * 24 * 3600));
+    assert!(
+        matches!(&phone.opt_in, Some(OptIn::Event(event)) if event.name == "quikly_double_opt_in")
+    );
     assert_eq!(config.rules.activation("app-login").unwrap().flow, None);
     let contents: Vec<_> = config.rules.contents().map(|it| &*it.scope).collect();
     assert_eq!(contents, ["shoe-quiz"]);
     let key = &config.workspaces["acme"].braze.api_key;
     assert_eq!(key.expose_secret(), "secret-of-ACME_BRAZE_KEY");
-    let not_yet: Vec<&str> = config.not_yet.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(config.not_yet, []);
+    let quiz = config.rules.content("shoe-quiz").unwrap();
+    let mapping = quiz.mapping.as_ref().unwrap();
+    assert_eq!(&*quiz.workspace, "acme");
+    assert_eq!(mapping.id.as_deref(), Some("/lead/id"));
+    assert_eq!(mapping.email.as_deref(), Some("/lead/email"));
+    assert_eq!(mapping.external_id, None);
+    assert!(!mapping.bad_answer_kills);
+    let attributes: Vec<_> = mapping
+        .attributes
+        .iter()
+        .map(|it| (&*it.name, &*it.from, it.kind, it.coerce, it.required))
+        .collect();
     let expected = [
-        "activations.spring-drop.flow",
-        "activations.vip-list.flow",
-        "outgrow.shoe-quiz",
+        ("outgrow_quiz_score", "/result/score", AnswerKind::Number, false, true),
+        ("outgrow_custom_segment", "/result/segment", AnswerKind::String, false, true),
+        ("outgrow_styles", "/answers/styles", AnswerKind::Array, false, false),
     ];
-    assert_eq!(not_yet, expected);
-    for not_yet in &config.not_yet {
-        let line = EXAMPLE.lines().nth(not_yet.line - 1).unwrap();
-        assert!(
-            line.contains("double_opt_in") || line.contains("NOT YET"),
-            "{line}"
-        );
-    }
+    assert_eq!(attributes, expected);
 }
 
 #[test]
@@ -916,10 +942,10 @@ fn what_is_not_built_yet_is_listed_when_it_is_switched_on_and_only_then() {
     let cases = [
         ("[activations.a]\nworkspace = \"acme\"\nflow = \"email\"\nidentity = \"export\"\nsubscribe = \"delayed\"".to_owned(), None),
         ("[ingest.sources.outgrow]\ntokens = [{ value = \"t\" }]\nsigning_secrets = []\n[store]\nengine = \"sled\"".to_owned(), None),
-        (format!("[activations.a]\nworkspace = \"acme\"\nflow = \"sms\"\n{group}"), Some((10, "activations.a.flow"))),
-        (format!("[activations.a]\nworkspace = \"acme\"\nflow = \"double_opt_in\"\nopt_in.event = \"e\"\n{group}"), Some((10, "activations.a.flow"))),
-        ("[activations.a]\nworkspace = \"acme\"\nidentity = \"email\"".to_owned(), Some((10, "activations.a.identity"))),
-        ("[activations.a]\nworkspace = \"acme\"\nsubscribe = \"inline\"".to_owned(), Some((10, "activations.a.subscribe"))),
+        (format!("[activations.a]\nworkspace = \"acme\"\nflow = \"sms\"\n{group}"), None),
+        (format!("[activations.a]\nworkspace = \"acme\"\nflow = \"double_opt_in\"\nopt_in.event = \"e\"\n{group}"), None),
+        ("[activations.a]\nworkspace = \"acme\"\nidentity = \"email\"".to_owned(), None),
+        ("[activations.a]\nworkspace = \"acme\"\nsubscribe = \"inline\"".to_owned(), None),
         ("[ingest.sources.quikly]\nsigning_secrets = [{ value = \"s\" }]".to_owned(), Some((9, "ingest.sources.quikly.signing_secrets"))),
         ("[store]\nengine = \"postgres\"\nurl = \"postgres://u:p@localhost/d\"".to_owned(), Some((9, "store.engine"))),
     ];
@@ -1070,11 +1096,9 @@ fn variables_override_single_keys() {
         tokens.ingest.tokens[&braze_relay::model::event::Source::Quikly].len(),
         2
     );
-    let switched_on = with("RELAY__ACTIVATIONS__APP_LOGIN__IDENTITY", "email").not_yet;
-    assert_eq!(
-        (switched_on[0].line, switched_on[0].key.as_str()),
-        (0, "activations.app-login.identity")
-    );
+    let by_email = with("RELAY__ACTIVATIONS__APP_LOGIN__IDENTITY", "email");
+    let rules = by_email.rules.activation("app-login").unwrap();
+    assert_eq!(rules.identity, Identity::Email);
 }
 
 #[test]

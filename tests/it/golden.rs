@@ -13,7 +13,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Once;
 
-use braze_relay::flow::job::{Attempt, Burial, Class, Flow, Job, Outcome, Profile, Reason, State};
+use braze_relay::flow::job::{
+    Attempt, Burial, Class, Flow, Job, Join, Outcome, Profile, Reason, State,
+};
 use braze_relay::model::call::{Address, Answer};
 use braze_relay::model::event::{CustomEvent, Event, EventKind, Source};
 use braze_relay::model::id::{EventId, JobId};
@@ -470,8 +472,29 @@ fn golden_numbers_of_stored_variants_never_change() {
             Outcome::Found => 1,
             Outcome::Updated => 2,
             Outcome::Credited => 3,
+            Outcome::AlreadySubscribed => 4,
+            Outcome::Subscribed => 5,
+            Outcome::NoPhone => 6,
+            Outcome::NoConsent => 7,
+            Outcome::OptedOut => 8,
+            Outcome::NotConfirmed => 9,
+            Outcome::PassedOn => 10,
+            Outcome::UpdatedInPart => 11,
+            Outcome::NothingToWrite => 12,
         };
         assert_eq!(number!(outcome), fixed, "{outcome}");
+    }
+    for kind in [
+        KnownKind::Other,
+        KnownKind::Participation,
+        KnownKind::Derived,
+    ] {
+        let fixed = match kind {
+            KnownKind::Other => 0,
+            KnownKind::Participation => 1,
+            KnownKind::Derived => 2,
+        };
+        assert_eq!(number!(&kind), fixed, "{kind:?}");
     }
     for source in Source::ALL {
         let fixed = match source {
@@ -481,10 +504,17 @@ fn golden_numbers_of_stored_variants_never_change() {
         };
         assert_eq!(number!(&source), fixed, "{source:?}");
     }
-    for kind in [EventKind::Participation, EventKind::Progress] {
+    for kind in [
+        EventKind::Participation,
+        EventKind::Progress,
+        EventKind::Webhook,
+        EventKind::Lead,
+    ] {
         let fixed = match kind {
             EventKind::Participation => 0,
             EventKind::Progress => 1,
+            EventKind::Webhook => 2,
+            EventKind::Lead => 3,
         };
         assert_eq!(number!(&kind), fixed, "{kind:?}");
     }
@@ -523,11 +553,19 @@ fn golden_numbers_of_variants_that_hold_more_never_change() {
         State::Email(Profile::LookUp),
         State::Progress(Profile::LookUp),
         State::Credit { event: text() },
+        State::Sms(Join::Check),
+        State::DoubleOptIn(Join::Check),
+        State::Webhook,
+        State::Outgrow,
     ] {
         let fixed = match state {
             State::Email(_) => 0,
             State::Progress(_) => 1,
             State::Credit { .. } => 2,
+            State::Sms(_) => 3,
+            State::DoubleOptIn(_) => 4,
+            State::Webhook => 5,
+            State::Outgrow => 6,
         };
         assert_eq!(number!(&state), fixed, "{state:?}");
     }

@@ -15,7 +15,7 @@ use braze_relay::model::call::Answer as Said;
 use braze_relay::model::event::{Event, Source};
 use braze_relay::model::id::EventId;
 use braze_relay::model::lane::{Lane, LaneKind};
-use braze_relay::model::rules::{RetryPolicy, RuleBook, Rules};
+use braze_relay::model::rules::{RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::{Appended, Committed, Counts, Leased, Store, StoreError, Token};
 use braze_relay::telemetry::Metrics;
@@ -744,17 +744,12 @@ async fn bodies_held_at_once_are_bounded_and_room_comes_back() {
 async fn what_an_event_starts_is_decided_by_todays_rules() {
     let server = Server::start().await;
     assert_eq!(server.post(&event("a")).await.status, 202);
-    server.rules.send_replace(Arc::new(RuleBook::new([Rules {
-        scope: "spring-drop".into(),
-        workspace: "acme".into(),
-        flow: None,
-        mark_attributes: serde_json::Map::new(),
-        created_attributes: serde_json::Map::new(),
-        created_event: None,
-        credit: None,
-        progress_on_unknown: braze_relay::model::rules::OnUnknown::Resend,
-        retry: RetryPolicy::default(),
-    }])));
+    server
+        .rules
+        .send_replace(Arc::new(RuleBook::new([Rules::plain(
+            "spring-drop",
+            "acme",
+        )])));
     assert_eq!(server.post(&event("b")).await.status, 202);
     server.store.set(|kept| {
         assert!(matches!(kept.seeds[0].start, Start::Bury { .. }));

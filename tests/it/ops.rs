@@ -26,9 +26,7 @@ use braze_relay::model::event::{Event, EventKind, Source};
 use braze_relay::model::id::JobId;
 use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
-use braze_relay::model::rules::{
-    CreditRule, OnUnknown, ParticipationFlow, RetryPolicy, RuleBook, Rules,
-};
+use braze_relay::model::rules::{CreditRule, OnUnknown, ParticipationFlow, RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
 use braze_relay::ops::{Ops, OpsError, serve};
 use braze_relay::store::map::MapStore;
@@ -184,18 +182,12 @@ impl World {
 
 fn spring() -> Rules {
     Rules {
-        scope: "spring-drop".into(),
-        workspace: "acme".into(),
         flow: Some(ParticipationFlow::Email),
-        mark_attributes: Object::new(),
-        created_attributes: Object::new(),
-        created_event: None,
         credit: Some(CreditRule {
             event: "joined".into(),
             on_unknown: OnUnknown::Resend,
         }),
-        progress_on_unknown: OnUnknown::Resend,
-        retry: RetryPolicy::default(),
+        ..Rules::plain("spring-drop", "acme")
     }
 }
 

@@ -8,6 +8,7 @@ mod campaign;
 mod hostile;
 mod invariants;
 mod lab;
+mod phones;
 mod shaky;
 mod stops;
 mod world;

@@ -110,14 +110,20 @@ async fn a_bad_configuration_is_refused_with_every_mistake_at_once() {
 
 #[tokio::test]
 async fn what_this_version_cannot_do_is_refused_with_its_line() {
-    let more = format!("{ACTIVATIONS}identity = \"email\"\n");
+    let secrets = "[ingest.sources.braze]\nsigning_secrets = [{ value = \"s\" }]\n";
+    let more = format!("{ACTIVATIONS}{secrets}");
     let setup = setup(&more);
     let text = std::fs::read_to_string(setup.config()).unwrap();
-    let place = text.lines().position(|line| line.starts_with("identity"));
+    let place = text
+        .lines()
+        .position(|line| line.starts_with("signing_secrets"));
     let line = format!("line {}", place.unwrap() + 1);
     let (code, said) = setup.refused().await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains(&line), "{line}: {said}");
-    assert!(said.contains("activations.park.identity"), "{said}");
+    assert!(
+        said.contains("ingest.sources.braze.signing_secrets"),
+        "{said}"
+    );
     assert!(!setup.store().exists(), "nothing was touched");
 }

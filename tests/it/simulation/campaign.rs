@@ -241,8 +241,6 @@ pub fn settings() -> EngineSettings {
 /// An activation with everything, its names following from `scope`.
 pub fn rules(scope: &str, workspace: &str, on_unknown: OnUnknown) -> Rules {
     Rules {
-        scope: scope.into(),
-        workspace: workspace.into(),
         flow: Some(ParticipationFlow::Email),
         mark_attributes: [(format!("mark-{scope}"), json!(true))]
             .into_iter()
@@ -259,7 +257,7 @@ pub fn rules(scope: &str, workspace: &str, on_unknown: OnUnknown) -> Rules {
             on_unknown,
         }),
         progress_on_unknown: on_unknown,
-        retry: RetryPolicy::default(),
+        ..Rules::plain(scope, workspace)
     }
 }
 

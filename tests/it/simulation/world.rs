@@ -230,6 +230,10 @@ impl World {
                 self.credit(lane, credit);
                 Ok(Reply::Credited)
             }
+            // Phones are lived through in `phones.rs`.
+            Call::ReadStatus { .. } | Call::SetStatus(_) => {
+                Err(Failure::Rejected(answer(400, "no phones here")))
+            }
         }
     }
 
@@ -307,7 +311,7 @@ impl World {
     fn allow(&self, lane: &Lane, calls: &[Call]) {
         for call in calls {
             match call {
-                Call::LookUp { .. } => {}
+                Call::LookUp { .. } | Call::ReadStatus { .. } | Call::SetStatus(_) => {}
                 Call::Credit(credit) => {
                     let email = credit.email.trim().to_lowercase();
                     self.lab.allow(format!("credit-{}|{email}", credit.q_scope));
@@ -329,6 +333,7 @@ impl World {
         let people = model.people.get(&*lane.workspace).unwrap_or(&none);
         let email = |call: &Call| match call {
             Call::LookUp { email } => Some(email.clone()),
+            Call::ReadStatus { .. } | Call::SetStatus(_) => None,
             Call::Credit(credit) => Some(credit.email.trim().to_lowercase()),
             Call::Track(track) => match &track.address {
                 Address::Alias(email) | Address::Email(email) => Some(email.clone()),
@@ -456,7 +461,7 @@ fn host(lane: &Lane) -> String {
 
 fn parks(call: &Call) -> bool {
     match call {
-        Call::LookUp { .. } => false,
+        Call::LookUp { .. } | Call::ReadStatus { .. } | Call::SetStatus(_) => false,
         Call::Track(track) => !track.events.is_empty() && track.on_unknown == OnUnknown::Park,
         Call::Credit(credit) => credit.on_unknown == OnUnknown::Park,
     }
