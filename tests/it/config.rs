@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use braze_relay::config::{Config, EXAMPLE, Env, Loaded, Mistake, Mistakes, PREFIX, Role};
-use braze_relay::model::rules::{AnswerKind, 
-    Identity, OnUnknown, OptIn, ParticipationFlow, PhoneMismatch, SubscribeBy,
+use braze_relay::model::rules::{
+    AnswerKind, Identity, OnUnknown, OptIn, ParticipationFlow, PhoneMismatch, SubscribeBy,
 };
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -143,9 +143,27 @@ fn what_stands_in_the_example_is_what_is_read() {
         .map(|it| (&*it.name, &*it.from, it.kind, it.coerce, it.required))
         .collect();
     let expected = [
-        ("outgrow_quiz_score", "/result/score", AnswerKind::Number, false, true),
-        ("outgrow_custom_segment", "/result/segment", AnswerKind::String, false, true),
-        ("outgrow_styles", "/answers/styles", AnswerKind::Array, false, false),
+        (
+            "outgrow_quiz_score",
+            "/result/score",
+            AnswerKind::Number,
+            false,
+            true,
+        ),
+        (
+            "outgrow_custom_segment",
+            "/result/segment",
+            AnswerKind::String,
+            false,
+            true,
+        ),
+        (
+            "outgrow_styles",
+            "/answers/styles",
+            AnswerKind::Array,
+            false,
+            false,
+        ),
     ];
     assert_eq!(attributes, expected);
 }
