@@ -947,11 +947,13 @@ fn contents_are_checked() {
         assert!(found[0].to_string().contains(part), "{}", found[0]);
     }
     let text = format!("{BASE}[outgrow.q]\nworkspace = \"acme\"\nexternal_id = \"/a~1b/~0\"\n");
-    let warnings = good(&text).warnings;
-    assert_eq!(
-        (warnings[0].line, warnings[0].key.as_str()),
-        (10, "outgrow.q.external_id")
-    );
+    let warned: Vec<_> = good(&text)
+        .warnings
+        .into_iter()
+        .map(|it| (it.line, it.key))
+        .collect();
+    let expected = [(8, "outgrow.q.attributes"), (10, "outgrow.q.external_id")];
+    assert_eq!(warned, expected.map(|(line, key)| (line, key.to_owned())));
 }
 
 #[test]
@@ -1219,4 +1221,17 @@ proptest! {
         prop_assert!(!said.contains(&secret), "{}", said);
         prop_assert!(loaded.warnings.len() >= 3);
     }
+}
+
+#[test]
+fn webhooks_for_a_workspace_without_quikly_are_warned_about_where_they_are_accepted() {
+    let text = "[workspaces.acme.braze]\nurl = \"http://127.0.0.1:1\"\napi_key = \"k\"\n[activations.a]\nworkspace = \"acme\"\n";
+    assert_eq!(good(text).warnings, []);
+    let open = "[ingest.sources.braze]\ntokens = [{ value = \"t\" }]\n";
+    let warnings = good(&format!("{text}{open}")).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].key, "activations.a.workspace");
+    assert!(warnings[0].text.contains("[workspaces.acme.quikly]"));
+    let quikly = "[workspaces.acme.quikly]\nurl = \"http://127.0.0.1:1\"\ntoken = \"t\"\n";
+    assert_eq!(good(&format!("{text}{open}{quikly}")).warnings, []);
 }

@@ -18,3 +18,4 @@ mod sandbox;
 mod simulation;
 mod store;
 mod support;
+mod webhook;

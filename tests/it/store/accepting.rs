@@ -132,8 +132,9 @@ pub async fn a_derived_key_is_remembered_for_a_time_of_its_own<H: Harness>() {
         house.crash_and_reopen().await;
         let store = house.store();
         // The first one ends, the other lives on.
+        let lent = store.lease(&look_ups(), second(1), 1).await.unwrap();
         store
-            .settle_next(&look_ups(), moved(finish()), second(1))
+            .settle(lent[0].token, moved(finish()), second(1))
             .await;
         let end = second(0) + webhook_dedupe;
         let before = end - millisecond();
