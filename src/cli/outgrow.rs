@@ -24,7 +24,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Test(Test),
+    Test(Box<Test>),
     Map(Map),
 }
 

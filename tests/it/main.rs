@@ -13,6 +13,7 @@ mod demo;
 mod golden;
 mod ingest;
 mod ops;
+mod outgrow;
 mod process;
 mod sandbox;
 mod simulation;

@@ -155,7 +155,7 @@ fn pointer(path: &[&str]) -> String {
     let tokens = path
         .iter()
         .map(|token| token.replace('~', "~0").replace('/', "~1"));
-    tokens.map(|token| format!("/{token}")).collect()
+    tokens.fold(String::new(), |pointer, token| pointer + "/" + &token)
 }
 
 /// A name made from a path: lower case, underscores, no two the same.

@@ -1,7 +1,5 @@
 //! What every kind of answer becomes under every declaration.
 
-#![expect(clippy::unwrap_used, reason = "tests may")]
-
 use serde_json::json;
 
 use super::*;
