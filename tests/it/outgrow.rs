@@ -95,7 +95,10 @@ fn a_mapping_is_proposed_from_a_sample() {
 async fn a_test_lead_takes_the_real_way_and_is_read_back_where_the_key_may_export() {
     for (options, back) in [
         (&[][..], "same"),
-        (&["--workspace", "sandbox=sandbox-braze-key:users.track"][..], "not_read"),
+        (
+            &["--workspace", "sandbox=sandbox-braze-key:users.track"][..],
+            "not_read",
+        ),
     ] {
         let sandbox = Sandbox::start(options).await;
         let setup = Setup::new(&sandbox, CONTENT);
