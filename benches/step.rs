@@ -87,9 +87,9 @@ fn participation(event: &Event, rules: &Rules) -> u32 {
             State::Email(Profile::LookUp) | State::Progress(Profile::LookUp) => {
                 Reply::Profiles(Vec::new())
             }
-            State::Email(_) | State::Progress(_) => Reply::Tracked,
+            State::Email(_) | State::Progress(_) | State::Outgrow => Reply::Tracked,
             State::Sms(_) | State::DoubleOptIn(_) => Reply::Status(Subscription::Subscribed),
-            State::Credit { .. } => Reply::Credited,
+            State::Credit { .. } | State::Webhook => Reply::Credited,
         };
         steps += 1;
         let event = own.as_ref().unwrap_or(event);

@@ -134,7 +134,8 @@ fn activations(config: &Config) -> Vec<&str> {
 }
 
 fn contents(config: &Config) -> Vec<&str> {
-    config.contents.iter().map(|name| &**name).collect()
+    let all = config.rules.contents();
+    all.map(|rules| &*rules.scope).collect()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod schema;
 mod secret;
 mod settings;
 mod tree;
+mod webhook;
 mod workspaces;
 
 use std::collections::BTreeMap;
@@ -52,10 +53,8 @@ pub struct Config {
     pub stop_within: Duration,
     /// `[workspaces.NAME]`.
     pub workspaces: BTreeMap<Name, Workspace>,
-    /// `[activations.Q_SCOPE]` with `[retry]`, as flows read them.
+    /// `[activations.Q_SCOPE]` and `[outgrow.CONTENT]` with `[retry]`, as flows read them.
     pub rules: RuleBook,
-    /// `[outgrow.CONTENT]` by name. Their mappings are checked; this version does not carry them out.
-    pub contents: Vec<Name>,
     /// `[retry] hold_after`: burials of one activation in a row, for one reason, that hold it.
     pub hold_after: u32,
     /// Settings that are valid but ask for what this version does not do yet; `serve` refuses to start with any.
@@ -107,7 +106,8 @@ impl Config {
         let known = workspaces::Known::of(&root);
         let workspaces = workspaces::read(&known);
         let rules = activations::read(&root, &known, retry);
-        let contents = outgrow::read(&root, &known);
+        webhook::check(&root, &known, &ingest, &rules);
+        let contents = outgrow::read(&root, &known, retry);
 
         let (warnings, not_yet) = notes.close()?;
         let config = Config {
@@ -116,8 +116,7 @@ impl Config {
             store,
             stop_within,
             workspaces,
-            rules: RuleBook::new(rules),
-            contents,
+            rules: RuleBook::new(rules.into_iter().chain(contents)),
             hold_after,
             not_yet,
         };

@@ -1,38 +1,40 @@
-//! `[outgrow.CONTENT]`: how a lead's answers become attributes. Checked whole; carried out by a later version.
+//! `[outgrow.CONTENT]`: how a lead's answers become attributes.
 
 use super::attributes::{Consent, name_fits};
 use super::mistake::Mistake;
 use super::read::Section;
 use super::workspaces::{Known, plain_name};
 use crate::model::Name;
+use crate::model::rules::{AnswerKind, MappedAttribute, Mapping, RetryPolicy, Rules};
 
-const TYPES: [(&str, ()); 5] = [
-    ("number", ()),
-    ("string", ()),
-    ("boolean", ()),
-    ("array", ()),
-    ("time", ()),
+const TYPES: [(&str, AnswerKind); 5] = [
+    ("number", AnswerKind::Number),
+    ("string", AnswerKind::String),
+    ("boolean", AnswerKind::Boolean),
+    ("array", AnswerKind::Array),
+    ("time", AnswerKind::Time),
 ];
 
-pub(super) fn read<'a>(root: &Section<'a>, known: &Known<'a>) -> Vec<Name> {
+pub(super) fn read<'a>(root: &Section<'a>, known: &Known<'a>, retry: RetryPolicy) -> Vec<Rules> {
     let sections = root.named("outgrow");
-    for (name, section) in &sections {
+    let read = sections.iter().map(|(name, section)| {
         plain_name(section, name, "a content");
-        content(section, known);
-        root.context
-            .notes
-            .not_yet(&section.at, section.path.clone(), "contents of Outgrow");
-    }
-    sections.into_iter().map(|(name, _)| name.into()).collect()
+        let workspace = known.of_section(section);
+        let mapping = mapping(section);
+        Some(Rules {
+            mapping: Some(mapping),
+            retry,
+            ..Rules::plain(*name, Name::from(workspace?))
+        })
+    });
+    read.flatten().collect()
 }
 
-fn content<'a>(section: &Section<'a>, known: &Known<'a>) {
-    known.of_section(section);
-    for key in ["id", "email", "external_id"] {
-        if let Some(field) = section.field(key) {
-            field.pointer();
-        }
-    }
+fn mapping(section: &Section<'_>) -> Mapping {
+    let [id, email, external_id] = ["id", "email", "external_id"].map(|key| {
+        let pointer = section.field(key)?.pointer()?;
+        Some(pointer.to_owned())
+    });
     if !section.has("email") && !section.has("external_id") {
         section.mistake(
             Mistake::new(&section.at, section.key("email"), "this key is required")
@@ -47,24 +49,49 @@ fn content<'a>(section: &Section<'a>, known: &Known<'a>) {
             "must be the brand's own id of a person: an id that Braze does not know creates a profile",
         );
     }
-    section.choice("on_bad_answer", &[("drop", ()), ("dead", ())]);
-    let Some(attributes) = section.table("attributes") else {
-        return;
-    };
-    for (name, place, field) in attributes.fields() {
-        name_fits(&attributes, name, &place, Consent::Forbidden);
-        let Some(mapping) = field.section() else {
-            continue;
-        };
-        let from = mapping.required("from", "from = \"/path/to/answer\", a JSON pointer");
-        if let Some(from) = from {
-            from.pointer();
-        }
-        let kind = mapping.required("type", "type = \"string\", or what the answer is");
-        if let Some(kind) = kind {
-            kind.choice(&TYPES);
-        }
-        mapping.boolean("coerce", false);
-        mapping.boolean("required", true);
+    let on_bad_answer = section.choice("on_bad_answer", &[("drop", false), ("dead", true)]);
+    let attributes = attributes(section);
+    if attributes.is_empty() {
+        section.context.notes.warn(
+            &section.at,
+            section.key("attributes"),
+            "no answer is mapped: leads are accepted, and nothing is written",
+        );
     }
+    Mapping {
+        id,
+        email,
+        external_id,
+        bad_answer_kills: on_bad_answer.unwrap_or(false),
+        attributes,
+    }
+}
+
+fn attributes(section: &Section<'_>) -> Vec<MappedAttribute> {
+    let Some(attributes) = section.table("attributes") else {
+        return Vec::new();
+    };
+    let read = attributes.fields().map(|(name, place, field)| {
+        let name_fits = name_fits(&attributes, name, &place, Consent::Forbidden);
+        let mapping = field.section()?;
+        let from = mapping
+            .required("from", "from = \"/path/to/answer\", a JSON pointer")
+            .and_then(|from| from.pointer());
+        let kind = mapping
+            .required("type", "type = \"string\", or what the answer is")
+            .and_then(|kind| kind.choice(&TYPES));
+        let coerce = mapping.boolean("coerce", false);
+        let required = mapping.boolean("required", true);
+        if !name_fits {
+            return None;
+        }
+        Some(MappedAttribute {
+            name: name.to_owned(),
+            from: from?.to_owned(),
+            kind: kind?,
+            coerce,
+            required,
+        })
+    });
+    read.flatten().collect()
 }

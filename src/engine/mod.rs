@@ -225,7 +225,11 @@ impl<S: Store, C: Client> Engine<S, C> {
         let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings)
             .map(|state| (state.lane.clone(), Arc::new(state)))
             .collect();
-        for lane in store.counts(clock.now()).await?.lanes.into_keys() {
+        // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.
+        let untold = settings.workspaces.keys();
+        let untold = untold.map(|name| Lane::new(name, LaneKind::Quikly));
+        let remembered = store.counts(clock.now()).await?.lanes.into_keys();
+        for lane in remembered.chain(untold) {
             lanes
                 .entry(lane.clone())
                 .or_insert_with(|| Arc::new(LaneState::unconfigured(lane)));

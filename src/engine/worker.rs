@@ -170,7 +170,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             return Prepared::Stray(token);
         }
         let Some(call) = ask(&job, &event, &rules) else {
-            return moves(unaskable(job, now));
+            return moves(unaskable(job, &event, now, &rules));
         };
         if is_empty(&call) {
             return match settle(job, &event, Ok(Reply::Tracked), now, &rules, 0.0) {

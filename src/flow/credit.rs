@@ -68,8 +68,12 @@ pub(super) fn hear(reply: &Reply) -> Step {
 /// 32 hexadecimal digits: BLAKE3 over the parts, each behind its length (8 bytes, little endian). Never to be changed:
 /// Quikly recognises repetitions by it across versions of the relay.
 fn idempotency_key(workspace: &str, scope: &str, credit_event: &str, email: &str) -> String {
+    hashed(&[workspace, scope, credit_event, email])
+}
+
+pub(super) fn hashed(parts: &[&str]) -> String {
     let mut hasher = blake3::Hasher::new();
-    for part in [workspace, scope, credit_event, email] {
+    for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }

@@ -135,6 +135,12 @@ closed_list! {
         OptedOut = "opted_out",
         /// The double opt-in was not confirmed in time.
         NotConfirmed = "not_confirmed",
+        /// Quikly was told what Braze said.
+        PassedOn = "passed_on",
+        /// What could be used of a lead was delivered; it has bad answers.
+        UpdatedInPart = "updated_in_part",
+        /// There was nothing to write.
+        NothingToWrite = "nothing_to_write",
     }
 }
 

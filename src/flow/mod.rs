@@ -14,10 +14,13 @@ mod email;
 mod identity;
 pub mod job;
 mod join;
+pub mod mapping;
+mod outgrow;
 mod progress;
 pub mod retry;
 pub mod settle;
 mod state;
+mod webhook;
 
 use join::Kind;
 
@@ -74,6 +77,8 @@ pub fn ask(job: &Job, event: &Event, rules: &Rules) -> Option<Call> {
         State::Sms(join) | State::DoubleOptIn(join) => return join::ask(join, event, rules),
         State::Progress(profile) => progress::ask(profile, event, rules),
         State::Credit { event: earned } => credit::ask(earned, event, rules),
+        State::Webhook => return webhook::ask(event, rules),
+        State::Outgrow => return outgrow::ask(event, rules),
     })
 }
 
@@ -85,6 +90,8 @@ pub fn hear(job: &Job, event: &Event, reply: &Reply, now: Timestamp, rules: &Rul
         State::DoubleOptIn(join) => join::hear(Kind::DoubleOptIn, join, event, reply, now, rules),
         State::Progress(profile) => progress::hear(profile, event, reply),
         State::Credit { .. } => credit::hear(reply),
+        State::Webhook => webhook::hear(reply),
+        State::Outgrow => outgrow::hear(event, reply, rules),
     }
 }
 
@@ -132,7 +139,10 @@ pub fn start(event: &Event, book: &RuleBook, now: Timestamp) -> (Start, Option<S
             Some(progress(rules)),
         ),
         (EventKind::Participation, _, _) => further(None),
-        (EventKind::Webhook | EventKind::Lead, _, _) => (bury(None), None),
+        (EventKind::Webhook, Some(rules), _) => (run(rules, State::Webhook), None),
+        (EventKind::Webhook, None, _) => (bury(Some(Flow::Webhook)), None),
+        (EventKind::Lead, Some(rules), _) => (run(rules, State::Outgrow), None),
+        (EventKind::Lead, None, _) => (bury(Some(Flow::Outgrow)), None),
     }
 }
 
@@ -181,8 +191,13 @@ pub fn revive(
     })
 }
 
-/// What is told of a job whose activation is not configured.
-const NO_ACTIVATION: &str = "no activation of this name is configured";
+/// What is told of a job of `flow` whose activation, or content, is not configured.
+const fn not_known(flow: Option<Flow>) -> &'static str {
+    match flow {
+        Some(Flow::Outgrow) => "no content of this name is configured",
+        _ => "no activation of this name is configured",
+    }
+}
 
 /// An answer of our own.
 fn said(text: &str) -> Answer {
@@ -205,7 +220,7 @@ fn stillborn(
             reason,
             class: Class::Configuration,
             answer: said(match reason {
-                Reason::UnknownActivation => NO_ACTIVATION,
+                Reason::UnknownActivation => not_known(flow),
                 _ => "the activation has no flow for this",
             }),
             at: now,

@@ -20,7 +20,7 @@
 use std::time::Duration;
 
 use super::job::{Burial, Class, Commit, Fate, Job, Reason, State};
-use super::{NO_ACTIVATION, Step, ask, email, hear, join, retry, said};
+use super::{Step, ask, email, hear, join, not_known, outgrow, retry, said};
 use crate::model::call::{Answer, Call, Failure, Reply};
 use crate::model::event::Event;
 use crate::model::lane::Lane;
@@ -177,15 +177,20 @@ fn once_more(job: &Job, call: Option<&Call>, maybe: bool) -> State {
     }
 }
 
-/// What becomes of a job that nobody could ask by today's rules: its activation is no longer one with a phone.
-pub fn unaskable(job: Job, now: Timestamp) -> Commit {
+/// What becomes of a job that nobody could ask by today's rules: its activation is no longer one with a phone, or its
+/// lead is no good.
+pub fn unaskable(job: Job, event: &Event, now: Timestamp, rules: &Rules) -> Commit {
+    if job.state == State::Outgrow {
+        let answer = said(&outgrow::unmappable(event, rules));
+        return buried(job, Reason::BadAnswer, Class::Configuration, answer, now);
+    }
     let answer = said("the activation has no flow for this any more");
     buried(job, Reason::NoFlow, Class::Configuration, answer, now)
 }
 
 /// What becomes of a job whose activation is not configured any more.
 pub fn vanished(job: Job, now: Timestamp) -> Commit {
-    let answer = said(NO_ACTIVATION);
+    let answer = said(not_known(Some(job.state.flow())));
     buried(
         job,
         Reason::UnknownActivation,
@@ -202,9 +207,7 @@ pub fn moved(job: Job, event: &Event, now: Timestamp, rules: &Rules) -> Commit {
         State::Sms(_) => State::Sms(join::start(event, rules)),
         State::DoubleOptIn(_) => State::DoubleOptIn(join::start(event, rules)),
         State::Progress(_) => State::Progress(email::start(event, rules)),
-        State::Credit { event } => State::Credit {
-            event: event.clone(),
-        },
+        State::Credit { .. } | State::Webhook | State::Outgrow => job.state.clone(),
     };
     kept(job.at(state, now), rules)
 }

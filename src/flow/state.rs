@@ -26,6 +26,10 @@ pub enum State {
     Sms(Join),
     /// SMS double opt-in.
     DoubleOptIn(Join),
+    /// A Braze webhook on its way to Quikly.
+    Webhook,
+    /// A lead on its way to a profile.
+    Outgrow,
 }
 
 /// Bringing what we have to the right profile: where that stands.
@@ -153,6 +157,8 @@ impl State {
             State::DoubleOptIn(_) => Flow::DoubleOptIn,
             State::Progress(_) => Flow::Progress,
             State::Credit { .. } => Flow::Credit,
+            State::Webhook => Flow::Webhook,
+            State::Outgrow => Flow::Outgrow,
         }
     }
 
@@ -161,7 +167,8 @@ impl State {
         match self {
             State::Email(profile) | State::Progress(profile) => profile.lane(),
             State::Sms(join) | State::DoubleOptIn(join) => join.lane(),
-            State::Credit { .. } => LaneKind::Quikly,
+            State::Credit { .. } | State::Webhook => LaneKind::Quikly,
+            State::Outgrow => LaneKind::UsersTrack,
         }
     }
 
@@ -171,6 +178,8 @@ impl State {
             State::Email(profile) | State::Progress(profile) => profile.step(),
             State::Sms(join) | State::DoubleOptIn(join) => join.step(),
             State::Credit { .. } => "credit",
+            State::Webhook => "pass_on",
+            State::Outgrow => "write",
         }
     }
 }

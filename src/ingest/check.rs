@@ -9,12 +9,10 @@ use std::borrow::Cow;
 
 use super::free::{self, Custom, Names};
 use super::parse::{Field, Item, syntax};
+use crate::model::email;
 use crate::model::event::{CustomEvent, Event, EventKind, Source};
 use crate::model::json::ObjectText;
-use crate::model::time::Timestamp;
-
-/// The longest e-mail address, bytes (RFC 5321 with errata 1690).
-const EMAIL_BYTES_MAX: usize = 254;
+use crate::model::time::{self, Timestamp};
 
 /// How many faults of one event are named.
 const FAULTS_MAX: usize = 16;
@@ -96,7 +94,8 @@ pub(super) fn event(
         }
     });
     let email = required("email", item.email, &mut faults).and_then(|given| {
-        let normal = email(&given).map_err(|reason| faults.add(Fault::new("email", reason)));
+        let normal =
+            email::normalised(&given).map_err(|reason| faults.add(Fault::new("email", reason)));
         normal.ok().map(|normal| (given, normal))
     });
     let phone = text("phone", item.phone, &mut faults)
@@ -143,33 +142,6 @@ pub(super) fn event(
     }
 }
 
-/// The normalised form of an e-mail address: trimmed and lower-cased.
-fn email(given: &str) -> Result<String, &'static str> {
-    let email = given.trim().to_lowercase();
-    if email.len() > EMAIL_BYTES_MAX {
-        return Err("is longer than 254 bytes");
-    }
-    if email
-        .chars()
-        .any(|letter| letter.is_whitespace() || letter.is_control())
-    {
-        return Err("has white space inside");
-    }
-    let Some((local, domain)) = email.split_once('@') else {
-        return Err("has no @");
-    };
-    if domain.contains('@') {
-        return Err("has more than one @");
-    }
-    if local.is_empty() {
-        return Err("has nothing before the @");
-    }
-    if !domain.contains('.') || domain.split('.').any(str::is_empty) {
-        return Err("has no dotted domain behind the @");
-    }
-    Ok(email)
-}
-
 /// `+` and 7 to 15 digits, the first not 0.
 fn is_e164(phone: &str) -> bool {
     phone.strip_prefix('+').is_some_and(|digits| {
@@ -179,39 +151,12 @@ fn is_e164(phone: &str) -> bool {
     })
 }
 
-/// The shape of RFC 3339 section 5.6, before the calendar is asked: our date library reads more than that.
-fn is_rfc3339_shape(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    let fits = |bytes: &[u8], shape: &[u8]| {
-        bytes.len() == shape.len()
-            && bytes.iter().zip(shape).all(|(byte, shape)| match shape {
-                b'0' => byte.is_ascii_digit(),
-                b'T' => matches!(byte, b'T' | b't' | b' '),
-                b'Z' => matches!(byte, b'Z' | b'z'),
-                b'+' => matches!(byte, b'+' | b'-'),
-                other => byte == other,
-            })
-    };
-    let Some((date_time, mut rest)) = bytes.split_at_checked(19) else {
-        return false;
-    };
-    if let Some(fraction) = rest.strip_prefix(b".") {
-        let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
-        if digits == 0 {
-            return false;
-        }
-        rest = &fraction[digits..];
-    }
-    fits(date_time, b"0000-00-00T00:00:00") && (fits(rest, b"Z") || fits(rest, b"+00:00"))
-}
-
 fn moment(field: Field<'_>, now: Timestamp, faults: &mut Faults) -> Timestamp {
     let Ok(Some(given)) = text("at", field, faults) else {
         return now;
     };
-    let parsed = Some(&*given)
-        .filter(|given| is_rfc3339_shape(given))
-        .and_then(|given| Timestamp::parse_rfc3339(given).ok());
+    let parsed = Some(&*given).filter(|given| time::is_rfc3339(given));
+    let parsed = parsed.and_then(|given| Timestamp::parse_rfc3339(given).ok());
     parsed.unwrap_or_else(|| {
         faults.add(
             Fault::new("at", "is not an RFC 3339 date-time with an offset")

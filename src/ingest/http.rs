@@ -19,16 +19,10 @@ use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::Ingest;
-use super::media::MediaType;
-use super::parse::{self, Bounds};
+use super::plant::{self, Route};
 use super::problem::Problem;
-use crate::flow::job::Seed;
-use crate::model::event::{Event, Source};
 use crate::store::{Appended, Store, StoreError};
 use crate::telemetry::Intake;
-
-/// Bodies up to this size are parsed where they are; larger ones on a thread that nobody else waits for. Bytes.
-const PARSE_HERE_BYTES_MAX: usize = 128 * 1024;
 
 /// What is reserved for a body of unknown length before any of it has come, and whenever more comes; bytes.
 pub(super) const CHUNK_BYTES: usize = 16 * 1024;
@@ -38,41 +32,11 @@ pub(super) const CHUNK_BYTES: usize = 16 * 1024;
 const DISCARD_WITHIN: Duration = Duration::from_secs(5);
 const DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// When to come back: the queue is full and has to drain; many large bodies at once; the store has failed and the process
-/// is about to end; a route that only a newer relay serves.
+/// When to come back: the queue is full and has to drain; many large bodies at once; the store has failed, or the process
+/// is about to end.
 const AGAIN_WHEN_FULL: Duration = Duration::from_secs(30);
 const AGAIN_WHEN_CROWDED: Duration = Duration::from_secs(1);
-const AGAIN_WHEN_FAILED: Duration = Duration::from_secs(10);
-const AGAIN_WHEN_NEWER: Duration = Duration::from_mins(5);
-
-/// Where a path leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    /// `/v1/quikly/events`.
-    Events,
-    /// `/v1/outgrow/{content}` and `/webhook/braze`: known, and not served by this version.
-    NotYet(Source),
-}
-
-impl Route {
-    fn of(path: &str) -> Option<Route> {
-        match path {
-            "/v1/quikly/events" => Some(Route::Events),
-            "/webhook/braze" => Some(Route::NotYet(Source::Braze)),
-            _ => path
-                .strip_prefix("/v1/outgrow/")
-                .filter(|content| !content.is_empty() && !content.contains('/'))
-                .map(|_| Route::NotYet(Source::Outgrow)),
-        }
-    }
-
-    const fn source(self) -> Source {
-        match self {
-            Route::Events => Source::Quikly,
-            Route::NotYet(source) => source,
-        }
-    }
-}
+pub(super) const AGAIN_WHEN_FAILED: Duration = Duration::from_secs(10);
 
 /// Answers one request.
 pub(super) async fn answer<S: Store>(
@@ -109,19 +73,13 @@ pub(super) async fn answer<S: Store>(
 
 async fn take<S: Store>(
     ingest: &Arc<Ingest<S>>,
-    route: Route,
+    route: Route<'_>,
     head: &Parts,
     body: &mut Incoming,
 ) -> Result<Vec<Appended>, Problem> {
     let authorization = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     if !ingest.doors.open(route.source(), authorization) {
         return Err(Problem::unauthorized());
-    }
-    if let Route::NotYet(_) = route {
-        return Err(Problem::unavailable(
-            "this version of the relay does not serve this route yet; nothing was accepted",
-            AGAIN_WHEN_NEWER,
-        ));
     }
     if is_encoded(&head.headers) {
         return Err(Problem::encoded());
@@ -136,7 +94,7 @@ async fn take<S: Store>(
     let (bytes, _held) = timeout(within, read(ingest, stated, body))
         .await
         .map_err(|_| Problem::too_slow(within))??;
-    let seeds = seeds(ingest, head, bytes).await?;
+    let seeds = plant::seeds(ingest, route, &head.headers, bytes).await?;
     let count = seeds.len();
     ingest
         .store
@@ -197,62 +155,6 @@ async fn read<'i, S>(
     }
 }
 
-/// What is to be stored for the body, by today's rules.
-async fn seeds<S: Store>(
-    ingest: &Arc<Ingest<S>>,
-    head: &Parts,
-    body: Bytes,
-) -> Result<Vec<Seed>, Problem> {
-    let content_type = head.headers.get(CONTENT_TYPE);
-    let media_type = MediaType::of(content_type.and_then(|value| value.to_str().ok()));
-    let header_id = header_id(&head.headers);
-    if body.len() <= PARSE_HERE_BYTES_MAX {
-        return plant(ingest, &body, media_type, header_id);
-    }
-    let ingest = ingest.clone();
-    let header_id = header_id.map(str::to_owned);
-    let planting = move || plant(&ingest, &body, media_type, header_id.as_deref());
-    tokio::task::spawn_blocking(planting)
-        .await
-        .unwrap_or_else(|_| {
-            Err(Problem::unavailable(
-                "the relay is stopping; nothing was accepted",
-                AGAIN_WHEN_FAILED,
-            ))
-        })
-}
-
-fn plant<S>(
-    ingest: &Ingest<S>,
-    body: &[u8],
-    media_type: MediaType,
-    header_id: Option<&str>,
-) -> Result<Vec<Seed>, Problem> {
-    let bounds = Bounds {
-        event_bytes_max: ingest.settings.max_event_bytes,
-        batch_max: ingest.settings.max_batch,
-    };
-    let now = ingest.clock.now();
-    let events = parse::events(body, media_type, header_id, bounds, now).map_err(|unfit| {
-        Problem::unfit(
-            unfit,
-            media_type == MediaType::Other,
-            bounds.batch_max,
-            bounds.event_bytes_max,
-        )
-    })?;
-    let rules = ingest.rules.borrow().clone();
-    let seed = |event: Event| {
-        let (start, further) = (ingest.decide)(&event, &rules, now);
-        Seed {
-            event,
-            start,
-            further,
-        }
-    };
-    Ok(events.into_iter().map(seed).collect())
-}
-
 fn receipt(accepted: &[Appended], new: usize, duplicates: usize) -> Response<Full<Bytes>> {
     let mut body = String::with_capacity(48 + accepted.len() * 39);
     // Writing to a String does not fail.
@@ -300,15 +202,6 @@ fn stated_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The event's id where its body has none: Standard Webhooks' header, else the IETF draft's.
-fn header_id(headers: &HeaderMap) -> Option<&str> {
-    ["webhook-id", "idempotency-key"]
-        .into_iter()
-        .filter_map(|name| std::str::from_utf8(headers.get(name)?.as_bytes()).ok())
-        .map(str::trim)
-        .find(|id| !id.is_empty())
-}
-
 /// Reads on what is left of a body that was refused, within bounds. Not when the client waits to be told to send it.
 fn discard(headers: &HeaderMap, mut body: Incoming) {
     if body.is_end_stream() || headers.contains_key(EXPECT) {
@@ -325,50 +218,4 @@ fn discard(headers: &HeaderMap, mut body: Incoming) {
         }
     };
     tokio::spawn(timeout(DISCARD_WITHIN, reading));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_lead_where_the_design_says_and_nowhere_else() {
-        for (path, route) in [
-            ("/v1/quikly/events", Some(Route::Events)),
-            ("/webhook/braze", Some(Route::NotYet(Source::Braze))),
-            ("/v1/outgrow/quiz", Some(Route::NotYet(Source::Outgrow))),
-            ("/v1/outgrow/", None),
-            ("/v1/outgrow/quiz/more", None),
-            ("/v1/quikly/events/", None),
-            ("/", None),
-        ] {
-            assert_eq!(Route::of(path), route, "{path}");
-        }
-    }
-
-    #[test]
-    fn the_first_header_that_says_something_names_a_single_event() {
-        let headers = |pairs: &[(&'static str, &'static str)]| {
-            pairs
-                .iter()
-                .map(|(name, value)| {
-                    (
-                        hyper::header::HeaderName::from_static(name),
-                        HeaderValue::from_static(value),
-                    )
-                })
-                .collect::<HeaderMap>()
-        };
-        for (pairs, id) in [
-            (
-                &[("webhook-id", "w"), ("idempotency-key", "i")][..],
-                Some("w"),
-            ),
-            (&[("webhook-id", " "), ("idempotency-key", "i")], Some("i")),
-            (&[("idempotency-key", " i ")], Some("i")),
-            (&[("x-request-id", "x")], None),
-        ] {
-            assert_eq!(header_id(&headers(pairs)), id);
-        }
-    }
 }

@@ -16,9 +16,13 @@ mod auth;
 mod check;
 mod free;
 mod http;
+mod lead;
 mod media;
 mod parse;
+mod plant;
 mod problem;
+mod single;
+mod webhook;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;

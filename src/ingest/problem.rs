@@ -87,7 +87,7 @@ impl Problem {
     pub(super) fn no_such_route() -> Problem {
         Problem::new(
             StatusCode::NOT_FOUND,
-            "there is nothing here; events go to POST /v1/quikly/events",
+            "there is nothing here; POST goes to /v1/quikly/events, /v1/outgrow/CONTENT or /webhook/braze",
         )
     }
 

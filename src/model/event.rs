@@ -48,6 +48,22 @@ pub enum EventKind {
     Lead,
 }
 
+/// What keys begin with that are hashes of their event's content.
+const DERIVED: char = '#';
+
+/// The key of an event that brought none, by the hash of its content.
+pub fn derived_key(hash: &str) -> String {
+    format!("{DERIVED}{hash}")
+}
+
+/// The key of a webhook or lead that brought `id`: never one that passes for a derived one.
+pub fn given_key(id: &str) -> String {
+    match id.chars().next() {
+        Some(DERIVED | '\\') => format!("\\{id}"),
+        _ => id.to_owned(),
+    }
+}
+
 /// A custom event that goes on to Braze.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct CustomEvent {
@@ -64,7 +80,7 @@ pub struct Event {
     pub source: Source,
     /// Participation or progress.
     pub kind: EventKind,
-    /// The client's own id of it.
+    /// The client's own id of it; of a webhook or a lead without one, `#` and a hash of its content.
     pub key: String,
     /// The `q_scope` (or the Outgrow content).
     pub scope: String,
@@ -103,6 +119,12 @@ impl Event {
         }
     }
 
+    /// Whether its key is a hash of its content, and so would be the same for a later event that says the same: such a
+    /// key is remembered only as long as a repetition is likely to be one. No key that a client gave is one of these.
+    pub fn has_derived_key(&self) -> bool {
+        self.source != Source::Quikly && self.key.starts_with(DERIVED)
+    }
+
     /// The same event without what only its first job needs.
     pub fn slim(&self) -> Event {
         Event {
@@ -110,5 +132,43 @@ impl Event {
             event: None,
             ..self.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keyed(source: Source, key: String) -> Event {
+        Event {
+            source,
+            kind: EventKind::Webhook,
+            key,
+            scope: "drop".into(),
+            email: "a@b.example".into(),
+            email_given: None,
+            external_id: None,
+            phone: None,
+            sms_consent: false,
+            at: Timestamp::ZERO,
+            accepted_at: Timestamp::ZERO,
+            attributes: None,
+            event: None,
+        }
+    }
+
+    #[test]
+    fn no_id_of_a_client_passes_for_a_hash_and_no_two_become_one_key() {
+        assert!(keyed(Source::Braze, derived_key("ab")).has_derived_key());
+        let ids = ["#ab", "\\#ab", "\\\\#ab", "ab", "", " #ab"];
+        let keys: std::collections::BTreeSet<_> = ids.map(given_key).into();
+        assert_eq!(keys.len(), ids.len());
+        for key in keys {
+            assert!(
+                !keyed(Source::Outgrow, key.clone()).has_derived_key(),
+                "{key}"
+            );
+        }
+        assert!(!keyed(Source::Quikly, "#ab".into()).has_derived_key());
     }
 }

@@ -4,6 +4,7 @@
 //! knows how anything is stored or sent.
 
 pub mod call;
+pub mod email;
 pub mod event;
 pub mod id;
 pub mod json;

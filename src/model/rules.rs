@@ -278,6 +278,11 @@ impl RuleBook {
         self.activations.get(scope)
     }
 
+    /// Every Outgrow content, by name.
+    pub fn contents(&self) -> impl Iterator<Item = &Arc<Rules>> {
+        self.contents.values()
+    }
+
     /// Every activation, by name.
     pub fn activations(&self) -> impl Iterator<Item = &Arc<Rules>> {
         self.activations.values()

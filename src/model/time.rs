@@ -66,6 +66,37 @@ impl Timestamp {
     }
 }
 
+/// Whether `text` is a date-time with an offset as RFC 3339 section 5.6 writes it, and of the calendar. Our date library
+/// reads more than that.
+pub fn is_rfc3339(text: &str) -> bool {
+    has_rfc3339_shape(text) && Timestamp::parse_rfc3339(text).is_ok()
+}
+
+fn has_rfc3339_shape(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let fits = |bytes: &[u8], shape: &[u8]| {
+        bytes.len() == shape.len()
+            && bytes.iter().zip(shape).all(|(byte, shape)| match shape {
+                b'0' => byte.is_ascii_digit(),
+                b'T' => matches!(byte, b'T' | b't' | b' '),
+                b'Z' => matches!(byte, b'Z' | b'z'),
+                b'+' => matches!(byte, b'+' | b'-'),
+                other => byte == other,
+            })
+    };
+    let Some((date_time, mut rest)) = bytes.split_at_checked(19) else {
+        return false;
+    };
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
+        if digits == 0 {
+            return false;
+        }
+        rest = &fraction[digits..];
+    }
+    fits(date_time, b"0000-00-00T00:00:00") && (fits(rest, b"Z") || fits(rest, b"+00:00"))
+}
+
 impl Add<Duration> for Timestamp {
     type Output = Timestamp;
     fn add(self, rest: Duration) -> Timestamp {

@@ -103,6 +103,10 @@ fn jobs(gauges: &Gauges, counts: &Counts, book: &RuleBook) -> Result<(), Metrics
     };
     let nothing = States::default();
     tell(NONE, NONE, NONE, &nothing)?;
+    for rules in book.contents() {
+        let flow = Flow::Outgrow.as_str();
+        tell(&rules.workspace, &rules.scope, flow, &nothing)?;
+    }
     for rules in book.activations() {
         for flow in flows(rules) {
             tell(&rules.workspace, &rules.scope, flow.as_str(), &nothing)?;
@@ -125,7 +129,8 @@ fn flows(rules: &Rules) -> impl Iterator<Item = Flow> {
         ParticipationFlow::DoubleOptIn => Flow::DoubleOptIn,
     });
     let credit = rules.credit.as_ref().map(|_| Flow::Credit);
-    first.into_iter().chain([Flow::Progress]).chain(credit)
+    let always = [Flow::Progress, Flow::Webhook];
+    first.into_iter().chain(always).chain(credit)
 }
 
 fn queues(

@@ -13,7 +13,7 @@
 use bincode::{Decode, Encode};
 
 use crate::flow::job::{Burial, Flow, Job};
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 
@@ -80,6 +80,30 @@ pub enum Known {
     },
 }
 
+/// What must be known of an event to remember it rightly. Its byte was once a truth value: a participation or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum KnownKind {
+    /// It came with a key of its own.
+    Other,
+    /// A participation.
+    Participation,
+    /// Its key is a hash of its content.
+    Derived,
+}
+
+impl KnownKind {
+    /// Of this event.
+    pub fn of(event: &Event) -> KnownKind {
+        if event.kind == EventKind::Participation {
+            KnownKind::Participation
+        } else if event.has_derived_key() {
+            KnownKind::Derived
+        } else {
+            KnownKind::Other
+        }
+    }
+}
+
 /// An accepted event, as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct KnownEvent {
@@ -87,8 +111,8 @@ pub struct KnownEvent {
     pub id: EventId,
     /// A hash of its source and scope.
     pub scope: [u8; 4],
-    /// Whether it was a participation.
-    pub participation: bool,
+    /// What else must be known of it.
+    pub kind: KnownKind,
     /// Jobs that live.
     pub alive: u8,
     /// Jobs that are dead letters.
@@ -102,11 +126,11 @@ pub struct KnownEvent {
 
 impl KnownEvent {
     /// A new event with one living job.
-    pub fn new(id: EventId, scope: [u8; 4], participation: bool) -> KnownEvent {
+    pub fn new(id: EventId, scope: [u8; 4], kind: KnownKind) -> KnownEvent {
         KnownEvent {
             id,
             scope,
-            participation,
+            kind,
             alive: 1,
             dead: 0,
             discarded: false,
@@ -114,10 +138,9 @@ impl KnownEvent {
         }
     }
 
-    /// Its id and scope, when there is nothing else to say of it.
-    fn plain(&self) -> Option<(EventId, [u8; 4])> {
-        let new = KnownEvent::new(self.id, self.scope, self.participation);
-        (*self == new).then_some((self.id, self.scope))
+    /// Whether there is nothing to say of it but its id, scope and kind.
+    fn is_plain(&self) -> bool {
+        *self == KnownEvent::new(self.id, self.scope, self.kind)
     }
 }
 
@@ -251,10 +274,14 @@ pub fn decode_pack(bytes: &[u8]) -> Result<Vec<(EventId, &[u8])>, CodecError> {
 /// Writes what is remembered under a participant.
 pub fn encode_known(known: &Known) -> Result<Vec<u8>, CodecError> {
     let stored = match known {
-        Known::Event(event) => match event.plain() {
-            Some((id, scope)) if event.participation => StoredKnown::Participation(id, scope),
-            Some((id, scope)) => StoredKnown::Other(id, scope),
-            None => StoredKnown::Event(event.clone()),
+        Known::Event(event) => match event.kind {
+            KnownKind::Participation if event.is_plain() => {
+                StoredKnown::Participation(event.id, event.scope)
+            }
+            KnownKind::Other if event.is_plain() => StoredKnown::Other(event.id, event.scope),
+            KnownKind::Participation | KnownKind::Other | KnownKind::Derived => {
+                StoredKnown::Event(event.clone())
+            }
         },
         Known::Once { job, at } => StoredKnown::Once(*job, *at),
     };
@@ -266,8 +293,10 @@ pub fn decode_known(bytes: &[u8]) -> Result<Known, CodecError> {
     Ok(match decode::<SMALL_ENVELOPE, _>(bytes)? {
         StoredKnown::Event(event) => Known::Event(event),
         StoredKnown::Once(job, at) => Known::Once { job, at },
-        StoredKnown::Participation(id, scope) => Known::Event(KnownEvent::new(id, scope, true)),
-        StoredKnown::Other(id, scope) => Known::Event(KnownEvent::new(id, scope, false)),
+        StoredKnown::Participation(id, scope) => {
+            Known::Event(KnownEvent::new(id, scope, KnownKind::Participation))
+        }
+        StoredKnown::Other(id, scope) => Known::Event(KnownEvent::new(id, scope, KnownKind::Other)),
     })
 }
 

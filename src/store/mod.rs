@@ -44,7 +44,7 @@ pub struct Settings {
     pub event_dedupe: Duration,
     /// How long a child's `once` is remembered, from its spawning; never shorter than its job is alive or dead.
     pub credit_dedupe: Duration,
-    /// As `event_dedupe`, for what brings no key of its own. Nothing of the kind is accepted yet.
+    /// As `event_dedupe`, for events whose key is a hash of their content.
     pub webhook_dedupe: Duration,
     /// How long a done event can still be looked up.
     pub done_retention: Duration,
@@ -52,6 +52,17 @@ pub struct Settings {
     pub dead_retention: Duration,
     /// With so many jobs alive or dead, new events are no longer taken.
     pub max_jobs: u64,
+}
+
+impl Settings {
+    /// How long an event's key is remembered after its acceptance; `derived`: it is a hash of its content.
+    pub fn key_dedupe(&self, derived: bool) -> Duration {
+        if derived {
+            self.webhook_dedupe
+        } else {
+            self.event_dedupe
+        }
+    }
 }
 
 impl Default for Settings {
@@ -133,7 +144,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// nothing.
     ///
     /// Ids grow with every event accepted, also over a restart and when `now` has gone back. A key is remembered while
-    /// `now < accepted_at + event_dedupe` or a job of its event is alive or dead. A seed with `further` starts that
+    /// `now < accepted_at + event_dedupe` (`webhook_dedupe` where the key is derived) or a job of its event is alive or
+    /// dead. A seed with `further` starts that
     /// instead when a participation (any key) of the same source, scope and participant is remembered, be it from
     /// earlier in the same call. A seed that starts buried is accepted and a dead letter at once.
     ///

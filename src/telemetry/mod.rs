@@ -20,7 +20,13 @@ use crate::model::lane::Lane;
 pub const NONE: &str = "none";
 
 /// The flows that this version runs.
-const FLOWS: [Flow; 3] = [Flow::Email, Flow::Progress, Flow::Credit];
+const FLOWS: [Flow; 5] = [
+    Flow::Email,
+    Flow::Progress,
+    Flow::Credit,
+    Flow::Webhook,
+    Flow::Outgrow,
+];
 
 /// How a job of `flow` can end well.
 const fn outcomes(flow: Flow) -> &'static [Outcome] {
@@ -28,7 +34,13 @@ const fn outcomes(flow: Flow) -> &'static [Outcome] {
         Flow::Email => &[Outcome::Created, Outcome::Found],
         Flow::Progress => &[Outcome::Created, Outcome::Found, Outcome::Updated],
         Flow::Credit => &[Outcome::Credited],
-        Flow::Sms | Flow::DoubleOptIn | Flow::Webhook | Flow::Outgrow | Flow::Erase => &[],
+        Flow::Webhook => &[Outcome::PassedOn],
+        Flow::Outgrow => &[
+            Outcome::Updated,
+            Outcome::UpdatedInPart,
+            Outcome::NothingToWrite,
+        ],
+        Flow::Sms | Flow::DoubleOptIn | Flow::Erase => &[],
     }
 }
 
@@ -257,6 +269,9 @@ impl Metrics {
             }
             for reason in REASONS {
                 self.announce_dead(workspace, flow.as_str(), reason);
+            }
+            if flow == Flow::Outgrow {
+                self.announce_dead(workspace, flow.as_str(), Reason::BadAnswer);
             }
         }
         let credited = outcomes(Flow::Credit)

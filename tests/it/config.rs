@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use braze_relay::config::{Config, EXAMPLE, Env, Loaded, Mistake, Mistakes, PREFIX, Role};
 use braze_relay::model::rules::{
-    Identity, OnUnknown, OptIn, ParticipationFlow, PhoneMismatch, SubscribeBy,
+    AnswerKind, Identity, OnUnknown, OptIn, ParticipationFlow, PhoneMismatch, SubscribeBy,
 };
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
@@ -125,16 +125,47 @@ fn what_stands_in_the_example_is_what_is_read() {
         matches!(&phone.opt_in, Some(OptIn::Event(event)) if event.name == "quikly_double_opt_in")
     );
     assert_eq!(config.rules.activation("app-login").unwrap().flow, None);
-    assert_eq!(config.contents, ["shoe-quiz".into()]);
+    let contents: Vec<_> = config.rules.contents().map(|it| &*it.scope).collect();
+    assert_eq!(contents, ["shoe-quiz"]);
     let key = &config.workspaces["acme"].braze.api_key;
     assert_eq!(key.expose_secret(), "secret-of-ACME_BRAZE_KEY");
-    let not_yet: Vec<&str> = config.not_yet.iter().map(|it| it.key.as_str()).collect();
-    let expected = ["outgrow.shoe-quiz"];
-    assert_eq!(not_yet, expected);
-    for not_yet in &config.not_yet {
-        let line = EXAMPLE.lines().nth(not_yet.line - 1).unwrap();
-        assert!(line.contains("NOT YET"), "{line}");
-    }
+    assert_eq!(config.not_yet, []);
+    let quiz = config.rules.content("shoe-quiz").unwrap();
+    let mapping = quiz.mapping.as_ref().unwrap();
+    assert_eq!(&*quiz.workspace, "acme");
+    assert_eq!(mapping.id.as_deref(), Some("/lead/id"));
+    assert_eq!(mapping.email.as_deref(), Some("/lead/email"));
+    assert_eq!(mapping.external_id, None);
+    assert!(!mapping.bad_answer_kills);
+    let attributes: Vec<_> = mapping
+        .attributes
+        .iter()
+        .map(|it| (&*it.name, &*it.from, it.kind, it.coerce, it.required))
+        .collect();
+    let expected = [
+        (
+            "outgrow_quiz_score",
+            "/result/score",
+            AnswerKind::Number,
+            false,
+            true,
+        ),
+        (
+            "outgrow_custom_segment",
+            "/result/segment",
+            AnswerKind::String,
+            false,
+            true,
+        ),
+        (
+            "outgrow_styles",
+            "/answers/styles",
+            AnswerKind::Array,
+            false,
+            false,
+        ),
+    ];
+    assert_eq!(attributes, expected);
 }
 
 #[test]
@@ -916,11 +947,13 @@ fn contents_are_checked() {
         assert!(found[0].to_string().contains(part), "{}", found[0]);
     }
     let text = format!("{BASE}[outgrow.q]\nworkspace = \"acme\"\nexternal_id = \"/a~1b/~0\"\n");
-    let warnings = good(&text).warnings;
-    assert_eq!(
-        (warnings[0].line, warnings[0].key.as_str()),
-        (10, "outgrow.q.external_id")
-    );
+    let warned: Vec<_> = good(&text)
+        .warnings
+        .into_iter()
+        .map(|it| (it.line, it.key))
+        .collect();
+    let expected = [(8, "outgrow.q.attributes"), (10, "outgrow.q.external_id")];
+    assert_eq!(warned, expected.map(|(line, key)| (line, key.to_owned())));
 }
 
 #[test]
@@ -933,7 +966,6 @@ fn what_is_not_built_yet_is_listed_when_it_is_switched_on_and_only_then() {
         (format!("[activations.a]\nworkspace = \"acme\"\nflow = \"double_opt_in\"\nopt_in.event = \"e\"\n{group}"), None),
         ("[activations.a]\nworkspace = \"acme\"\nidentity = \"email\"".to_owned(), None),
         ("[activations.a]\nworkspace = \"acme\"\nsubscribe = \"inline\"".to_owned(), None),
-        ("[outgrow.q]\nworkspace = \"acme\"\nemail = \"/e\"".to_owned(), Some((8, "outgrow.q"))),
         ("[ingest.sources.quikly]\nsigning_secrets = [{ value = \"s\" }]".to_owned(), Some((9, "ingest.sources.quikly.signing_secrets"))),
         ("[store]\nengine = \"postgres\"\nurl = \"postgres://u:p@localhost/d\"".to_owned(), Some((9, "store.engine"))),
     ];
@@ -1189,4 +1221,17 @@ proptest! {
         prop_assert!(!said.contains(&secret), "{}", said);
         prop_assert!(loaded.warnings.len() >= 3);
     }
+}
+
+#[test]
+fn webhooks_for_a_workspace_without_quikly_are_warned_about_where_they_are_accepted() {
+    let text = "[workspaces.acme.braze]\nurl = \"http://127.0.0.1:1\"\napi_key = \"k\"\n[activations.a]\nworkspace = \"acme\"\n";
+    assert_eq!(good(text).warnings, []);
+    let open = "[ingest.sources.braze]\ntokens = [{ value = \"t\" }]\n";
+    let warnings = good(&format!("{text}{open}")).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].key, "activations.a.workspace");
+    assert!(warnings[0].text.contains("[workspaces.acme.quikly]"));
+    let quikly = "[workspaces.acme.quikly]\nurl = \"http://127.0.0.1:1\"\ntoken = \"t\"\n";
+    assert_eq!(good(&format!("{text}{open}{quikly}")).warnings, []);
 }

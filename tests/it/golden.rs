@@ -21,7 +21,9 @@ use braze_relay::model::event::{CustomEvent, Event, EventKind, Source};
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::json::ObjectText;
 use braze_relay::model::time::Timestamp;
-use braze_relay::store::codec::{self, CodecError, Done, Known, KnownEvent, Record, VERSION};
+use braze_relay::store::codec::{
+    self, CodecError, Done, Known, KnownEvent, KnownKind, Record, VERSION,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
@@ -229,7 +231,7 @@ fn all() -> Vec<(&'static str, Stored)> {
     let known = KnownEvent {
         id: id(1),
         scope: [0xde, 0xad, 0xbe, 0xef],
-        participation: true,
+        kind: KnownKind::Participation,
         alive: 1,
         dead: 2,
         discarded: true,
@@ -243,12 +245,11 @@ fn all() -> Vec<(&'static str, Stored)> {
         key: [9; 21],
         once: Some(([3; 21], id(3).job(1), at(6))),
     };
-    let plain =
-        |participation| Stored::Known(Known::Event(KnownEvent::new(id(1), [1; 4], participation)));
+    let plain = |kind| Stored::Known(Known::Event(KnownEvent::new(id(1), [1; 4], kind)));
     all.extend([
         ("known-event", Stored::Known(Known::Event(known))),
-        ("known-participation", plain(true)),
-        ("known-progress", plain(false)),
+        ("known-participation", plain(KnownKind::Participation)),
+        ("known-progress", plain(KnownKind::Other)),
         ("known-once", Stored::Known(once)),
         ("done", Stored::Done(done)),
         ("owner", Stored::Owner(id(4).job(200))),
@@ -477,8 +478,23 @@ fn golden_numbers_of_stored_variants_never_change() {
             Outcome::NoConsent => 7,
             Outcome::OptedOut => 8,
             Outcome::NotConfirmed => 9,
+            Outcome::PassedOn => 10,
+            Outcome::UpdatedInPart => 11,
+            Outcome::NothingToWrite => 12,
         };
         assert_eq!(number!(outcome), fixed, "{outcome}");
+    }
+    for kind in [
+        KnownKind::Other,
+        KnownKind::Participation,
+        KnownKind::Derived,
+    ] {
+        let fixed = match kind {
+            KnownKind::Other => 0,
+            KnownKind::Participation => 1,
+            KnownKind::Derived => 2,
+        };
+        assert_eq!(number!(&kind), fixed, "{kind:?}");
     }
     for source in Source::ALL {
         let fixed = match source {
@@ -539,6 +555,8 @@ fn golden_numbers_of_variants_that_hold_more_never_change() {
         State::Credit { event: text() },
         State::Sms(Join::Check),
         State::DoubleOptIn(Join::Check),
+        State::Webhook,
+        State::Outgrow,
     ] {
         let fixed = match state {
             State::Email(_) => 0,
@@ -546,6 +564,8 @@ fn golden_numbers_of_variants_that_hold_more_never_change() {
             State::Credit { .. } => 2,
             State::Sms(_) => 3,
             State::DoubleOptIn(_) => 4,
+            State::Webhook => 5,
+            State::Outgrow => 6,
         };
         assert_eq!(number!(&state), fixed, "{state:?}");
     }

@@ -60,6 +60,7 @@ macro_rules! conformance {
                 the_same_key_with_other_content_is_a_duplicate
                 a_key_counts_within_source_scope_and_participant
                 a_key_is_forgotten_when_its_time_is_over_and_its_jobs_are_done
+                a_derived_key_is_remembered_for_a_time_of_its_own
                 a_key_is_remembered_while_a_job_lives_or_is_dead
                 a_key_is_remembered_while_its_job_waits_beside_others
                 a_further_participation_starts_what_further_says

@@ -13,8 +13,8 @@ use crate::model::call::{Address, Profile as Shown, Subscription};
 use crate::model::event::{CustomEvent, Source};
 use crate::model::json::ObjectText;
 use crate::model::rules::{
-    ConfiguredEvent, ConfirmEvery, CreditRule, OnUnknown, OptIn, PhoneMismatch, PhoneRules,
-    SubscribeBy,
+    AnswerKind, ConfiguredEvent, ConfirmEvery, CreditRule, MappedAttribute, Mapping, OnUnknown,
+    OptIn, PhoneMismatch, PhoneRules, SubscribeBy,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -83,7 +83,40 @@ fn settings(flow: ParticipationFlow) -> Vec<(&'static str, Rules)> {
     }
 }
 
+/// How a content's leads may come out.
+fn contents() -> Vec<(&'static str, Rules)> {
+    let answer = |name: &str, from: &str| MappedAttribute {
+        name: name.into(),
+        from: from.into(),
+        kind: AnswerKind::Number,
+        coerce: false,
+        required: true,
+    };
+    let mapped = |attributes| Rules {
+        mapping: Some(Mapping {
+            id: None,
+            email: Some("/email".into()),
+            external_id: None,
+            bad_answer_kills: false,
+            attributes,
+        }),
+        ..Rules::plain("drop", "acme")
+    };
+    let (good, bad) = (answer("good", "/good"), answer("bad", "/bad"));
+    vec![
+        ("all answers good", mapped(vec![good.clone()])),
+        ("a bad answer dropped", mapped(vec![good, bad.clone()])),
+        ("nothing left", mapped(vec![bad])),
+    ]
+}
+
 fn event(own: bool) -> Event {
+    let lead = [
+        ("email", json!(MAIL)),
+        ("good", json!(7)),
+        ("bad", json!("seven")),
+    ];
+    let lead = lead.map(|(name, value)| (name.to_owned(), value));
     Event {
         source: Source::Quikly,
         kind: EventKind::Participation,
@@ -96,10 +129,10 @@ fn event(own: bool) -> Event {
         sms_consent: true,
         at: NOW,
         accepted_at: NOW,
-        attributes: None,
+        attributes: own.then(|| ObjectText::new(&lead.into_iter().collect())),
         event: own.then(|| CustomEvent {
             name: "own".into(),
-            properties: None::<ObjectText>,
+            properties: None,
         }),
     }
 }
@@ -244,7 +277,9 @@ fn states(flow: Flow) -> Vec<(&'static str, State)> {
                 event: "done".into(),
             },
         )],
-        Flow::Webhook | Flow::Outgrow | Flow::Erase => Vec::new(),
+        Flow::Webhook => vec![("", State::Webhook)],
+        Flow::Outgrow => vec![("", State::Outgrow)],
+        Flow::Erase => Vec::new(),
     }
 }
 
@@ -257,18 +292,25 @@ fn draw() -> String {
         Flow::DoubleOptIn,
         Flow::Progress,
         Flow::Credit,
+        Flow::Webhook,
+        Flow::Outgrow,
     ] {
-        let settings = settings(match flow {
-            Flow::Sms => ParticipationFlow::Sms,
-            Flow::DoubleOptIn => ParticipationFlow::DoubleOptIn,
-            _ => ParticipationFlow::Email,
-        });
+        let settings = match flow {
+            Flow::Sms => settings(ParticipationFlow::Sms),
+            Flow::DoubleOptIn => settings(ParticipationFlow::DoubleOptIn),
+            Flow::Outgrow => contents(),
+            _ => settings(ParticipationFlow::Email),
+        };
         for (note, state) in states(flow) {
             for (heard, reply) in replies() {
                 // What is asked and where it leads, with the settings under which it is so.
                 let mut rows: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
                 for (name, rules) in &settings {
-                    let event = event(flow == Flow::Progress && *name == "something to write");
+                    let own = match flow {
+                        Flow::Progress => *name == "something to write",
+                        other => other == Flow::Outgrow,
+                    };
+                    let event = event(own);
                     let job = Job::new(state.clone(), NOW);
                     let asked = asks(ask(&job, &event, rules).as_ref());
                     if let Some(to) = leads(hear(&job, &event, &reply, NOW, rules)) {

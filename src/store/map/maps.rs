@@ -54,7 +54,8 @@ pub(super) struct EventKey {
 #[derive(Clone)]
 struct Known {
     kind: EventKind,
-    accepted_at: Timestamp,
+    /// Its key is remembered until then, and longer while a job of it lives or is dead.
+    until: Timestamp,
     /// The number of every job it ever had.
     numbers: BTreeSet<u8>,
     /// One of its jobs was discarded.
@@ -97,10 +98,8 @@ impl Maps {
     }
 
     fn is_remembered(&self, id: EventId, now: Timestamp) -> bool {
-        let fresh = self
-            .events
-            .get(&id)
-            .is_some_and(|known| now < known.accepted_at + self.settings.event_dedupe);
+        let known = self.events.get(&id);
+        let fresh = known.is_some_and(|known| now < known.until);
         fresh || self.lives(id) || self.is_dead(id)
     }
 
@@ -154,11 +153,12 @@ impl Maps {
         let id = EventId::next(self.last_id, now, 0);
         self.last_id = id;
         self.keys.insert(key, id);
+        let memory = self.settings.key_dedupe(seed.event.has_derived_key());
         self.events.insert(
             id,
             Known {
                 kind: seed.event.kind,
-                accepted_at: seed.event.accepted_at,
+                until: seed.event.accepted_at + memory,
                 numbers: BTreeSet::from([0]),
                 discarded: false,
             },

@@ -6,18 +6,18 @@ use super::hash::Hasher;
 use super::index::participant;
 use super::keys::{self, Place};
 use crate::flow::job::{Seed, Start};
-use crate::model::event::{Event, EventKind};
+use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
-use crate::store::codec::{self, Known, KnownEvent, Record};
+use crate::store::codec::{self, Known, KnownEvent, KnownKind, Record};
 use crate::store::{Appended, Group, StoreError};
 
 /// A seed made ready on the caller's thread: hashed and encoded.
 pub struct Prepared {
     place: Place,
     scope: [u8; 4],
-    participation: bool,
+    kind: KnownKind,
     begin: Begin,
     /// What begins instead, when the participant has taken part before.
     further: Option<Box<Start>>,
@@ -48,7 +48,7 @@ impl Prepared {
         Ok(Prepared {
             place: hasher.event(&event),
             scope: hasher.scope(&event),
-            participation: event.kind == EventKind::Participation,
+            kind: KnownKind::of(&event),
             begin: Begin::new(event, start, None, None)?,
             further: further.map(Box::new),
         })
@@ -171,7 +171,7 @@ impl Base {
         let known = KnownEvent {
             alive,
             dead,
-            ..KnownEvent::new(id, item.scope, item.participation)
+            ..KnownEvent::new(id, item.scope, item.kind)
         };
         draft.remember(item.place, Known::Event(known));
         self.head.enter(if alive == 1 {
@@ -253,7 +253,8 @@ impl Base {
         let Known::Event(event) = known else {
             return Ok(false);
         };
-        if event.id.accepted_at() + self.settings.event_dedupe > now {
+        let derived = event.kind == KnownKind::Derived;
+        if event.id.accepted_at() + self.settings.key_dedupe(derived) > now {
             return Ok(false);
         }
         Ok(!self.has_jobs(&event.id.0)? && !self.is_packed(event.id)?)
@@ -303,7 +304,8 @@ impl Before {
             if *place == item.place {
                 self.duplicate = Some(event.id);
             }
-            self.participation |= event.participation && event.scope == item.scope;
+            self.participation |=
+                event.kind == KnownKind::Participation && event.scope == item.scope;
         }
     }
 }

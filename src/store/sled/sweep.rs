@@ -33,7 +33,9 @@ impl Base {
             }
             let done = codec::decode_done(&value)?;
             draft.remove(key);
-            let until = event.accepted_at() + self.settings.event_dedupe;
+            // Which of the two it is need not be known here: what is past its time counts as forgotten already.
+            let longest = self.settings.event_dedupe.max(self.settings.webhook_dedupe);
+            let until = event.accepted_at() + longest;
             if until > self.now {
                 draft.insert(
                     keys::expiry(until, &done.key),

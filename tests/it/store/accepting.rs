@@ -113,6 +113,37 @@ pub async fn a_key_is_forgotten_when_its_time_is_over_and_its_jobs_are_done<H: H
     assert_eq!(store.counts(end).await.unwrap().events.accepted, 2);
 }
 
+pub async fn a_derived_key_is_remembered_for_a_time_of_its_own<H: Harness>() {
+    // Shorter and longer than that of others.
+    for webhook_dedupe in [SETTINGS.event_dedupe / 2, SETTINGS.event_dedupe * 2] {
+        let mut house = H::open(Settings {
+            webhook_dedupe,
+            ..SETTINGS
+        })
+        .await;
+        let webhook = |email: &str, now| {
+            let mut seed = seed(email, "#5eed", now);
+            (seed.event.source, seed.event.kind) = (Source::Braze, EventKind::Webhook);
+            seed.further = None;
+            seed
+        };
+        let seeds = [ADA, BO].map(|email| webhook(email, second(0)));
+        house.store().put(seeds.into(), second(0)).await;
+        house.crash_and_reopen().await;
+        let store = house.store();
+        // The first one ends, the other lives on.
+        let lent = store.lease(&look_ups(), second(1), 1).await.unwrap();
+        store
+            .settle(lent[0].token, moved(finish()), second(1))
+            .await;
+        let end = second(0) + webhook_dedupe;
+        let before = end - millisecond();
+        assert!(store.is_duplicate(webhook(ADA, before), before).await);
+        assert!(!store.is_duplicate(webhook(ADA, end), end).await);
+        assert!(store.is_duplicate(webhook(BO, end), end).await);
+    }
+}
+
 pub async fn a_key_is_remembered_while_a_job_lives_or_is_dead<H: Harness>() {
     let store = H::open(SETTINGS).await.store();
     let late = second(0) + SETTINGS.event_dedupe * 3;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::id::EventId;
-use crate::store::codec::KnownEvent;
+use crate::store::codec::{KnownEvent, KnownKind};
 
 /// A database in a folder of its own, and the index on it.
 struct House {
@@ -71,7 +71,7 @@ fn value(number: u8) -> Known {
     let numbers = vec![7; usize::from(number)];
     Known::Event(KnownEvent {
         numbers,
-        ..KnownEvent::new(EventId([number; 16]), [0; 4], true)
+        ..KnownEvent::new(EventId([number; 16]), [0; 4], KnownKind::Participation)
     })
 }
 
