@@ -20,8 +20,10 @@ use crate::model::lane::Lane;
 pub const NONE: &str = "none";
 
 /// The flows that this version runs.
-const FLOWS: [Flow; 5] = [
+const FLOWS: [Flow; 7] = [
     Flow::Email,
+    Flow::Sms,
+    Flow::DoubleOptIn,
     Flow::Progress,
     Flow::Credit,
     Flow::Webhook,
@@ -31,8 +33,21 @@ const FLOWS: [Flow; 5] = [
 /// How a job of `flow` can end well.
 const fn outcomes(flow: Flow) -> &'static [Outcome] {
     match flow {
-        Flow::Email => &[Outcome::Created, Outcome::Found],
-        Flow::Progress => &[Outcome::Created, Outcome::Found, Outcome::Updated],
+        Flow::Email | Flow::Progress => &[Outcome::Created, Outcome::Found, Outcome::Updated],
+        Flow::Sms => &[
+            Outcome::AlreadySubscribed,
+            Outcome::Subscribed,
+            Outcome::OptedOut,
+            Outcome::NoPhone,
+            Outcome::NoConsent,
+        ],
+        Flow::DoubleOptIn => &[
+            Outcome::AlreadySubscribed,
+            Outcome::Subscribed,
+            Outcome::NotConfirmed,
+            Outcome::NoPhone,
+            Outcome::NoConsent,
+        ],
         Flow::Credit => &[Outcome::Credited],
         Flow::Webhook => &[Outcome::PassedOn],
         Flow::Outgrow => &[
@@ -40,7 +55,7 @@ const fn outcomes(flow: Flow) -> &'static [Outcome] {
             Outcome::UpdatedInPart,
             Outcome::NothingToWrite,
         ],
-        Flow::Sms | Flow::DoubleOptIn | Flow::Erase => &[],
+        Flow::Erase => &[],
     }
 }
 
@@ -51,6 +66,16 @@ const REASONS: [Reason; 4] = [
     Reason::UnknownOutcome,
     Reason::UnknownActivation,
 ];
+
+/// What a job of `flow` alone can die of.
+const fn own_reasons(flow: Flow) -> &'static [Reason] {
+    match flow {
+        Flow::Sms => &[Reason::PhoneMismatch, Reason::NotSubscribed],
+        Flow::DoubleOptIn => &[Reason::PhoneMismatch],
+        Flow::Outgrow => &[Reason::BadAnswer],
+        Flow::Email | Flow::Progress | Flow::Credit | Flow::Webhook | Flow::Erase => &[],
+    }
+}
 
 /// What became of an event that was posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,8 +295,8 @@ impl Metrics {
             for reason in REASONS {
                 self.announce_dead(workspace, flow.as_str(), reason);
             }
-            if flow == Flow::Outgrow {
-                self.announce_dead(workspace, flow.as_str(), Reason::BadAnswer);
+            for reason in own_reasons(flow) {
+                self.announce_dead(workspace, flow.as_str(), *reason);
             }
         }
         let credited = outcomes(Flow::Credit)
