@@ -119,8 +119,14 @@ impl Scene {
         .await;
     }
 
-    /// What must be true of everybody, asked of the sandbox.
-    async fn judge(&self, scope: &str) -> BTreeSet<u64> {
+    /// How many jobs of flow `sms` are due in the future.
+    async fn waiting(&self, relay: &Relay) -> u64 {
+        self.metric(relay, "relay_jobs{flow=\"sms\",state=\"waiting\"")
+            .await
+    }
+
+    /// Who of an activation was credited.
+    async fn credits(&self, scope: &str) -> BTreeSet<u64> {
         let mut credited = BTreeSet::new();
         for credit in self.client.lines(&self.sandbox.question("credits")).await {
             if credit["q_scope"] == scope && credit["duplicate"] != true {
@@ -130,6 +136,12 @@ impl Scene {
                 credited.insert(number);
             }
         }
+        credited
+    }
+
+    /// What must be true of everybody, asked of the sandbox.
+    async fn judge(&self, scope: &str) -> BTreeSet<u64> {
+        let credited = self.credits(scope).await;
         for number in 0..PEOPLE {
             let phone = phone(scope, number);
             let path = format!("people/{phone}").replace('+', "%2B");
@@ -170,18 +182,8 @@ async fn sms_killed_in_the_middle_of_the_two_minutes_subscribes_and_credits_ever
     let scene = Scene::new(30, &[]).await;
     let relay = scene.relay().await;
     scene.post(&relay, "sms").await;
-    until("all who agreed wait", WITHIN, async || {
-        let status = scene.client.text(&relay.ops("/metrics")).await;
-        let waits = status
-            .lines()
-            .filter(|line| {
-                line.starts_with("relay_jobs{")
-                    && line.contains("flow=\"sms\"")
-                    && line.contains("state=\"waiting\"")
-            })
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum::<f64>();
-        (waits > 0.0).then_some(())
+    until("somebody who agreed waits", WITHIN, async || {
+        (scene.waiting(&relay).await > 0).then_some(())
     })
     .await;
     relay.kill().await;
@@ -203,6 +205,52 @@ async fn sms_killed_in_the_middle_of_the_two_minutes_subscribes_and_credits_ever
         let waited = moment(&set["at"]).since(moment(&profile["created_asked_at"]));
         assert!(waited >= Duration::from_secs(120), "{set}");
     }
+    relay.stop(&scene.setup).await;
+}
+
+#[tokio::test]
+async fn who_said_stop_while_nobody_knew_whether_they_were_subscribed_is_left_alone() {
+    let scene = Scene::new(30, &["--seed", "3"]).await;
+    let relay = scene.relay().await;
+    scene.post(&relay, "sms").await;
+    let agreed: Vec<u64> = (0..PEOPLE).filter(|number| consents(*number)).collect();
+    until("all who agreed wait", WITHIN, async || {
+        (scene.waiting(&relay).await == agreed.len() as u64).then_some(())
+    })
+    .await;
+    // Every subscription works and is not answered, and for now nobody can be asked about it.
+    let script = json!({"rules": [
+        {"path": "/v2/subscription/status/set", "action": "drop_answer"},
+        {"path": "/subscription/status/get", "action": {"status": 503}},
+    ]});
+    let url = scene.sandbox.question("script");
+    let told = scene
+        .client
+        .post(&url, serde_json::to_vec(&script).unwrap())
+        .await;
+    assert_eq!(told.unwrap().status, 200);
+    until("all are subscribed", WITHIN, async || {
+        (scene.sets("sms").await.len() == agreed.len()).then_some(())
+    })
+    .await;
+    for number in &agreed {
+        let path = format!("people/{}/stop", phone("sms", *number)).replace('+', "%2B");
+        let stopped = scene
+            .client
+            .post(&scene.sandbox.question(&path), Vec::new())
+            .await;
+        assert_eq!(stopped.unwrap().status, 200);
+    }
+    assert_eq!(scene.client.delete(&url).await.unwrap().status, 200);
+    scene.ended(&relay).await;
+    assert_eq!(scene.credits("sms").await, BTreeSet::new());
+    let sets = scene.client.lines(&scene.sandbox.question("sets")).await;
+    assert!(
+        sets.iter().all(|set| set["stopped_at"].is_null()),
+        "somebody was subscribed again"
+    );
+    let opted_out = "relay_done_total{flow=\"sms\",outcome=\"opted_out\"";
+    assert_eq!(scene.metric(&relay, opted_out).await, agreed.len() as u64);
     relay.stop(&scene.setup).await;
 }
 
