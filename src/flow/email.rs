@@ -81,17 +81,13 @@ pub(super) fn nothing_to_write(event: &Event, rules: &Rules) -> bool {
     event.event.is_none() && marks(event, rules).is_empty()
 }
 
-/// The marks, to a profile that is there; by e-mail, without having looked, to one that may not be.
+/// The marks, to a profile that is there; by e-mail, without having looked, to one that may not be. No phone: whose
+/// profile it is was not asked, and whoever types somebody's e-mail must not redirect her messages.
 pub(super) fn update(address: &Address, event: &Event, rules: &Rules) -> Track {
-    let by_email = matches!(address, Address::Email(_));
-    let mut attributes = marks(event, rules);
-    if by_email {
-        identify(&mut attributes, event);
-    }
     Track {
         address: address.clone(),
-        create: by_email,
-        attributes,
+        create: matches!(address, Address::Email(_)),
+        attributes: marks(event, rules),
         events: own_event(event).into_iter().collect(),
         subscribe: None,
         on_unknown: rules.progress_on_unknown,

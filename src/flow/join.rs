@@ -362,6 +362,11 @@ pub(super) fn replayed(kind: Kind, join: &Join, now: Timestamp, rules: &Rules) -
             until: now + phone.confirm.within,
         },
         (Join::Set { .. }, _) if kind == Kind::Sms => once_more(join, false),
+        (Join::Create { .. } | Join::Update { .. }, Some(phone))
+            if kind == Kind::Sms && begins_with_profile(phone) =>
+        {
+            once_more(join, false)
+        }
         _ => join.clone(),
     }
 }

@@ -17,14 +17,10 @@ pub(super) fn ask(profile: &Profile, event: &Event, rules: &Rules) -> Call {
     match profile {
         Profile::LookUp => email::look_up(event),
         Profile::Create => Call::Track(email::bare_creation(event, rules)),
-        // By e-mail, without having looked, the profile may not be there.
-        Profile::Update(Address::Email(_)) => Call::Track(Track {
-            address: Address::Email(event.email.clone()),
-            ..email::bare_creation(event, rules)
-        }),
         Profile::Update(address) => Call::Track(Track {
             address: address.clone(),
-            create: false,
+            // By e-mail, without having looked, the profile may not be there.
+            create: matches!(address, Address::Email(_)),
             subscribe: None,
             attributes: email::own_attributes(event),
             events: email::own_event(event).into_iter().collect(),

@@ -189,3 +189,47 @@ fn an_activation_without_a_group_asks_nothing() {
     };
     assert_eq!(ask(&at(Join::Check), &event(), &none), None);
 }
+
+#[test]
+fn a_letter_whose_profile_would_carry_the_subscription_looks_first() {
+    let mut inline = rules();
+    inline.phone.as_mut().unwrap().subscribe = SubscribeBy::Inline;
+    let address = Address::BrazeId("b".into());
+    let update = Join::Update {
+        before: UNSET,
+        address,
+        phone: true,
+    };
+    for join in [Join::Create { before: UNSET }, update] {
+        let looked = Join::Recheck { before: UNSET };
+        assert_eq!(replayed(Kind::Sms, &join, NOW, &inline), looked);
+        assert_eq!(replayed(Kind::Sms, &join, NOW, &rules()), join);
+    }
+}
+
+#[test]
+fn by_e_mail_a_phone_is_written_only_where_it_is_to_be_subscribed() {
+    let by_email = Rules {
+        identity: Identity::Email,
+        ..rules()
+    };
+    let address = || Address::Email("ann@b.example".into());
+    let update = || Profile::Update(address());
+    let written = |state: State| match ask(&Job::new(state, NOW), &event(), &by_email) {
+        Some(Call::Track(track)) => (track.create, track.attributes.contains_key("phone")),
+        other => panic!("{other:?}"),
+    };
+    for state in [
+        State::Email(update()),
+        State::Progress(update()),
+        State::Sms(Join::Only(Missing::Consent, update())),
+    ] {
+        assert_eq!(written(state.clone()), (true, false), "{state:?}");
+    }
+    let joins = Join::Update {
+        before: UNSET,
+        address: address(),
+        phone: true,
+    };
+    assert_eq!(written(State::Sms(joins)), (true, true));
+}
