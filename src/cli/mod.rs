@@ -60,6 +60,18 @@ pub fn run() -> u8 {
     }
 }
 
+/// The profile fields of Braze that events, mappings and the demo's files may set, as an export names them.
+const PROFILE_FIELDS: [&str; 8] = [
+    "first_name",
+    "last_name",
+    "dob",
+    "gender",
+    "country",
+    "home_city",
+    "language",
+    "time_zone",
+];
+
 /// How fast time passes.
 #[derive(Clone, Debug, clap::Args)]
 struct TimeArgs {

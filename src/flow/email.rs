@@ -108,11 +108,7 @@ pub(super) fn create(event: &Event, rules: &Rules) -> Track {
     track.attributes.extend(marks(event, rules));
     identify(&mut track.attributes, event);
     if let Some(created) = &rules.created_event {
-        track.on_unknown = if track.events.is_empty() {
-            created.on_unknown
-        } else {
-            stricter(track.on_unknown, created.on_unknown)
-        };
+        travels_with(&mut track, created.on_unknown);
         track.events.insert(
             0,
             TrackEvent {
@@ -172,10 +168,12 @@ pub(super) fn own_event(event: &Event) -> Option<TrackEvent> {
     })
 }
 
-/// Events that travel together are repeated only when each of them may be.
-pub(super) fn stricter(one: OnUnknown, other: OnUnknown) -> OnUnknown {
-    match (one, other) {
+/// Something else that counts goes with `track` and follows `on_unknown`: what travels together is repeated only when all
+/// of it may be.
+pub(super) fn travels_with(track: &mut Track, on_unknown: OnUnknown) {
+    track.on_unknown = match (track.on_unknown, on_unknown) {
+        (_, alone) if track.events.is_empty() => alone,
         (OnUnknown::Resend, OnUnknown::Resend) => OnUnknown::Resend,
         (OnUnknown::Park, _) | (_, OnUnknown::Park) => OnUnknown::Park,
-    }
+    };
 }

@@ -94,11 +94,7 @@ pub(super) fn ask(join: &Join, event: &Event, rules: &Rules) -> Option<Call> {
 /// Adds to what is written what begins the subscription, where that goes with it.
 fn joining(mut track: Track, event: &Event, phone: &PhoneRules) -> Track {
     if let Some(OptIn::Event(opt_in)) = &phone.opt_in {
-        track.on_unknown = if track.events.is_empty() {
-            opt_in.on_unknown
-        } else {
-            email::stricter(track.on_unknown, opt_in.on_unknown)
-        };
+        email::travels_with(&mut track, opt_in.on_unknown);
         track.events.push(TrackEvent {
             name: opt_in.name.clone(),
             time: event.at,
@@ -106,22 +102,14 @@ fn joining(mut track: Track, event: &Event, phone: &PhoneRules) -> Track {
         });
     } else if phone.subscribe == SubscribeBy::Inline {
         if let Some(OptIn::Logic(on_unknown)) = phone.opt_in {
-            track.on_unknown = if track.events.is_empty() {
-                on_unknown
-            } else {
-                email::stricter(track.on_unknown, on_unknown)
-            };
+            email::travels_with(&mut track, on_unknown);
         }
         track.subscribe = Some(Subscribe {
             group: phone.group.clone(),
-            double_opt_in: by_logic(phone),
+            double_opt_in: phone.opt_in.is_some(),
         });
     }
     track
-}
-
-fn by_logic(phone: &PhoneRules) -> bool {
-    matches!(phone.opt_in, Some(OptIn::Logic(_)))
 }
 
 /// Whether the subscription begins with what is written to the profile; else by a request of its own behind it.

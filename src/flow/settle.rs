@@ -3,6 +3,9 @@
 //! | answer | job | attempt | `begun` |
 //! |---|---|---|---|
 //! | a reply that leads on | kept at its next step, due now, fresh | reset | cleared |
+//! | a reply that is to be waited for | kept at its next step, due then, fresh | reset | cleared |
+//! | a reply that leads back to a step that failed | kept there, due now | kept | cleared |
+//! | a reply that the flow cannot live with | buried, with its reason | – | – |
 //! | a reply that ends the flow | finished; children spawned in the same write | – | – |
 //! | a reply that is not enough yet | as transient | used | cleared |
 //! | a reply that does not fit the call | as unknown | | |
@@ -13,6 +16,9 @@
 //! | rejected | buried, `rejected` | – | – |
 //! | denied | given back unchanged; kept when it was marked as begun | not used | cleared |
 //! | apart | kept, due now, alone; `rejected` when it was alone already | not used | cleared |
+//!
+//! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck`: the
+//! status is read before it is tried again. One that is found begun goes there too, unless it parks.
 //!
 //! Invariants: pure; every answer has exactly one of these rows; `begun` never outlives an answer, so that a job found
 //! with it was interrupted.

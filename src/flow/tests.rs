@@ -24,7 +24,8 @@ fn object(value: &serde_json::Value) -> Object {
     value.as_object().unwrap().clone()
 }
 
-fn event() -> Event {
+/// A participation that brings nothing but its e-mail.
+pub(super) fn event() -> Event {
     Event {
         source: Source::Quikly,
         kind: EventKind::Participation,

@@ -8,22 +8,15 @@ use anyhow::Context as _;
 use serde_json::{Map, Value};
 
 use super::data::Line;
+use crate::cli::PROFILE_FIELDS;
 
 /// The longest alias, bytes; a longer address is a profile by its e-mail only.
 const ALIAS_BYTES_MAX: usize = 236;
 
-/// Braze's own fields among those the files set; everything else is a custom attribute.
-const FIELDS: [&str; 9] = [
-    "first_name",
-    "last_name",
-    "dob",
-    "gender",
-    "country",
-    "home_city",
-    "language",
-    "time_zone",
-    "email_subscribe",
-];
+/// Whether the files set one of Braze's own fields by this name; everything else is a custom attribute.
+fn is_field(name: &str) -> bool {
+    PROFILE_FIELDS.contains(&name) || name == "email_subscribe"
+}
 
 /// What an activation does to a profile; the demo's configuration says the same.
 pub(super) struct Activation {
@@ -104,9 +97,7 @@ impl Profile {
             let values = object.get(group).and_then(Value::as_object);
             profile.set(values.into_iter().flatten());
         }
-        let fields = object
-            .iter()
-            .filter(|(key, _)| FIELDS.contains(&key.as_str()));
+        let fields = object.iter().filter(|(key, _)| is_field(key));
         profile.set(fields);
         profile
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::Test;
+use crate::cli::PROFILE_FIELDS;
 use crate::cli::remote::{Caller, Failed, reachable};
 use crate::cli::text::plain;
 use crate::client::http::{Http, Method, RawAnswer};
@@ -215,7 +216,7 @@ impl Outside {
                 .attributes
                 .keys()
                 .map(String::as_str)
-                .filter(|it| PROFILE.contains(it)),
+                .filter(|it| PROFILE_FIELDS.contains(it)),
         );
         question["fields_to_export"] = json!(fields);
         let url = braze.url.as_str().trim_end_matches('/');
@@ -252,25 +253,13 @@ impl Outside {
     }
 }
 
-/// The profile fields that a mapping may write, as an export names them.
-const PROFILE: [&str; 8] = [
-    "first_name",
-    "last_name",
-    "dob",
-    "gender",
-    "country",
-    "home_city",
-    "language",
-    "time_zone",
-];
-
 /// What of `written` the best of these profiles does not show.
 fn compare(users: &[Object], written: &Object) -> Back {
     let missing = |user: &Object| {
         let custom = user.get("custom_attributes");
         let shows = |name: &str| {
             let own = custom.and_then(|custom| custom.get(name));
-            own.or_else(|| user.get(name).filter(|_| PROFILE.contains(&name)))
+            own.or_else(|| user.get(name).filter(|_| PROFILE_FIELDS.contains(&name)))
         };
         let differs =
             |(name, value): &(&String, &Value)| !shows(name).is_some_and(|it| same(it, value));

@@ -9,7 +9,6 @@ use crate::flow::job::{Commit, Fate, Job, Start};
 use crate::flow::settle::{Settled, settle};
 use crate::flow::{ask, revive};
 use crate::model::call::{Answer, Failure};
-use crate::model::event::{EventKind, Source};
 use crate::model::rules::{ParticipationFlow, RuleBook};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -40,19 +39,9 @@ fn rules() -> Rules {
 
 fn event() -> Event {
     Event {
-        source: Source::Quikly,
-        kind: EventKind::Participation,
-        key: "1".into(),
-        scope: "drop".into(),
-        email: "ann@b.example".into(),
-        email_given: None,
-        external_id: None,
         phone: Some("+15550001111".into()),
         sms_consent: true,
-        at: NOW,
-        accepted_at: NOW,
-        attributes: None,
-        event: None,
+        ..crate::flow::tests::event()
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::flow::state::{Before, Join, Missing, Profile};
 use crate::flow::*;
 use crate::model::call::{Address, Profile as Shown, Subscription};
-use crate::model::event::{CustomEvent, Source};
+use crate::model::event::CustomEvent;
 use crate::model::json::ObjectText;
 use crate::model::rules::{
     AnswerKind, ConfiguredEvent, ConfirmEvery, CreditRule, MappedAttribute, Mapping, OnUnknown,
@@ -118,22 +118,14 @@ fn event(own: bool) -> Event {
     ];
     let lead = lead.map(|(name, value)| (name.to_owned(), value));
     Event {
-        source: Source::Quikly,
-        kind: EventKind::Participation,
-        key: "1".into(),
-        scope: "drop".into(),
-        email: MAIL.into(),
-        email_given: None,
-        external_id: None,
         phone: Some(PHONE.into()),
         sms_consent: true,
-        at: NOW,
-        accepted_at: NOW,
         attributes: own.then(|| ObjectText::new(&lead.into_iter().collect())),
         event: own.then(|| CustomEvent {
             name: "own".into(),
             properties: None,
         }),
+        ..super::event()
     }
 }
 

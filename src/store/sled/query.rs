@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::base::{Base, Draft, broken};
+use super::base::{Base, broken};
 use super::keys::{self, LaneKey};
 use crate::model::Name;
 use crate::model::id::JobId;
@@ -125,28 +125,6 @@ impl Base {
             Some(first) => Ok(letter(id, self.read(id, &first)?)),
             None => Ok(None),
         }
-    }
-
-    /// Takes a slice of putting the index in order, while nobody writes. Not durable by itself: lost in a power cut, it
-    /// happens again.
-    pub fn settle(&mut self) -> Result<(), StoreError> {
-        if self.index.is_settled() {
-            return Ok(());
-        }
-        let work = Draft {
-            used: true,
-            ..Draft::default()
-        };
-        self.apply(work, false)?;
-        self.free_replaced();
-        Ok(())
-    }
-
-    /// Sweeps one slice while nobody writes. Not durable by itself: lost in a power cut, it happens again.
-    pub fn apply_sweep(&mut self) -> Result<(), StoreError> {
-        let mut draft = Draft::default();
-        self.sweep(&mut draft)?;
-        self.apply(draft, false)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Forgetting what is past its time: a bounded slice at a time, so that nothing ever stops for it; twice a second, and
-//! with each batch that is small or comes while there is something to forget.
+//! with each batch that is small or comes while there is something to forget. And, while nobody writes, putting the
+//! index in order.
 
 use super::base::{Base, Draft, broken};
 use super::keys::{self, Place};
@@ -12,6 +13,28 @@ use crate::store::codec::{self, Known};
 const SLICE_MAX: usize = 64;
 
 impl Base {
+    /// Takes a slice of putting the index in order, while nobody writes. Not durable by itself: lost in a power cut, it
+    /// happens again.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        if self.index.is_settled() {
+            return Ok(());
+        }
+        let work = Draft {
+            used: true,
+            ..Draft::default()
+        };
+        self.apply(work, false)?;
+        self.free_replaced();
+        Ok(())
+    }
+
+    /// Sweeps one slice while nobody writes. Not durable by itself: lost in a power cut, it happens again.
+    pub fn apply_sweep(&mut self) -> Result<(), StoreError> {
+        let mut draft = Draft::default();
+        self.sweep(&mut draft)?;
+        self.apply(draft, false)
+    }
+
     /// Drafts the next slice.
     pub fn sweep(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
         let before = (draft.writes, draft.known.len());

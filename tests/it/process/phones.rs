@@ -102,7 +102,7 @@ impl Scene {
         );
     }
 
-    /// How many jobs of a flow ended, by outcome.
+    /// The sum of the metrics whose lines begin so.
     async fn metric(&self, relay: &Relay, name: &str) -> u64 {
         let text = self.client.text(&relay.ops("/metrics")).await;
         let lines = text.lines().filter(|line| line.starts_with(name));
@@ -152,6 +152,10 @@ impl Scene {
                     consents(number),
                     "{scope}.{number} was credited without consent"
                 );
+                assert!(
+                    subscribed,
+                    "{scope}.{number} was credited and is not subscribed: {person}"
+                );
             } else {
                 assert!(
                     !(subscribed && consents(number)),
@@ -169,7 +173,7 @@ impl Scene {
             let whom = set["phone"].as_str().unwrap().to_owned();
             if whom.starts_with(&phone(scope, 0)[..6]) {
                 assert_eq!(set["outcome"], "taken", "{set}");
-                sets.insert(whom, set);
+                assert_eq!(sets.insert(whom, set), None, "somebody was set twice");
             }
         }
         sets
