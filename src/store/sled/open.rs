@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::sled::{Config, Db, Mode};
 use bincode::Decode;
@@ -27,6 +28,10 @@ const CACHE_MEMORY_FACTOR: u64 = 2;
 
 /// With less sled reads the same few pages again and again.
 const CACHE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// sled's threads may hold its lock for a moment after a store was closed in this process.
+const LOCK_WAIT: Duration = Duration::from_millis(10);
+const LOCK_WAITS_MAX: u32 = 500;
 
 const WAY_ON: &str =
     "Restore a backup; or, to go on without what is missing, move the file `mark` away";
@@ -142,11 +147,23 @@ fn open_sled(folder: &Folder, cache_bytes: u64) -> Result<Db, StoreError> {
             folder.database().display()
         ))
     };
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(error)) => Err(damaged(error.to_string())),
-        Err(_) => Err(damaged("sled found damage and panicked".into())),
+    let mut waits = LOCK_WAITS_MAX;
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(db)) => return Ok(db),
+            Ok(Err(error)) if waits > 0 && is_locked(&error) => {
+                waits -= 1;
+                std::thread::sleep(LOCK_WAIT);
+            }
+            Ok(Err(error)) => return Err(damaged(error.to_string())),
+            Err(_) => return Err(damaged("sled found damage and panicked".into())),
+        }
     }
+}
+
+/// Whether sled's own lock is held. Another process is kept out by ours: it is what is left of a store closed here.
+fn is_locked(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
 }
 
 /// A table's value, and its pieces as they stand.
