@@ -23,7 +23,7 @@ use crate::model::time::Timestamp;
 /// A wait before the status is read again is this part of how long it has been waited for: at first often, later seldom.
 const PART_OF_WAIT: u32 = 4;
 
-/// Reads fall due on a grid of this part of the wait, so that people who wait share requests.
+/// Reads fall due on a grid of at most this part of the wait, so that people who wait share requests.
 const PART_OF_GRID: u32 = 8;
 
 /// Which of the two flows: they differ in how they begin and end, not on the way.
@@ -318,13 +318,15 @@ fn confirm(kind: Kind, now: Timestamp, phone: &PhoneRules) -> Step {
 
 /// When the status is read next: after a quarter of the time that it was waited for, never sooner than `first` and never
 /// later than `max`; on a grid, so that many who wait are asked about together.
+///
+/// The meshes are powers of two, in milliseconds since the epoch: a grid that followed each wait to the millisecond would be
+/// everybody's own, and every request nearly empty. These are shared by all, and each holds all wider ones.
 fn next_read(since: Timestamp, now: Timestamp, every: &ConfirmEvery) -> Timestamp {
     let wait = (now.since(since) / PART_OF_WAIT).clamp(every.first, every.max);
-    let grid = u64::try_from((wait / PART_OF_GRID).as_millis())
-        .unwrap_or(u64::MAX)
-        .max(1);
+    let mesh_max = u64::try_from((wait / PART_OF_GRID).as_millis()).unwrap_or(u64::MAX);
+    let mesh = 1_u64 << mesh_max.max(1).ilog2();
     let at = (now + wait).as_millis();
-    Timestamp::from_millis(at.div_ceil(grid).saturating_mul(grid))
+    Timestamp::from_millis(at.div_ceil(mesh).saturating_mul(mesh))
 }
 
 /// Where a job goes on whose subscription was not answered as it should be. `maybe`: it may have happened.

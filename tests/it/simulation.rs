@@ -9,6 +9,7 @@ mod hostile;
 mod invariants;
 mod lab;
 mod phones;
+mod polling;
 mod shaky;
 mod stops;
 mod world;
