@@ -6,6 +6,8 @@
 //! have happened already, the status is read before it is tried again. A found profile keeps its phone unless the
 //! activation says otherwise. Every wait has an end.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::identity::{self, Found, Person};
@@ -319,12 +321,14 @@ fn confirm(kind: Kind, now: Timestamp, phone: &PhoneRules) -> Step {
 /// When the status is read next: after a quarter of the time that it was waited for, never sooner than `first` and never
 /// later than `max`; on a grid, so that many who wait are asked about together.
 ///
-/// The meshes are powers of two, in milliseconds since the epoch: a grid that followed each wait to the millisecond would be
-/// everybody's own, and every request nearly empty. These are shared by all, and each holds all wider ones.
+/// The meshes are those of the first wait, doubled and doubled again: a grid that followed each wait to the millisecond
+/// would be everybody's own, and every request nearly empty. These are shared, and each holds all wider ones.
 fn next_read(since: Timestamp, now: Timestamp, every: &ConfirmEvery) -> Timestamp {
     let wait = (now.since(since) / PART_OF_WAIT).clamp(every.first, every.max);
-    let mesh_max = u64::try_from((wait / PART_OF_GRID).as_millis()).unwrap_or(u64::MAX);
-    let mesh = 1_u64 << mesh_max.max(1).ilog2();
+    let part =
+        |wait: Duration| u64::try_from((wait / PART_OF_GRID).as_millis()).unwrap_or(u64::MAX);
+    let finest = part(every.first).max(1);
+    let mesh = finest << (part(wait) / finest).max(1).ilog2();
     let at = (now + wait).as_millis();
     Timestamp::from_millis(at.div_ceil(mesh).saturating_mul(mesh))
 }
