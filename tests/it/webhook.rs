@@ -1,5 +1,7 @@
 //! Braze webhooks and Outgrow leads: both routes over real connections into a store, and the whole way with the binary.
 
+mod order;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -332,128 +334,6 @@ async fn webhooks_and_leads_go_the_whole_way_with_the_binary() {
     assert_eq!(
         dead[0]["answer"]["text"],
         "email (/lead/email): nothing instead of an e-mail address; quiz_zip (/zip): nothing instead of a text"
-    );
-    relay.stop(&setup).await;
-}
-
-const WEBHOOKS: u64 = 10_000;
-const CONNECTIONS: u64 = 64;
-/// `max_in_flight` of a workspace's Quikly, when nothing is said.
-const IN_FLIGHT: usize = 16;
-
-/// Posts so many webhooks over many connections. Returns the `id`s they bring, in order of acceptance.
-async fn post_many(hook: &Url, name: &str) -> Vec<String> {
-    let http = Http::new(CONNECTIONS as usize, SOON).unwrap();
-    let mut posting = tokio::task::JoinSet::new();
-    for connection in 0..CONNECTIONS {
-        let (http, hook, name) = (http.clone(), hook.clone(), name.to_owned());
-        posting.spawn(async move {
-            let headers = [("authorization", "Bearer braze")];
-            let mut ids = Vec::new();
-            for number in (connection..WEBHOOKS).step_by(CONNECTIONS as usize) {
-                let id = format!("{name}-{number}");
-                let body = webhook(&format!(r#","id":"{id}""#))
-                    .replace("Ada", &id)
-                    .into_bytes();
-                let asked = http.request(Method::POST, &hook, &headers, Some(body), SOON, 1 << 16);
-                let answer = asked.await.unwrap();
-                let receipt: Value = serde_json::from_slice(&answer.body).unwrap();
-                assert_eq!(answer.status, 202, "{receipt}");
-                ids.push((receipt["ids"][0].as_str().unwrap().to_owned(), id));
-            }
-            ids
-        });
-    }
-    // The relay's ids grow in order of acceptance.
-    let mut accepted: Vec<_> = posting.join_all().await.into_iter().flatten().collect();
-    accepted.sort_unstable();
-    accepted.into_iter().map(|(_, id)| id).collect()
-}
-
-/// The `id`s of the webhooks that Quikly took, in order, once there are so many.
-async fn taken(client: &Client, sandbox: &Sandbox, count: u64) -> Vec<String> {
-    until("Quikly heard of all of them", SOON, async || {
-        let summary = client.document(&sandbox.question("summary")).await;
-        (summary["credits"].as_u64()? >= count).then_some(())
-    })
-    .await;
-    let credits = client.lines(&sandbox.question("credits")).await;
-    let id = |credit: &Value| credit["more"]["id"].as_str().unwrap().to_owned();
-    credits.iter().map(id).collect()
-}
-
-/// Of what was accepted in this order and taken in that, nothing is displaced by more than the calls in flight.
-fn in_order(accepted: &[String], taken: &[&String]) {
-    assert_eq!(accepted.len(), taken.len());
-    let rank: BTreeMap<&String, usize> = accepted.iter().zip(0..).collect();
-    let places = taken.iter().zip(0..);
-    let displaced = places.map(|(id, place): (_, usize)| place.abs_diff(rank[*id]));
-    // A single request that the machine holds up is overtaken by many; nothing else is.
-    let far: Vec<_> = displaced.filter(|places| *places > IN_FLIGHT).collect();
-    assert!(
-        far.len() <= 10,
-        "displaced by more than what is in flight: {far:?}"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_webhooks_reach_quikly_in_order_of_acceptance() {
-    let sandbox = Sandbox::start(&[]).await;
-    let setup = Setup::new(&sandbox, SOURCES);
-    let relay = Relay::start(&setup).await;
-    let hook = relay.events().join("/webhook/braze").unwrap();
-    let accepted = post_many(&hook, "new").await;
-    let taken = taken(&Client::new(), &sandbox, WEBHOOKS).await;
-    in_order(&accepted, &taken.iter().collect::<Vec<_>>());
-    relay.stop(&setup).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_retries_displace_no_webhook_that_is_fresh() {
-    let sandbox = Sandbox::start(&[]).await;
-    // All that failed is due again soon, and stays due.
-    let retry = "[retry]\nfirst = \"2s\"\nmax = \"2s\"\n";
-    let setup = Setup::new(&sandbox, &format!("{retry}{SOURCES}"));
-    let relay = Relay::start(&setup).await;
-    let client = Client::new();
-    let hook = relay.events().join("/webhook/braze").unwrap();
-    let script = async |rule: Value| {
-        let body = json!({"rules": [rule]}).to_string().into_bytes();
-        let answer = client.post(&sandbox.question("script"), body).await;
-        assert_eq!(answer.unwrap().status, 200);
-    };
-
-    script(json!({"lane": "quikly", "action": {"status": 503}})).await;
-    let mut old = post_many(&hook, "old").await;
-    until("all of them have failed", SOON, async || {
-        let summary = client.document(&sandbox.question("summary")).await;
-        (summary["requests"].as_u64()? >= WEBHOOKS).then_some(())
-    })
-    .await;
-    // Quikly works again, and before that asks for a rest in which the fresh ones come: then all are due at once.
-    let rest = json!({"lane": "quikly", "next": 1, "retry_after": "2s", "action": {"status": 429}});
-    script(rest).await;
-    let fresh = post_many(&hook, "new").await;
-
-    let mut taken = taken(&client, &sandbox, 2 * WEBHOOKS).await;
-    let is_fresh = |id: &String| id.starts_with("new");
-    in_order(
-        &fresh,
-        &taken.iter().filter(|id| is_fresh(id)).collect::<Vec<_>>(),
-    );
-    // While fresh ones are ready, of the room at most a quarter goes to those that failed.
-    let last = taken.iter().rposition(is_fresh).unwrap();
-    let before = last + 1 - fresh.len();
-    assert!(
-        before <= fresh.len() / 3 + 10 * IN_FLIGHT,
-        "{before} retries before the last fresh one"
-    );
-    taken.retain(|id| !is_fresh(id));
-    taken.sort_unstable();
-    old.sort_unstable();
-    assert!(
-        taken == old,
-        "a webhook that failed is lost or was told twice"
     );
     relay.stop(&setup).await;
 }
