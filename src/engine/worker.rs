@@ -145,7 +145,9 @@ impl<S: Store, C: Client> Worker<S, C> {
     }
 
     fn prepare(&self, leased: Leased, book: &RuleBook, now: Timestamp) -> Prepared {
-        let Leased { token, event, job } = leased;
+        let Leased {
+            token, event, job, ..
+        } = leased;
         let flow = job.state.flow();
         let accepted_at = event.accepted_at;
         let moves = |commit| {

@@ -4,6 +4,8 @@
 //! atomic write, and its [`Fate`] is exactly one: a job cannot be both kept and lost. Names that are stored or shown
 //! ([`Flow`], [`Reason`], [`Outcome`]) are closed lists with fixed texts.
 
+use std::time::Duration;
+
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -170,6 +172,23 @@ impl State {
         }
     }
 
+    /// Whether a job that stands here holds, or waits for, its participant's turn (see [`store`](crate::store)).
+    pub const fn takes_turn(&self) -> bool {
+        match self {
+            State::Email(_) | State::Progress(_) => true,
+            State::Credit { .. } => false,
+        }
+    }
+
+    /// Whether it may be lent along with the one before it, to stand in one request with it (see
+    /// [`Store::lease`](crate::store::Store::lease)).
+    pub const fn follows(&self) -> bool {
+        match self {
+            State::Progress(_) => true,
+            State::Email(_) | State::Credit { .. } => false,
+        }
+    }
+
     /// The step's name, for people.
     pub const fn step(&self) -> &'static str {
         match self {
@@ -317,6 +336,13 @@ pub struct Child {
     pub once: Option<String>,
 }
 
+impl Child {
+    /// Whether it holds, or waits for, its participant's turn.
+    pub fn takes_turn(&self) -> bool {
+        self.job.state.takes_turn() && !self.event.email.is_empty()
+    }
+}
+
 /// What becomes of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fate {
@@ -345,4 +371,23 @@ pub struct Commit {
     pub fate: Fate,
     /// What it spawned.
     pub spawn: Vec<Child>,
+    /// The participant's address in the workspace of the job's lane, where it became known.
+    pub learnt: Option<Address>,
+    /// If this ends the job's turn: how long the next one of the participant must wait at least.
+    pub gap: Duration,
+    /// If this ends the job's turn: those behind it are buried so, instead of getting the turn.
+    pub bury_successors: Option<Burial>,
+}
+
+impl Commit {
+    /// A move that teaches nothing and lets the next one of the participant go on at once.
+    pub fn new(fate: Fate, spawn: Vec<Child>) -> Commit {
+        Commit {
+            fate,
+            spawn,
+            learnt: None,
+            gap: Duration::ZERO,
+            bury_successors: None,
+        }
+    }
 }

@@ -52,10 +52,7 @@ pub fn settle(
         Ok(reply) => match hear(&job, event, &reply, now, rules) {
             Step::Next(state) => return keep(job.at(state, now), rules),
             Step::Done { outcome, spawn } => {
-                return Settled::Commit(Commit {
-                    fate: Fate::Finish(outcome),
-                    spawn,
-                });
+                return Settled::Commit(Commit::new(Fate::Finish(outcome), spawn));
             }
             Step::Again(text) => Failure::Transient(said(text)),
             Step::Unfitting => Failure::Unknown(said("the answer does not fit what was asked")),
@@ -167,13 +164,8 @@ fn keep(job: Job, rules: &Rules) -> Settled {
 }
 
 fn kept(job: Job, rules: &Rules) -> Commit {
-    Commit {
-        fate: Fate::Keep {
-            lane: Lane::new(&rules.workspace, job.state.lane()),
-            job,
-        },
-        spawn: Vec::new(),
-    }
+    let lane = Lane::new(&rules.workspace, job.state.lane());
+    Commit::new(Fate::Keep { lane, job }, Vec::new())
 }
 
 fn bury(job: Job, reason: Reason, class: Class, answer: Answer, now: Timestamp) -> Settled {
@@ -188,8 +180,5 @@ fn buried(mut job: Job, reason: Reason, class: Class, answer: Answer, now: Times
         answer,
         at: now,
     };
-    Commit {
-        fate: Fate::Bury { job, burial },
-        spawn: Vec::new(),
-    }
+    Commit::new(Fate::Bury { job, burial }, Vec::new())
 }

@@ -7,12 +7,12 @@
 //! # Format, version 1
 //! Records: `[version: u8][pieces: u8][bincode, standard configuration]`. A record longer than one piece is cut: the
 //! first piece carries the envelope and says how many more there are. Small values have no pieces and go without that
-//! byte. What is remembered of an ordinary event is 22 bytes, the most that sled keeps inside its nodes without a heap
-//! allocation of its own.
+//! byte. What is remembered of an ordinary event is 23 bytes.
 
 use bincode::{Decode, Encode};
 
 use crate::flow::job::{Burial, Flow, Job};
+use crate::model::call::Address;
 use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
@@ -78,6 +78,8 @@ pub enum Known {
         /// When it was spawned.
         at: Timestamp,
     },
+    /// The participant's address in one workspace.
+    Address(Address),
 }
 
 /// An accepted event, as it is remembered.
@@ -89,6 +91,8 @@ pub struct KnownEvent {
     pub scope: [u8; 4],
     /// Whether it was a participation.
     pub participation: bool,
+    /// The number of the workspace in which its first job took the participant's turn when it was accepted.
+    pub turn: Option<u16>,
     /// Jobs that live.
     pub alive: u8,
     /// Jobs that are dead letters.
@@ -107,6 +111,7 @@ impl KnownEvent {
             id,
             scope,
             participation,
+            turn: None,
             alive: 1,
             dead: 0,
             discarded: false,
@@ -114,9 +119,12 @@ impl KnownEvent {
         }
     }
 
-    /// Its id and scope, when there is nothing else to say of it.
+    /// Its id and scope, when there is nothing else to say of it but the turn.
     fn plain(&self) -> Option<(EventId, [u8; 4])> {
-        let new = KnownEvent::new(self.id, self.scope, self.participation);
+        let new = KnownEvent {
+            turn: self.turn,
+            ..KnownEvent::new(self.id, self.scope, self.participation)
+        };
         (*self == new).then_some((self.id, self.scope))
     }
 }
@@ -252,22 +260,36 @@ pub fn decode_pack(bytes: &[u8]) -> Result<Vec<(EventId, &[u8])>, CodecError> {
 pub fn encode_known(known: &Known) -> Result<Vec<u8>, CodecError> {
     let stored = match known {
         Known::Event(event) => match event.plain() {
-            Some((id, scope)) if event.participation => StoredKnown::Participation(id, scope),
-            Some((id, scope)) => StoredKnown::Other(id, scope),
             None => StoredKnown::Event(event.clone()),
+            Some((id, scope)) => match (event.participation, event.turn) {
+                (true, None) => StoredKnown::Participation(id, scope),
+                (false, None) => StoredKnown::Other(id, scope),
+                (true, Some(turn)) => StoredKnown::ParticipationInTurn(id, scope, turn),
+                (false, Some(turn)) => StoredKnown::OtherInTurn(id, scope, turn),
+            },
         },
         Known::Once { job, at } => StoredKnown::Once(*job, *at),
+        Known::Address(address) => StoredKnown::Address(address.clone()),
     };
     encode::<SMALL_ENVELOPE>(&stored, 40)
 }
 
 /// Reads what is remembered under a participant.
 pub fn decode_known(bytes: &[u8]) -> Result<Known, CodecError> {
+    let in_turn = |id, scope, participation, turn| {
+        Known::Event(KnownEvent {
+            turn: Some(turn),
+            ..KnownEvent::new(id, scope, participation)
+        })
+    };
     Ok(match decode::<SMALL_ENVELOPE, _>(bytes)? {
         StoredKnown::Event(event) => Known::Event(event),
         StoredKnown::Once(job, at) => Known::Once { job, at },
         StoredKnown::Participation(id, scope) => Known::Event(KnownEvent::new(id, scope, true)),
         StoredKnown::Other(id, scope) => Known::Event(KnownEvent::new(id, scope, false)),
+        StoredKnown::ParticipationInTurn(id, scope, turn) => in_turn(id, scope, true, turn),
+        StoredKnown::OtherInTurn(id, scope, turn) => in_turn(id, scope, false, turn),
+        StoredKnown::Address(address) => Known::Address(address),
     })
 }
 
@@ -278,6 +300,46 @@ enum StoredKnown {
     Once(JobId, Timestamp),
     Participation(EventId, [u8; 4]),
     Other(EventId, [u8; 4]),
+    ParticipationInTurn(EventId, [u8; 4], u16),
+    OtherInTurn(EventId, [u8; 4], u16),
+    Address(Address),
+}
+
+/// The place of one job in a turn that several take part in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Turn {
+    /// It has the turn.
+    Holds {
+        /// When it is due, if it had to wait for the turn.
+        due: Option<Timestamp>,
+    },
+    /// It waits, and has no due key.
+    Behind(Behind),
+}
+
+/// What makes a job that is behind due when it gets the turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Behind {
+    /// Its lane: the workspace's number and the kind.
+    pub lane: [u8; 3],
+    /// The number of its group.
+    pub group: u16,
+    /// When it is due by itself.
+    pub due: Timestamp,
+    /// Never failed at this step.
+    pub fresh: bool,
+    /// May be lent along with the one before it.
+    pub follows: bool,
+}
+
+/// Writes a place in a turn down.
+pub fn encode_turn(turn: &Turn) -> Result<Vec<u8>, CodecError> {
+    encode::<SMALL_ENVELOPE>(turn, 24)
+}
+
+/// Reads a place in a turn.
+pub fn decode_turn(bytes: &[u8]) -> Result<Turn, CodecError> {
+    decode::<SMALL_ENVELOPE, _>(bytes)
 }
 
 /// What an entry takes beyond its value: place and length.

@@ -12,11 +12,26 @@
 //!   are alive or dead. The participant is the normalised e-mail.
 //! * A job is in exactly one state: alive, dead, done or discarded. An event is queued while one of its jobs lives; else
 //!   dead while one is dead; else discarded when one was discarded; else done.
+//! * Turns. A participant's jobs in one workspace (that of the job's lane) go one after another, as long as their state
+//!   takes the turn ([`State::takes_turn`]); the participant of a job is the one of the event that was accepted, also for
+//!   children, and a job whose event has no e-mail never takes turns. Of the living jobs of one participant that take the
+//!   turn exactly one holds it: the first by id, that is, in order of acceptance. The others are *behind*: not lent, not
+//!   told by `next_due`, counted as waiting.
+//! * The turn ends when its holder is done, dies, or goes on in a state that does not take the turn, or in another
+//!   workspace. The write that ends it gives it to the next, which is due no earlier than that commit's `gap` after it
+//!   ([`Job::due`] says so), or buries those behind (`bury_successors`). A holder that is kept keeps the turn, retries
+//!   included: nobody overtakes.
+//! * What comes to live with an older id (revived, a child, moved to another workspace) takes its place by its id: it has
+//!   the turn at once if it is the first, unless the holder is lent at that moment; that one keeps the turn until it ends.
+//! * The address learnt last of a participant in a workspace is remembered for good, over restarts.
 //! * A job's id is never given twice: neither to another event nor, within its event, to another child.
 //! * Counts are exact at every moment and never need a scan.
 //!
+//!
+//! [`State::takes_turn`]: crate::flow::job::State::takes_turn
+//!
 //! # Deliberately absent
-//! No knowledge of flows beyond "here is a job and when it is due"; no HTTP; no clock: `now` is an argument, and does
+//! No knowledge of flows beyond "here is a job, when it is due, and whether it takes a turn"; no HTTP; no clock: `now` is an argument, and does
 //! not go back from call to call except over a restart.
 
 use std::collections::BTreeMap;
@@ -28,6 +43,7 @@ use tokio::sync::Notify;
 
 use crate::flow::job::{Burial, Commit, Flow, Job, Outcome, Reason, Seed, Start};
 use crate::model::Name;
+use crate::model::call::Address;
 use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
@@ -95,6 +111,23 @@ pub struct Leased {
     pub event: Event,
     /// The job.
     pub job: Job,
+    /// What was learnt of the participant's address in the workspace of this lane. Looked up only for jobs that take the
+    /// turn; `None` for others.
+    pub address: Option<Address>,
+}
+
+/// The longest address that is remembered, bytes; longer ones are passed over. Braze allows ids of 997.
+pub const ADDRESS_BYTES_MAX: usize = 2000;
+
+/// Whether an address may be remembered.
+fn is_memorable(address: &Address) -> bool {
+    let text = match address {
+        Address::ExternalId(text)
+        | Address::BrazeId(text)
+        | Address::Alias(text)
+        | Address::Email(text) => text,
+    };
+    text.len() <= ADDRESS_BYTES_MAX
 }
 
 /// What a commit did.
@@ -149,6 +182,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// First fresh ones in order of their ids, then those that failed before in order of (due, id). When both are ready,
     /// `at_most / 4` of the room (rounded down) is for those that failed, the rest for fresh ones; what one class leaves
     /// empty the other fills. A job stays lent until it is committed or given back, or the store is opened again.
+    ///
+    /// What room is left then is for chains: when a lent holder of a turn [`follows`](crate::flow::job::State::follows),
+    /// those behind it are lent along, directly after it and in their order, as far as each follows too, is in this lane,
+    /// due by its own `due` and not lent. They are committed like others; one that is kept or given back is behind again
+    /// unless it got the turn meanwhile, and one that ends while an earlier one lives just leaves.
     fn lease(
         &self,
         lane: &Lane,
@@ -169,6 +207,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// A child is spawned unless its number was ever used in this event, or its `once` is remembered for this
     /// participant (the child's e-mail): while `now < spawned at + credit_dedupe`, or the job spawned then is alive or
     /// dead. It belongs to the event of its parent. Spawning is never refused for a full queue.
+    ///
+    /// Children take their places before the parent's turn ends: a child with the lowest id is the next. `learnt` is
+    /// remembered under the participant. `bury_successors` buries all that were behind when the turn ended, lent along or
+    /// not (their leases are lost), except children of this very commit.
     fn commit(
         &self,
         moves: Vec<(Token, Commit)>,
@@ -215,7 +257,8 @@ pub trait Operate: Clone + Send + Sync + 'static {
     /// configuration). Answers for each, in order, whether it was a dead letter. Durable when it returns.
     ///
     /// [`Start::Run`]: the job lives under the same id, with the letter's event. [`Start::Bury`]: the letter stays, with
-    /// this workspace, flow and burial; the job it holds stays as it was. Never refused for a full queue.
+    /// this workspace, flow and burial; the job it holds stays as it was. Never refused for a full queue. A revived job
+    /// takes its place among the turns by its id.
     fn revive(
         &self,
         letters: Vec<(JobId, Start)>,
@@ -311,7 +354,7 @@ impl Group {
 /// Jobs of one group by state. A job that is not done is in exactly one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct States {
-    /// Due in the future, and not lent.
+    /// Due in the future or behind its participant's turn, and not lent.
     pub waiting: u64,
     /// Due, and not lent.
     pub ready: u64,
@@ -343,7 +386,7 @@ pub struct EventCounts {
 pub struct LaneCounts {
     /// Due calls not yet answered, lent ones included.
     pub depth: u64,
-    /// Due in the future, and not lent.
+    /// Due in the future or behind its participant's turn, and not lent.
     pub waiting: u64,
     /// Since when the first of those in `depth` is due: of each order of lending the first in it, which need not be the
     /// one that is due longest.

@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::super::is_memorable;
 use super::super::{
     Appended, Committed, Counts, DeadLetter, EventCounts, Group, LaneCounts, Leased, Settings,
     States, StoreError, Token,
 };
-use crate::flow::job::{Child, Commit, Fate, Job, Outcome, Seed, Start};
+use super::turns::{Participant, Turns};
+use crate::flow::job::{Burial, Child, Commit, Fate, Job, Outcome, Seed, Start};
+use crate::model::call::Address;
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
@@ -39,6 +42,8 @@ pub(super) struct Maps {
     /// Every lane that ever had work.
     lanes: BTreeSet<Lane>,
     pub(super) wakes: BTreeMap<Lane, Arc<Notify>>,
+    pub(super) turns: Turns,
+    addresses: BTreeMap<Participant, Address>,
 }
 
 /// What an event is known by.
@@ -54,6 +59,7 @@ pub(super) struct EventKey {
 #[derive(Clone)]
 struct Known {
     kind: EventKind,
+    email: String,
     accepted_at: Timestamp,
     /// The number of every job it ever had.
     numbers: BTreeSet<u8>,
@@ -67,6 +73,8 @@ pub(super) struct Living {
     pub(super) lane: Lane,
     event: Event,
     pub(super) job: Job,
+    /// Whose turn it would take.
+    participant: Participant,
     /// The number of its lease while it is lent.
     pub(super) lease: Option<u64>,
 }
@@ -87,6 +95,8 @@ impl Maps {
             done: BTreeMap::new(),
             lanes: BTreeSet::new(),
             wakes: BTreeMap::new(),
+            turns: Turns::default(),
+            addresses: BTreeMap::new(),
         }
     }
 
@@ -158,13 +168,17 @@ impl Maps {
             id,
             Known {
                 kind: seed.event.kind,
+                email: seed.event.email.clone(),
                 accepted_at: seed.event.accepted_at,
                 numbers: BTreeSet::from([0]),
                 discarded: false,
             },
         );
         match start {
-            Start::Run { lane, job } => self.live(id.job(0), lane, seed.event, job),
+            Start::Run { lane, job } => {
+                self.live(id.job(0), lane, seed.event, job);
+                self.enter(id.job(0), None);
+            }
             Start::Bury {
                 workspace,
                 flow,
@@ -190,9 +204,12 @@ impl Maps {
     fn live(&mut self, id: JobId, lane: Lane, event: Event, job: Job) {
         self.lanes.insert(lane.clone());
         self.wake(&lane).notify_one();
+        let accepted = self.events.get(&id.event);
+        let email = accepted.map_or_else(String::new, |known| known.email.clone());
         self.living.insert(
             id,
             Living {
+                participant: (lane.workspace.clone(), email),
                 lane,
                 event,
                 job,
@@ -201,10 +218,49 @@ impl Maps {
         );
     }
 
+    /// Gives a living job its place among the turns, if its state takes one. `moving`: the job whose commit this is.
+    fn enter(&mut self, id: JobId, moving: Option<JobId>) {
+        let living = &self.living;
+        let Some(participant) = living.get(&id).and_then(Living::takes_turn_of).cloned() else {
+            return;
+        };
+        self.turns.enter(&participant, id, |holder| {
+            let lent = living
+                .get(&holder)
+                .is_some_and(|living| living.lease.is_some());
+            lent || moving == Some(holder)
+        });
+    }
+
+    /// Those behind this holder that are lent along with it.
+    pub(super) fn chain(&self, holder: JobId, now: Timestamp, at_most: usize) -> Vec<JobId> {
+        let Some(first) = self.living.get(&holder) else {
+            return Vec::new();
+        };
+        let Some(participant) = first.takes_turn_of().filter(|_| first.job.state.follows()) else {
+            return Vec::new();
+        };
+        let goes_along = |living: &Living| {
+            living.job.state.follows()
+                && living.lane == first.lane
+                && living.job.due <= now
+                && living.lease.is_none()
+        };
+        let behind = self.turns.behind(participant).into_iter();
+        behind
+            .take_while(|id| self.living.get(id).is_some_and(goes_along))
+            .take(at_most)
+            .collect()
+    }
+
     pub(super) fn lend(&mut self, id: JobId) -> Option<Leased> {
         let living = self.living.get_mut(&id)?;
         self.last_lease += 1;
         living.lease = Some(self.last_lease);
+        let address = living
+            .takes_turn_of()
+            .and_then(|participant| self.addresses.get(participant))
+            .cloned();
         Some(Leased {
             token: Token {
                 id,
@@ -212,6 +268,7 @@ impl Maps {
             },
             event: living.event.clone(),
             job: living.job.clone(),
+            address,
         })
     }
 
@@ -230,6 +287,12 @@ impl Maps {
         let Some(before) = self.living.remove(&id) else {
             return Committed::LostLease;
         };
+        let turn = before.takes_turn_of().cloned();
+        if let Some(address) = commit.learnt.filter(is_memorable)
+            && before.has_participant()
+        {
+            self.addresses.insert(before.participant.clone(), address);
+        }
         match commit.fate {
             Fate::Keep { lane, job } => self.live(id, lane, before.event, job),
             Fate::Finish(outcome) => *self.done.entry((before.group(), outcome)).or_default() += 1,
@@ -245,11 +308,65 @@ impl Maps {
                 self.dead.insert(id, letter);
             }
         }
-        let mut children = 0;
+        let mut born = BTreeSet::new();
         for child in commit.spawn {
-            children += u8::from(self.spawn(id.event, child, now));
+            let number = child.number;
+            if self.spawn(id.event, child, now) {
+                born.insert(id.event.job(number));
+            }
         }
-        Committed::Stored { children }
+        let kept = self.living.get(&id).and_then(Living::takes_turn_of);
+        let stays = kept == turn.as_ref();
+        let mut entering = born.clone();
+        entering.extend((!stays).then_some(id));
+        for entrant in entering {
+            self.enter(entrant, Some(id));
+        }
+        if let Some(turn) = turn.filter(|_| !stays) {
+            if let Some(burial) = commit.bury_successors {
+                self.bury_behind(&turn, id, &born, &burial);
+            }
+            if let Some(next) = self.turns.leave(&turn, id)
+                && let Some(living) = self.living.get_mut(&next)
+            {
+                living.job.due = living.job.due.max(now + commit.gap);
+                let lane = living.lane.clone();
+                self.wake(&lane).notify_one();
+            }
+        }
+        Committed::Stored {
+            children: born.len() as u8,
+        }
+    }
+
+    /// Buries everybody behind this holder but its children just born.
+    fn bury_behind(
+        &mut self,
+        turn: &Participant,
+        holder: JobId,
+        born: &BTreeSet<JobId>,
+        burial: &Burial,
+    ) {
+        if !self.turns.holds(turn, holder) {
+            return;
+        }
+        for id in self.turns.behind(turn) {
+            if born.contains(&id) {
+                continue;
+            }
+            self.turns.leave(turn, id);
+            if let Some(living) = self.living.remove(&id) {
+                let letter = DeadLetter {
+                    id,
+                    workspace: Some(living.lane.workspace),
+                    flow: Some(living.job.state.flow()),
+                    event: living.event,
+                    job: Some(living.job),
+                    burial: burial.clone(),
+                };
+                self.dead.insert(id, letter);
+            }
+        }
     }
 
     /// Whether the child is new.
@@ -288,7 +405,10 @@ impl Maps {
             return false;
         };
         match start {
-            Start::Run { lane, job } => self.live(id, lane, letter.event, job),
+            Start::Run { lane, job } => {
+                self.live(id, lane, letter.event, job);
+                self.enter(id, None);
+            }
             Start::Bury {
                 workspace,
                 flow,
@@ -340,11 +460,12 @@ impl Maps {
                 .collect(),
             ..Counts::default()
         };
-        for living in self.living.values() {
+        for (id, living) in &self.living {
             let states: &mut States = counts.jobs.entry(living.group()).or_default();
             let lane = counts.lanes.entry(living.lane.clone()).or_default();
             let due = living.job.due;
-            if living.lease.is_none() && due > now {
+            let behind = self.turns.is_behind(*id, living.takes_turn_of());
+            if living.lease.is_none() && (due > now || behind) {
                 states.waiting += 1;
                 lane.waiting += 1;
                 continue;
@@ -402,6 +523,16 @@ impl EventKey {
 }
 
 impl Living {
+    /// The participant whose turn it holds or waits for, if its state takes one.
+    pub(super) fn takes_turn_of(&self) -> Option<&Participant> {
+        let takes = self.has_participant() && self.job.state.takes_turn();
+        takes.then_some(&self.participant)
+    }
+
+    fn has_participant(&self) -> bool {
+        !self.event.email.is_empty()
+    }
+
     fn group(&self) -> Group {
         let flow = Some(self.job.state.flow());
         Group::of(Some(&self.lane.workspace), &self.event, flow)

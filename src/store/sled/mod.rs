@@ -17,7 +17,7 @@
 //!
 //! # Operations
 //! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin, revive), [`lend`] and [`time`] (lease,
-//! next due), [`query`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
+//! next due), [`turns`], [`query`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -37,6 +37,7 @@ mod open;
 mod query;
 mod sweep;
 mod time;
+mod turns;
 mod writer;
 
 use std::collections::HashMap;

@@ -1,12 +1,16 @@
 //! Moving jobs: commits, begun marks, and dead letters that live again.
 
+use std::collections::BTreeMap;
+
 use super::append::Begin;
 use super::base::{Base, Draft, Placing, broken};
 use super::counts::{GroupId, Standing};
-use super::keys::{self, Place};
-use super::lend::Lease;
-use crate::flow::job::{Child, Commit, Fate, Start};
+use super::keys::{self, Participant, Place};
+use super::lend::{Lease, Stand};
+use super::turns::TurnEnd;
+use crate::flow::job::{Child, Commit, Fate, Job, Start};
 use crate::model::id::JobId;
+use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Done, Known, KnownEvent, Pieces, Record};
 use crate::store::{Committed, StoreError, Token};
@@ -24,17 +28,45 @@ impl Base {
         let Some(lease) = self.take_lease(token) else {
             return Ok(Committed::LostLease);
         };
+        let Commit {
+            fate,
+            spawn,
+            learnt,
+            gap,
+            bury_successors,
+        } = commit;
         let id = token.id;
-        draft.remove(lease.spot.key(id));
-        self.head.live(lease.spot.lane, lease.group, -1, 0);
-        let ended = matches!(commit.fate, Fate::Finish(_));
+        let home = self.home(&lease.record);
+        let before = self.turn_of(&lease);
+        let after = self.turn_after(&fate, &lease.record, &home);
+        let enters = after.filter(|_| after != before);
+        if enters.is_some() || bury_successors.is_some() || spawn.iter().any(Child::takes_turn) {
+            self.apply_early(draft)?;
+            self.note_alone(draft, before, id)?;
+        }
+        if let Some(address) = learnt {
+            self.learn(draft, &lease, &home, address)?;
+        }
+        if let Some(key) = lease.spot.key(id) {
+            draft.remove(key);
+        }
+        let (due, later) = if lease.spot.is_ready() {
+            (1, 0)
+        } else {
+            (0, 1)
+        };
+        self.head.live(lease.spot.lane, lease.group, -due, -later);
+        let ended = matches!(fate, Fate::Finish(_));
         if ended {
             // Whatever it held may be taken by its own children already.
             draft.ended.insert(id);
         }
-        let home = self.home(&lease.record);
-        let born = self.spawn_all(draft, id, home, commit.spawn, now)?;
+        let (born, mut behind) = self.spawn_all(draft, id, home, spawn, enters, now)?;
         let children = born.len() as u8;
+        let born_ids: Vec<JobId> = born.iter().map(|number| id.event.job(*number)).collect();
+        if lease.spot.stand == Stand::Behind && after == before {
+            behind = before;
+        }
         let once = lease
             .record
             .once
@@ -46,32 +78,10 @@ impl Base {
             born,
             ..Tally::default()
         };
-        match commit.fate {
-            Fate::Keep { lane, job } => {
-                let (fresh, due) = (job.fresh, job.due);
-                let workspace = lane.workspace.to_string();
-                let lane = self.names.lane(&lane);
-                let (pieces, group) = self.rewrite(draft, id, lease, |record| {
-                    record.workspace = Some(workspace);
-                    record.flow = Some(job.state.flow());
-                    record.job = Some(job);
-                })?;
-                self.place(
-                    draft,
-                    Placing {
-                        id,
-                        lane,
-                        group,
-                        pieces: pieces.into(),
-                        fresh,
-                        due,
-                        first: false,
-                    },
-                    now,
-                );
-            }
+        match fate {
+            Fate::Keep { lane, job } => self.keep(draft, id, lease, lane, job, behind, now)?,
             Fate::Finish(outcome) => {
-                if lease.spot.due.is_some() {
+                if lease.spot.is_moved() {
                     draft.remove(keys::moved(id));
                 }
                 Base::drop_pieces(draft, id, 0, lease.behind);
@@ -79,7 +89,7 @@ impl Base {
                 tally.alive -= 1;
             }
             Fate::Bury { job, burial } => {
-                if lease.spot.due.is_some() {
+                if lease.spot.is_moved() {
                     draft.remove(keys::moved(id));
                 }
                 let reason = burial.reason;
@@ -95,7 +105,51 @@ impl Base {
             }
         }
         self.tally(draft, id, home, once, tally, now)?;
+        if let Some(participant) = before.filter(|_| after != before) {
+            let end = TurnEnd {
+                gap,
+                bury_successors,
+                born: &born_ids,
+            };
+            self.leave(draft, participant, id, end, now)?;
+        }
         Ok(Committed::Stored { children })
+    }
+
+    /// Drafts that a lent job goes on.
+    fn keep(
+        &mut self,
+        draft: &mut Draft,
+        id: JobId,
+        lease: Lease,
+        lane: Lane,
+        job: Job,
+        behind: Option<Participant>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (fresh, due, follows) = (job.fresh, job.due, job.state.follows());
+        let workspace = lane.workspace.to_string();
+        let lane = self.names.lane(&lane);
+        let (pieces, group) = self.rewrite(draft, id, lease, |record| {
+            record.workspace = Some(workspace);
+            record.flow = Some(job.state.flow());
+            record.job = Some(job);
+        })?;
+        self.place(
+            draft,
+            Placing {
+                id,
+                lane,
+                group,
+                pieces: pieces.into(),
+                fresh,
+                due,
+                first: false,
+                behind,
+                follows,
+            },
+            now,
+        )
     }
 
     /// Encodes a lent record after `change`, and drops the pieces it no longer needs.
@@ -114,45 +168,61 @@ impl Base {
         Ok((pieces, group))
     }
 
-    /// Drafts those children that were never spawned before, and says their numbers.
+    /// Drafts those children that were never spawned before, and says their numbers; and, when the parent itself `enters`
+    /// a turn, whether it is behind there.
     fn spawn_all(
         &mut self,
         draft: &mut Draft,
         parent: JobId,
         home: Place,
         children: Vec<Child>,
+        enters: Option<Participant>,
         now: Timestamp,
-    ) -> Result<Vec<u8>, StoreError> {
+    ) -> Result<(Vec<u8>, Option<Participant>), StoreError> {
         let mut born = Vec::new();
-        if children.is_empty() {
-            return Ok(born);
-        }
-        let known = self.known_event(draft, parent, &home)?;
-        for Child {
-            number,
-            lane,
-            job,
-            event,
-            once,
-        } in children
-        {
-            let taken = number == 0 || number == parent.number;
-            if taken || born.contains(&number) || known.numbers.contains(&number) {
-                continue;
-            }
-            let id = parent.event.job(number);
-            if let Some(once) = &once {
-                let place = self.hasher.once(&event, once);
-                if self.remembers_once(draft, &place, now)? {
+        let mut begins = Vec::new();
+        let mut entering = Vec::from_iter(enters.map(|participant| (parent, participant)));
+        if !children.is_empty() {
+            let known = self.known_event(draft, parent, &home)?;
+            for child in children {
+                let number = child.number;
+                let taken = number == 0 || number == parent.number;
+                if taken || born.contains(&number) || known.numbers.contains(&number) {
                     continue;
                 }
-                draft.remember(place, Known::Once { job: id, at: now });
+                let id = parent.event.job(number);
+                if let Some(once) = &child.once {
+                    let place = self.hasher.once(&child.event, once);
+                    if self.remembers_once(draft, &place, now)? {
+                        continue;
+                    }
+                    draft.remember(place, Known::Once { job: id, at: now });
+                }
+                let start = Start::Run {
+                    lane: child.lane,
+                    job: child.job,
+                };
+                let begin = Begin::new(child.event, start, Some(home), child.once)?;
+                if let Some(lane) = begin.takes_turn_in() {
+                    let lane = self.names.lane(lane);
+                    entering.push((id, keys::participant(lane, &home)));
+                }
+                begins.push((id, begin));
+                born.push(number);
             }
-            let begin = Begin::new(event, Start::Run { lane, job }, Some(home), once)?;
-            self.begin(draft, id, begin, now, true);
-            born.push(number);
         }
-        Ok(born)
+        // In the order of their ids, so that none displaces another of this very draft.
+        entering.sort_unstable();
+        let mut behind = BTreeMap::new();
+        for (id, participant) in entering {
+            if self.enter(draft, participant, id, &home, Some(parent))? {
+                behind.insert(id, participant);
+            }
+        }
+        for (id, begin) in begins {
+            self.begin(draft, id, begin, behind.get(&id).copied(), now, true)?;
+        }
+        Ok((born, behind.remove(&parent)))
     }
 
     fn remembers_once(
@@ -165,7 +235,7 @@ impl Base {
             // A child of this very draft is remembered and not yet in the tree.
             Some(Known::Once { job, at }) => Ok(at + self.settings.credit_dedupe > now
                 || (!draft.ended.contains(&job) && self.has_jobs(&keys::id_bytes(job))?)),
-            Some(Known::Event(_)) | None => Ok(false),
+            Some(Known::Event(_) | Known::Address(_)) | None => Ok(false),
         }
     }
 
@@ -247,10 +317,10 @@ impl Base {
             job.begun = true;
             let pieces = codec::encode_record(&lease.record)?;
             lease.behind = pieces.rest.len() as u8;
-            let key = if lease.spot.due.is_none() {
-                lease.spot.key(token.id)
-            } else {
+            let key = if lease.spot.is_moved() {
                 keys::moved(token.id)
+            } else {
+                keys::unmoved(lease.spot.lane, token.id).to_vec()
             };
             draft.record(key, token.id, pieces);
         }
@@ -266,19 +336,34 @@ impl Base {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.tell_time(now)?;
-        let Some(record) = self.dead_record(draft, id)? else {
+        let Some((record, pieces)) = self.dead_record(draft, id)? else {
             return Ok(false);
         };
+        let home = self.home(&record);
+        let mut behind = None;
+        if let Start::Run { lane, job } = &start
+            && job.state.takes_turn()
+            && !record.event.email.is_empty()
+        {
+            let lane = self.names.lane(lane);
+            let participant = keys::participant(lane, &home);
+            if self.may_displace(draft, &participant, id, &home)? {
+                self.apply_early(draft)?;
+            }
+            if self.enter(draft, participant, id, &home, None)? {
+                behind = Some(participant);
+            }
+        }
+        Base::drop_pieces(draft, id, 0, pieces);
         let group = self.group_of(&record);
         if let Some(burial) = &record.burial {
             self.head.bury(group, burial.reason, -1);
         }
-        let home = self.home(&record);
         match start {
             Start::Run { .. } => {
                 draft.remove(keys::dead(id));
                 let begin = Begin::new(record.event, start, record.home, record.once)?;
-                self.begin(draft, id, begin, now, false);
+                self.begin(draft, id, begin, behind, now, false)?;
                 self.tally(
                     draft,
                     id,
@@ -317,10 +402,10 @@ impl Base {
 }
 
 impl Base {
-    /// A dead letter, this draft included. The draft drops its pieces: whoever asks writes it anew.
-    fn dead_record(&self, draft: &mut Draft, id: JobId) -> Result<Option<Record>, StoreError> {
+    /// A dead letter, this draft included, and how many pieces of it stand in the tree.
+    fn dead_record(&self, draft: &Draft, id: JobId) -> Result<Option<(Record, u8)>, StoreError> {
         if let Some(record) = draft.revived.get(&id) {
-            return Ok(record.clone());
+            return Ok(record.clone().map(|record| (record, 0)));
         }
         let Some(first) = self
             .db
@@ -329,8 +414,8 @@ impl Base {
         else {
             return Ok(None);
         };
-        Base::drop_pieces(draft, id, 0, codec::pieces_behind(&first));
-        self.read(id, &first).map(Some)
+        let record = self.read(id, &first)?;
+        Ok(Some((record, codec::pieces_behind(&first))))
     }
 }
 
@@ -345,6 +430,14 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A living job died.
+    pub const DIED: Tally = Tally {
+        alive: -1,
+        dead: 1,
+        discarded: false,
+        born: Vec::new(),
+    };
+
     /// A dead job was discarded.
     pub const DISCARDED: Tally = Tally {
         alive: 0,

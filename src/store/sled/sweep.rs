@@ -74,7 +74,7 @@ impl Base {
         let there = match self.known(draft, &place)? {
             Some(Known::Event(event)) => Some(event.id.job(0)),
             Some(Known::Once { job, .. }) => Some(job),
-            None => None,
+            Some(Known::Address(_)) | None => None,
         };
         if there == Some(owner) {
             draft.forget(place);

@@ -205,14 +205,11 @@ pub fn bury(now: Timestamp) -> Fate {
 }
 
 pub fn moved(fate: Fate) -> Commit {
-    Commit {
-        fate,
-        spawn: Vec::new(),
-    }
+    Commit::new(fate, Vec::new())
 }
 
 pub fn spawning(fate: Fate, spawn: Vec<Child>) -> Commit {
-    Commit { fate, spawn }
+    Commit::new(fate, spawn)
 }
 
 pub fn name(text: &str) -> Name {
