@@ -361,10 +361,6 @@ fn ended_at(
 }
 
 /// What becomes of a job on loan before anything is sent.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for a moment, one at a time"
-)]
 enum Prepared {
     /// It has something to ask.
     Asks(Asked),

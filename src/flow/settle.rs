@@ -32,6 +32,10 @@ const THROTTLE_MIN: Duration = Duration::from_secs(1);
 
 /// What is to be done with a leased job.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for a moment, one at a time"
+)]
 pub enum Settled {
     /// Store this.
     Commit(Commit),

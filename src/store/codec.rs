@@ -9,7 +9,13 @@
 //! first piece carries the envelope and says how many more there are. Small values have no pieces and go without that
 //! byte. What is remembered of an ordinary event is 23 bytes.
 
+mod entries;
+mod turn;
+
 use bincode::{Decode, Encode};
+
+pub use self::entries::{ENTRY_BYTES, Entries, begin_entries, entries, push_entry};
+pub use self::turn::{Behind, Turn};
 
 use crate::flow::job::{Burial, Flow, Job};
 use crate::model::call::Address;
@@ -117,6 +123,11 @@ impl KnownEvent {
             discarded: false,
             numbers: Vec::new(),
         }
+    }
+
+    fn in_turn(self, workspace: u16) -> KnownEvent {
+        let turn = Some(workspace);
+        KnownEvent { turn, ..self }
     }
 
     /// Its id and scope, when there is nothing else to say of it but the turn.
@@ -276,19 +287,17 @@ pub fn encode_known(known: &Known) -> Result<Vec<u8>, CodecError> {
 
 /// Reads what is remembered under a participant.
 pub fn decode_known(bytes: &[u8]) -> Result<Known, CodecError> {
-    let in_turn = |id, scope, participation, turn| {
-        Known::Event(KnownEvent {
-            turn: Some(turn),
-            ..KnownEvent::new(id, scope, participation)
-        })
-    };
     Ok(match decode::<SMALL_ENVELOPE, _>(bytes)? {
         StoredKnown::Event(event) => Known::Event(event),
         StoredKnown::Once(job, at) => Known::Once { job, at },
         StoredKnown::Participation(id, scope) => Known::Event(KnownEvent::new(id, scope, true)),
         StoredKnown::Other(id, scope) => Known::Event(KnownEvent::new(id, scope, false)),
-        StoredKnown::ParticipationInTurn(id, scope, turn) => in_turn(id, scope, true, turn),
-        StoredKnown::OtherInTurn(id, scope, turn) => in_turn(id, scope, false, turn),
+        StoredKnown::ParticipationInTurn(id, scope, turn) => {
+            Known::Event(KnownEvent::new(id, scope, true).in_turn(turn))
+        }
+        StoredKnown::OtherInTurn(id, scope, turn) => {
+            Known::Event(KnownEvent::new(id, scope, false).in_turn(turn))
+        }
         StoredKnown::Address(address) => Known::Address(address),
     })
 }
@@ -305,33 +314,6 @@ enum StoredKnown {
     Address(Address),
 }
 
-/// The place of one job in a turn that several take part in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Turn {
-    /// It has the turn.
-    Holds {
-        /// When it is due, if it had to wait for the turn.
-        due: Option<Timestamp>,
-    },
-    /// It waits, and has no due key.
-    Behind(Behind),
-}
-
-/// What makes a job that is behind due when it gets the turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Behind {
-    /// Its lane: the workspace's number and the kind.
-    pub lane: [u8; 3],
-    /// The number of its group.
-    pub group: u16,
-    /// When it is due by itself.
-    pub due: Timestamp,
-    /// Never failed at this step.
-    pub fresh: bool,
-    /// May be lent along with the one before it.
-    pub follows: bool,
-}
-
 /// Writes a place in a turn down.
 pub fn encode_turn(turn: &Turn) -> Result<Vec<u8>, CodecError> {
     encode::<SMALL_ENVELOPE>(turn, 24)
@@ -340,50 +322,6 @@ pub fn encode_turn(turn: &Turn) -> Result<Vec<u8>, CodecError> {
 /// Reads a place in a turn.
 pub fn decode_turn(bytes: &[u8]) -> Result<Turn, CodecError> {
     decode::<SMALL_ENVELOPE, _>(bytes)
-}
-
-/// What an entry takes beyond its value: place and length.
-pub const ENTRY_BYTES: usize = 21 + 2;
-
-/// Begins a list of entries, each a place and a value: `[version: u8]`, then for each its place, the length of its value
-/// (two bytes, big-endian) and the value with its own envelope. An empty value says that what was there is forgotten.
-pub fn begin_entries() -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(PIECE_BYTES_MAX);
-    bytes.push(VERSION);
-    bytes
-}
-
-/// Adds an entry.
-pub fn push_entry(bytes: &mut Vec<u8>, place: &[u8; 21], value: &[u8]) {
-    bytes.extend_from_slice(place);
-    bytes.extend_from_slice(&(value.len() as u16).to_be_bytes());
-    bytes.extend_from_slice(value);
-}
-
-/// Reads entries, in their order.
-pub fn entries(bytes: &[u8]) -> Result<Entries<'_>, CodecError> {
-    opened::<SMALL_ENVELOPE>(bytes).map(Entries)
-}
-
-/// Entries not yet read.
-pub struct Entries<'a>(&'a [u8]);
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = Result<(&'a [u8; 21], &'a [u8]), CodecError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let rest = std::mem::take(&mut self.0);
-        let entry = rest.split_first_chunk().and_then(|(place, rest)| {
-            let (length, rest) = rest.split_first_chunk::<2>()?;
-            let (value, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-            self.0 = rest;
-            Some((place, value))
-        });
-        Some(entry.ok_or_else(|| CodecError::Damaged("an entry that ends too early".into())))
-    }
 }
 
 /// Writes a finished event down.

@@ -8,6 +8,7 @@
 //! Done events are not swept: they are no longer remembered once their time has passed, which is all the port can show.
 
 mod maps;
+mod moves;
 mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

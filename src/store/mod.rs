@@ -27,12 +27,11 @@
 //! * A job's id is never given twice: neither to another event nor, within its event, to another child.
 //! * Counts are exact at every moment and never need a scan.
 //!
-//!
 //! [`State::takes_turn`]: crate::flow::job::State::takes_turn
 //!
 //! # Deliberately absent
-//! No knowledge of flows beyond "here is a job, when it is due, and whether it takes a turn"; no HTTP; no clock: `now` is an argument, and does
-//! not go back from call to call except over a restart.
+//! No knowledge of flows beyond "here is a job, when it is due, and whether it takes a turn"; no HTTP; no clock: `now`
+//! is an argument, and does not go back from call to call except over a restart.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -49,9 +48,13 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
+mod address;
 pub mod codec;
 pub mod map;
 pub mod sled;
+
+pub use self::address::ADDRESS_BYTES_MAX;
+use self::address::is_memorable;
 
 /// What every store is told about keeping and forgetting (`[store]` of the configuration).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,20 +117,6 @@ pub struct Leased {
     /// What was learnt of the participant's address in the workspace of this lane. Looked up only for jobs that take the
     /// turn; `None` for others.
     pub address: Option<Address>,
-}
-
-/// The longest address that is remembered, bytes; longer ones are passed over. Braze allows ids of 997.
-pub const ADDRESS_BYTES_MAX: usize = 2000;
-
-/// Whether an address may be remembered.
-fn is_memorable(address: &Address) -> bool {
-    let text = match address {
-        Address::ExternalId(text)
-        | Address::BrazeId(text)
-        | Address::Alias(text)
-        | Address::Email(text) => text,
-    };
-    text.len() <= ADDRESS_BYTES_MAX
 }
 
 /// What a commit did.
@@ -291,20 +280,13 @@ pub struct DeadFilter {
 impl DeadFilter {
     /// Whether this letter is one of them.
     pub fn matches(&self, letter: &DeadLetter) -> bool {
-        let DeadFilter {
-            workspace,
-            activation,
-            flow,
-            reason,
-        } = self;
-        workspace
-            .as_deref()
-            .is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
-            && activation
-                .as_deref()
-                .is_none_or(|wanted| letter.event.scope == wanted)
-            && flow.is_none_or(|wanted| letter.flow == Some(wanted))
-            && reason.is_none_or(|wanted| letter.burial.reason == wanted)
+        let (workspace, activation) = (self.workspace.as_deref(), self.activation.as_deref());
+        workspace.is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
+            && activation.is_none_or(|wanted| letter.event.scope == wanted)
+            && self.flow.is_none_or(|wanted| letter.flow == Some(wanted))
+            && self
+                .reason
+                .is_none_or(|wanted| letter.burial.reason == wanted)
     }
 }
 

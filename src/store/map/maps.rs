@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::super::is_memorable;
 use super::super::{
-    Appended, Committed, Counts, DeadLetter, EventCounts, Group, LaneCounts, Leased, Settings,
-    States, StoreError, Token,
+    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Leased, Settings, States,
+    StoreError, Token,
 };
 use super::turns::{Participant, Turns};
-use crate::flow::job::{Burial, Child, Commit, Fate, Job, Outcome, Seed, Start};
+use crate::flow::job::{Job, Outcome, Seed, Start};
 use crate::model::call::Address;
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::{EventId, JobId};
@@ -24,26 +23,26 @@ use crate::model::time::Timestamp;
 /// Everything there is.
 #[derive(Clone)]
 pub(super) struct Maps {
-    settings: Settings,
+    pub(super) settings: Settings,
     /// Set when [`MapStore::crash`](super::MapStore::crash) has handed everything to another store.
     pub(super) closed: bool,
     pub(super) commit: u64,
     last_id: EventId,
     last_lease: u64,
     /// Every event ever accepted.
-    events: BTreeMap<EventId, Known>,
+    pub(super) events: BTreeMap<EventId, Known>,
     /// The latest event of each key, remembered or not.
     keys: BTreeMap<EventKey, EventId>,
     /// The latest spawning of each (participant, `once`), remembered or not.
-    once: BTreeMap<(String, String), (Timestamp, JobId)>,
+    pub(super) once: BTreeMap<(String, String), (Timestamp, JobId)>,
     pub(super) living: BTreeMap<JobId, Living>,
     pub(super) dead: BTreeMap<JobId, DeadLetter>,
-    done: BTreeMap<(Group, Outcome), u64>,
+    pub(super) done: BTreeMap<(Group, Outcome), u64>,
     /// Every lane that ever had work.
     lanes: BTreeSet<Lane>,
     pub(super) wakes: BTreeMap<Lane, Arc<Notify>>,
     pub(super) turns: Turns,
-    addresses: BTreeMap<Participant, Address>,
+    pub(super) addresses: BTreeMap<Participant, Address>,
 }
 
 /// What an event is known by.
@@ -57,12 +56,12 @@ pub(super) struct EventKey {
 
 /// An accepted event.
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     kind: EventKind,
     email: String,
     accepted_at: Timestamp,
     /// The number of every job it ever had.
-    numbers: BTreeSet<u8>,
+    pub(super) numbers: BTreeSet<u8>,
     /// One of its jobs was discarded.
     discarded: bool,
 }
@@ -71,10 +70,10 @@ struct Known {
 #[derive(Clone)]
 pub(super) struct Living {
     pub(super) lane: Lane,
-    event: Event,
+    pub(super) event: Event,
     pub(super) job: Job,
     /// Whose turn it would take.
-    participant: Participant,
+    pub(super) participant: Participant,
     /// The number of its lease while it is lent.
     pub(super) lease: Option<u64>,
 }
@@ -201,7 +200,7 @@ impl Maps {
         }
     }
 
-    fn live(&mut self, id: JobId, lane: Lane, event: Event, job: Job) {
+    pub(super) fn live(&mut self, id: JobId, lane: Lane, event: Event, job: Job) {
         self.lanes.insert(lane.clone());
         self.wake(&lane).notify_one();
         let accepted = self.events.get(&id.event);
@@ -216,41 +215,6 @@ impl Maps {
                 lease: None,
             },
         );
-    }
-
-    /// Gives a living job its place among the turns, if its state takes one. `moving`: the job whose commit this is.
-    fn enter(&mut self, id: JobId, moving: Option<JobId>) {
-        let living = &self.living;
-        let Some(participant) = living.get(&id).and_then(Living::takes_turn_of).cloned() else {
-            return;
-        };
-        self.turns.enter(&participant, id, |holder| {
-            let lent = living
-                .get(&holder)
-                .is_some_and(|living| living.lease.is_some());
-            lent || moving == Some(holder)
-        });
-    }
-
-    /// Those behind this holder that are lent along with it.
-    pub(super) fn chain(&self, holder: JobId, now: Timestamp, at_most: usize) -> Vec<JobId> {
-        let Some(first) = self.living.get(&holder) else {
-            return Vec::new();
-        };
-        let Some(participant) = first.takes_turn_of().filter(|_| first.job.state.follows()) else {
-            return Vec::new();
-        };
-        let goes_along = |living: &Living| {
-            living.job.state.follows()
-                && living.lane == first.lane
-                && living.job.due <= now
-                && living.lease.is_none()
-        };
-        let behind = self.turns.behind(participant).into_iter();
-        behind
-            .take_while(|id| self.living.get(id).is_some_and(goes_along))
-            .take(at_most)
-            .collect()
     }
 
     pub(super) fn lend(&mut self, id: JobId) -> Option<Leased> {
@@ -277,155 +241,6 @@ impl Maps {
         self.living
             .get_mut(&token.id)
             .filter(|living| living.lease == Some(token.lease))
-    }
-
-    pub(super) fn carry_out(&mut self, token: Token, commit: Commit, now: Timestamp) -> Committed {
-        if self.lent(token).is_none() {
-            return Committed::LostLease;
-        }
-        let id = token.id;
-        let Some(before) = self.living.remove(&id) else {
-            return Committed::LostLease;
-        };
-        let turn = before.takes_turn_of().cloned();
-        if let Some(address) = commit.learnt.filter(is_memorable)
-            && before.has_participant()
-        {
-            self.addresses.insert(before.participant.clone(), address);
-        }
-        match commit.fate {
-            Fate::Keep { lane, job } => self.live(id, lane, before.event, job),
-            Fate::Finish(outcome) => *self.done.entry((before.group(), outcome)).or_default() += 1,
-            Fate::Bury { job, burial } => {
-                let letter = DeadLetter {
-                    id,
-                    workspace: Some(before.lane.workspace),
-                    flow: Some(job.state.flow()),
-                    event: before.event,
-                    job: Some(job),
-                    burial,
-                };
-                self.dead.insert(id, letter);
-            }
-        }
-        let mut born = BTreeSet::new();
-        for child in commit.spawn {
-            let number = child.number;
-            if self.spawn(id.event, child, now) {
-                born.insert(id.event.job(number));
-            }
-        }
-        let kept = self.living.get(&id).and_then(Living::takes_turn_of);
-        let stays = kept == turn.as_ref();
-        let mut entering = born.clone();
-        entering.extend((!stays).then_some(id));
-        for entrant in entering {
-            self.enter(entrant, Some(id));
-        }
-        if let Some(turn) = turn.filter(|_| !stays) {
-            if let Some(burial) = commit.bury_successors {
-                self.bury_behind(&turn, id, &born, &burial);
-            }
-            if let Some(next) = self.turns.leave(&turn, id)
-                && let Some(living) = self.living.get_mut(&next)
-            {
-                living.job.due = living.job.due.max(now + commit.gap);
-                let lane = living.lane.clone();
-                self.wake(&lane).notify_one();
-            }
-        }
-        Committed::Stored {
-            children: born.len() as u8,
-        }
-    }
-
-    /// Buries everybody behind this holder but its children just born.
-    fn bury_behind(
-        &mut self,
-        turn: &Participant,
-        holder: JobId,
-        born: &BTreeSet<JobId>,
-        burial: &Burial,
-    ) {
-        if !self.turns.holds(turn, holder) {
-            return;
-        }
-        for id in self.turns.behind(turn) {
-            if born.contains(&id) {
-                continue;
-            }
-            self.turns.leave(turn, id);
-            if let Some(living) = self.living.remove(&id) {
-                let letter = DeadLetter {
-                    id,
-                    workspace: Some(living.lane.workspace),
-                    flow: Some(living.job.state.flow()),
-                    event: living.event,
-                    job: Some(living.job),
-                    burial: burial.clone(),
-                };
-                self.dead.insert(id, letter);
-            }
-        }
-    }
-
-    /// Whether the child is new.
-    fn spawn(&mut self, parent: EventId, child: Child, now: Timestamp) -> bool {
-        let id = parent.job(child.number);
-        let Some(known) = self.events.get(&parent) else {
-            return false;
-        };
-        if known.numbers.contains(&child.number) {
-            return false;
-        }
-        if let Some(once) = child.once {
-            let once = (child.event.email.clone(), once);
-            if self.is_spawned(&once, now) {
-                return false;
-            }
-            self.once.insert(once, (now, id));
-        }
-        if let Some(known) = self.events.get_mut(&parent) {
-            known.numbers.insert(child.number);
-        }
-        self.live(id, child.lane, child.event, child.job);
-        true
-    }
-
-    fn is_spawned(&self, once: &(String, String), now: Timestamp) -> bool {
-        self.once.get(once).is_some_and(|(at, id)| {
-            now < *at + self.settings.credit_dedupe
-                || self.living.contains_key(id)
-                || self.dead.contains_key(id)
-        })
-    }
-
-    pub(super) fn revive(&mut self, id: JobId, start: Start) -> bool {
-        let Some(letter) = self.dead.remove(&id) else {
-            return false;
-        };
-        match start {
-            Start::Run { lane, job } => {
-                self.live(id, lane, letter.event, job);
-                self.enter(id, None);
-            }
-            Start::Bury {
-                workspace,
-                flow,
-                burial,
-            } => {
-                self.dead.insert(
-                    id,
-                    DeadLetter {
-                        workspace,
-                        flow,
-                        burial,
-                        ..letter
-                    },
-                );
-            }
-        }
-        true
     }
 
     pub(super) fn discard_old_letters(&mut self, now: Timestamp) {
@@ -529,11 +344,11 @@ impl Living {
         takes.then_some(&self.participant)
     }
 
-    fn has_participant(&self) -> bool {
+    pub(super) fn has_participant(&self) -> bool {
         !self.event.email.is_empty()
     }
 
-    fn group(&self) -> Group {
+    pub(super) fn group(&self) -> Group {
         let flow = Some(self.job.state.flow());
         Group::of(Some(&self.lane.workspace), &self.event, flow)
     }

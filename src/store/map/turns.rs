@@ -64,15 +64,12 @@ impl Turns {
         if turn.behind.remove(&id) || turn.holder != id {
             return None;
         }
-        match turn.behind.pop_first() {
-            Some(next) => {
-                turn.holder = next;
-                Some(next)
-            }
-            None => {
-                self.0.remove(of);
-                None
-            }
+        let next = turn.behind.pop_first();
+        if let Some(next) = next {
+            turn.holder = next;
+        } else {
+            self.0.remove(of);
         }
+        next
     }
 }

@@ -1,18 +1,18 @@
-//! Moving jobs: commits, begun marks, and dead letters that live again.
+//! Moving jobs: commits and begun marks.
 
 use std::collections::BTreeMap;
 
 use super::append::Begin;
-use super::base::{Base, Draft, Placing, broken};
-use super::counts::{GroupId, Standing};
-use super::keys::{self, Participant, Place};
+use super::base::{Base, Draft, Placing};
+use super::counts::GroupId;
+use super::keys::{self, LaneKey, Participant, Place};
 use super::lend::{Lease, Stand};
+use super::tally::Tally;
 use super::turns::TurnEnd;
 use crate::flow::job::{Child, Commit, Fate, Job, Start};
 use crate::model::id::JobId;
-use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
-use crate::store::codec::{self, Done, Known, KnownEvent, Pieces, Record};
+use crate::store::codec::{self, Known, Pieces, Record};
 use crate::store::{Committed, StoreError, Token};
 
 impl Base {
@@ -79,7 +79,10 @@ impl Base {
             ..Tally::default()
         };
         match fate {
-            Fate::Keep { lane, job } => self.keep(draft, id, lease, lane, job, behind, now)?,
+            Fate::Keep { lane, job } => {
+                let lane = self.names.lane(&lane);
+                self.keep(draft, (id, lease), (lane, job), behind, now)?;
+            }
             Fate::Finish(outcome) => {
                 if lease.spot.is_moved() {
                     draft.remove(keys::moved(id));
@@ -120,18 +123,18 @@ impl Base {
     fn keep(
         &mut self,
         draft: &mut Draft,
-        id: JobId,
-        lease: Lease,
-        lane: Lane,
-        job: Job,
+        (id, lease): (JobId, Lease),
+        (lane, job): (LaneKey, Job),
         behind: Option<Participant>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let (fresh, due, follows) = (job.fresh, job.due, job.state.follows());
-        let workspace = lane.workspace.to_string();
-        let lane = self.names.lane(&lane);
+        let workspace = self
+            .names
+            .lane_of(lane)
+            .map(|lane| lane.workspace.to_string());
         let (pieces, group) = self.rewrite(draft, id, lease, |record| {
-            record.workspace = Some(workspace);
+            record.workspace = workspace;
             record.flow = Some(job.state.flow());
             record.job = Some(job);
         })?;
@@ -239,68 +242,6 @@ impl Base {
         }
     }
 
-    /// Where the event of a job is remembered.
-    pub fn home(&self, record: &Record) -> Place {
-        record
-            .home
-            .unwrap_or_else(|| self.hasher.event(&record.event))
-    }
-
-    fn known_event(
-        &self,
-        draft: &Draft,
-        id: JobId,
-        home: &Place,
-    ) -> Result<KnownEvent, StoreError> {
-        match self.known(draft, home)? {
-            Some(Known::Event(known)) if known.id == id.event => Ok(known),
-            _ => Err(StoreError::Failed(format!(
-                "the event of job {id} is not remembered"
-            ))),
-        }
-    }
-
-    /// Keeps account of an event's jobs, and ends it when none is left. `once`: the job that ended held this place.
-    pub fn tally(
-        &mut self,
-        draft: &mut Draft,
-        id: JobId,
-        home: Place,
-        once: Option<Place>,
-        tally: Tally,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let plain = tally.born == [1] && id.number == 0;
-        if tally.alive == 0 && tally.dead == 0 && (tally.born.is_empty() || plain) && once.is_none()
-        {
-            return Ok(());
-        }
-        let mut known = self.known_event(draft, id, &home)?;
-        let was = standing(&known);
-        tally.apply(&mut known, id.number);
-        let is = standing(&known);
-        self.head.pass(was, is);
-        let mut expiry = None;
-        if let Some(place) = once
-            && let Some(Known::Once { job, at }) = self.known(draft, &place)?
-        {
-            expiry = Some((place, job, at + self.settings.credit_dedupe));
-        }
-        if known.alive == 0 && known.dead == 0 {
-            let done = Done {
-                key: home,
-                once: expiry.take(),
-            };
-            draft.insert(keys::finished(now, known.id), codec::encode_done(&done)?);
-        } else {
-            draft.remember(home, Known::Event(known));
-        }
-        if let Some((place, owner, until)) = expiry {
-            draft.insert(keys::expiry(until, &place), codec::encode_owner(owner)?);
-        }
-        Ok(())
-    }
-
     /// Drafts the begun mark of lent jobs; they stay lent.
     pub fn mark_begun(&mut self, draft: &mut Draft, tokens: &[Token]) -> Result<(), StoreError> {
         for token in tokens {
@@ -325,155 +266,5 @@ impl Base {
             draft.record(key, token.id, pieces);
         }
         Ok(())
-    }
-
-    /// Drafts that a dead letter lives again, or stays with another burial. `false`: there is none with this id.
-    pub fn revive(
-        &mut self,
-        draft: &mut Draft,
-        id: JobId,
-        start: Start,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.tell_time(now)?;
-        let Some((record, pieces)) = self.dead_record(draft, id)? else {
-            return Ok(false);
-        };
-        let home = self.home(&record);
-        let mut behind = None;
-        if let Start::Run { lane, job } = &start
-            && job.state.takes_turn()
-            && !record.event.email.is_empty()
-        {
-            let lane = self.names.lane(lane);
-            let participant = keys::participant(lane, &home);
-            if self.may_displace(draft, &participant, id, &home)? {
-                self.apply_early(draft)?;
-            }
-            if self.enter(draft, participant, id, &home, None)? {
-                behind = Some(participant);
-            }
-        }
-        Base::drop_pieces(draft, id, 0, pieces);
-        let group = self.group_of(&record);
-        if let Some(burial) = &record.burial {
-            self.head.bury(group, burial.reason, -1);
-        }
-        match start {
-            Start::Run { .. } => {
-                draft.remove(keys::dead(id));
-                let begin = Begin::new(record.event, start, record.home, record.once)?;
-                self.begin(draft, id, begin, behind, now, false)?;
-                self.tally(
-                    draft,
-                    id,
-                    home,
-                    None,
-                    Tally {
-                        alive: 1,
-                        dead: -1,
-                        ..Tally::default()
-                    },
-                    now,
-                )?;
-                draft.revived.insert(id, None);
-            }
-            Start::Bury {
-                workspace,
-                flow,
-                burial,
-            } => {
-                let workspace = workspace.map(|name| name.to_string());
-                let reason = burial.reason;
-                let record = Record {
-                    workspace,
-                    flow,
-                    burial: Some(burial),
-                    ..record
-                };
-                draft.record(keys::dead(id), id, codec::encode_record(&record)?);
-                let group = self.group_of(&record);
-                self.head.bury(group, reason, 1);
-                draft.revived.insert(id, Some(record));
-            }
-        }
-        Ok(true)
-    }
-}
-
-impl Base {
-    /// A dead letter, this draft included, and how many pieces of it stand in the tree.
-    fn dead_record(&self, draft: &Draft, id: JobId) -> Result<Option<(Record, u8)>, StoreError> {
-        if let Some(record) = draft.revived.get(&id) {
-            return Ok(record.clone().map(|record| (record, 0)));
-        }
-        let Some(first) = self
-            .db
-            .get(keys::dead(id))
-            .map_err(|error| broken(&error))?
-        else {
-            return Ok(None);
-        };
-        let record = self.read(id, &first)?;
-        Ok(Some((record, codec::pieces_behind(&first))))
-    }
-}
-
-/// By how much an event's jobs change.
-#[derive(Default)]
-pub struct Tally {
-    alive: i16,
-    dead: i16,
-    discarded: bool,
-    /// The numbers of the jobs that were spawned.
-    born: Vec<u8>,
-}
-
-impl Tally {
-    /// A living job died.
-    pub const DIED: Tally = Tally {
-        alive: -1,
-        dead: 1,
-        discarded: false,
-        born: Vec::new(),
-    };
-
-    /// A dead job was discarded.
-    pub const DISCARDED: Tally = Tally {
-        alive: 0,
-        dead: -1,
-        discarded: true,
-        born: Vec::new(),
-    };
-
-    fn apply(self, known: &mut KnownEvent, number: u8) {
-        known.alive = known.alive.saturating_add_signed(self.alive as i8);
-        known.dead = known.dead.saturating_add_signed(self.dead as i8);
-        known.discarded |= self.discarded;
-        if !self.born.is_empty() {
-            known.numbers.push(number);
-            known.numbers.extend(self.born);
-            known.numbers.sort_unstable();
-            known.numbers.dedup();
-        }
-    }
-}
-
-fn standing(event: &KnownEvent) -> Standing {
-    match event {
-        KnownEvent {
-            alive: 0,
-            dead: 0,
-            discarded: false,
-            ..
-        } => Standing::Done,
-        KnownEvent {
-            alive: 0,
-            dead: 0,
-            discarded: true,
-            ..
-        } => Standing::Discarded,
-        KnownEvent { alive: 0, .. } => Standing::Dead,
-        KnownEvent { .. } => Standing::Queued,
     }
 }

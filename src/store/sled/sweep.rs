@@ -3,7 +3,7 @@
 
 use super::base::{Base, Draft, broken};
 use super::keys::{self, Place};
-use super::moves::Tally;
+use super::tally::Tally;
 use crate::model::id::JobId;
 use crate::store::StoreError;
 use crate::store::codec::{self, Known};
