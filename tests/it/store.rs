@@ -138,6 +138,7 @@ macro_rules! conformance {
                 one_who_is_lent_keeps_the_turn_until_it_ends
                 a_child_takes_its_place_before_the_turn_of_its_parent_ends
                 a_job_that_comes_to_take_the_turn_takes_its_place_by_its_id
+                turns_hold_between_calls_that_come_at_once
                 turns_are_the_same_after_a_restart
                 updates_of_one_participant_are_lent_along_in_order
                 only_what_follows_in_the_same_lane_is_lent_along

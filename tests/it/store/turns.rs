@@ -393,6 +393,68 @@ pub async fn a_job_that_comes_to_take_the_turn_takes_its_place_by_its_id<H: Harn
     assert_eq!(drain(&store, &look_ups(), now).await, expected);
 }
 
+/// Calls that a store may gather into one write: the first keeps it busy while the others come.
+pub async fn turns_hold_between_calls_that_come_at_once<H: Harness>() {
+    let mut house = H::open(SETTINGS).await;
+    let store = house.store();
+    for round in 0..20 {
+        let now = second(100 * round);
+        let ada = |key: &str| seed(ADA, &format!("{key}{round}"), now);
+        let busy = |number: u64| {
+            let key = format!("{round}/{number}");
+            store.put_one(starting(seed(BO, &key, now), unknown(now)), now)
+        };
+        // One ends and another comes: nobody is behind somebody who is gone.
+        store.put_one(ada("1"), now).await;
+        let first = store.lend_one(&look_ups(), now).await.token;
+        let (_, _, second_id) = tokio::join!(
+            busy(1),
+            store.settle(first, moved(bury(now)), now),
+            store.put_one(ada("2"), now),
+        );
+        let leased = store.lend_one(&look_ups(), now).await;
+        assert_eq!(leased.token.id, second_id.job(0));
+        // It is kept, one comes behind it, and one that is older lives again.
+        let again = || vec![(first.id, run(look_ups(), fresh(now)))];
+        let (_, _, third_id, _) = tokio::join!(
+            busy(2),
+            store.settle(leased.token, moved(keep(look_ups(), failed(now))), now),
+            store.put_one(ada("3"), now),
+            store.revive(again(), now),
+        );
+        let leased = store.lend_one(&look_ups(), now).await;
+        assert_eq!(leased.token.id, first.id);
+        // It ends, two come, and the next takes all behind it with it.
+        store.settle(leased.token, moved(finish()), now).await;
+        let leased = store.lend_one(&look_ups(), now).await;
+        assert_eq!(leased.token.id, second_id.job(0));
+        let (_, fourth_id, _, _) = tokio::join!(
+            busy(3),
+            store.put_one(ada("4"), now),
+            store.settle(leased.token, burying(bury(now), no_profile()), now),
+            store.put_one(ada("5"), now),
+        );
+        for id in [third_id, fourth_id] {
+            let letter = store.dead_get(id.job(0)).await.unwrap().unwrap();
+            assert_eq!(letter.burial.reason, Reason::NoProfile);
+        }
+        assert_eq!(drain(&store, &look_ups(), now).await.len(), 1);
+        // Two come, and an older one lives again before them.
+        let (_, sixth, seventh, _) = tokio::join!(
+            busy(4),
+            store.put_one(ada("6"), now),
+            store.put_one(ada("7"), now),
+            store.revive(vec![(third_id.job(0), run(look_ups(), fresh(now)))], now),
+        );
+        let expected = [third_id, sixth, seventh].map(|id| id.job(0));
+        assert_eq!(drain(&store, &look_ups(), now).await, expected);
+    }
+    house.crash_and_reopen().await;
+    let late = second(9_999);
+    let left = house.store().lend_all(&look_ups(), late).await;
+    assert!(left.is_empty());
+}
+
 pub async fn turns_are_the_same_after_a_restart<H: Harness>() {
     let mut house = H::open(SETTINGS).await;
     let now = second(0);
