@@ -152,6 +152,7 @@ impl Client for Braze {
                 Call::ReadStatus { phone, .. } => Reply::Status(self.read(&phone, now)),
                 Call::SetStatus(_) => Reply::StatusSet,
                 Call::Credit(_) => Reply::Credited,
+                Call::Recall => Reply::Remembered(None),
             })
         };
         calls.into_iter().map(answer).collect()

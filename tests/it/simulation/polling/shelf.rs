@@ -119,7 +119,13 @@ impl Store for Shelf {
             let (_, event, job) = &jobs[&id];
             let token = Token { id, lease: *lease };
             let (event, job) = (event.clone(), job.clone());
-            Leased { token, event, job }
+            let address = None;
+            Leased {
+                token,
+                event,
+                job,
+                address,
+            }
         };
         Ok(ids.into_iter().map(lend).collect())
     }
