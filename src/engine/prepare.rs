@@ -155,7 +155,8 @@ fn wish(
 
 /// When it may leave, if not now.
 fn too_soon(lane: &LaneState, asked: &Asked, now: Timestamp) -> Option<Timestamp> {
-    let again = asked.known.is_some() || matches!(asked.job.state, State::Progress(_));
+    let again =
+        asked.known.is_some() || matches!(asked.job.state, State::Progress(_) | State::Outgrow);
     let gap = asked.rules.order_gap;
     let at = lane.recent().not_before(asked.who?, again, gap);
     (at > now).then_some(at)

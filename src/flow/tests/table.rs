@@ -325,7 +325,7 @@ fn draw() -> String {
                 for (name, rules) in &settings {
                     let own = match flow {
                         Flow::Progress => *name == "something to write",
-                        other => other == Flow::Outgrow,
+                        other => matches!(other, Flow::Outgrow | Flow::Webhook),
                     };
                     let event = event(own);
                     let job = Job {

@@ -35,7 +35,7 @@ pub async fn check(life: &Life) -> Vec<String> {
     wrong
 }
 
-fn conservation(life: &Life, dead: u64, wrong: &mut Vec<String>) {
+pub fn conservation(life: &Life, dead: u64, wrong: &mut Vec<String>) {
     let events = life.counts().events;
     if events.accepted != life.accepted.len() as u64
         || events.accepted != events.done + events.dead + events.queued
@@ -144,7 +144,7 @@ fn own_events(life: &Life, event: &Event, dead: bool, wrong: &mut Vec<String>) {
 }
 
 /// Not more often than once, but for outcomes that nobody knows and that may be repeated.
-fn bounded(
+pub fn bounded(
     life: &Life,
     name: &str,
     email: &str,
