@@ -4,6 +4,7 @@
 //! days, takes minutes: `RELAY_FULL=1 cargo test --release --test it -- simulation::polling --nocapture`. Both print what
 //! was measured; the figures in README come from there.
 
+mod measured;
 mod shelf;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use super::campaign::{METRICS, START, event};
 use super::lab::Lab;
 use super::on_paused_time;
 use crate::support::full;
+use measured::{Cost, Measured};
 use shelf::Shelf;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -54,21 +56,14 @@ struct Crowd {
     watched: Duration,
 }
 
-/// What of the requests that read a status.
-#[derive(Clone, Copy, Debug, Default)]
-struct Hour {
-    requests: u64,
-    calls: u64,
-}
-
 #[derive(Default)]
 struct Model {
     /// When each phone's owner was asked to confirm, and when she does, if ever.
     prompted: BTreeMap<String, (Timestamp, Option<Timestamp>)>,
-    /// Requests for those who were asked, by the hour.
-    polls: BTreeMap<u64, Hour>,
-    /// Requests before anybody was asked.
-    checks: BTreeMap<u64, Hour>,
+    /// Requests for those who were asked, by the minute.
+    polls: BTreeMap<u64, Cost>,
+    /// Requests before anybody was asked, by the minute.
+    checks: BTreeMap<u64, Cost>,
     /// How late each confirmation was noticed, and how long after she was asked she had confirmed.
     late: Vec<(Duration, Duration)>,
 }
@@ -113,7 +108,7 @@ impl Braze {
     /// A request that asks for `calls` phones.
     fn count(&self, calls: &[Call], now: Timestamp) {
         let mut model = self.model.lock().unwrap();
-        let hour = now.since(START).as_secs() / HOUR.as_secs();
+        let minute = now.since(START).as_secs() / 60;
         let asked = calls.iter().filter(|call| match call {
             Call::ReadStatus { phone, .. } => model.prompted.contains_key(phone),
             _ => false,
@@ -125,9 +120,9 @@ impl Braze {
         } else {
             &mut model.checks
         };
-        let hour = kind.entry(hour).or_default();
-        hour.requests += 1;
-        hour.calls += calls.len() as u64;
+        let cost = kind.entry(minute).or_default();
+        cost.requests += 1;
+        cost.calls += calls.len() as u64;
     }
 }
 
@@ -232,83 +227,6 @@ fn participation(number: u64, scope: &str, now: Timestamp) -> Event {
         at: now,
         accepted_at: now,
         ..event(number, scope, &format!("p{number}@b.example"))
-    }
-}
-
-/// What one crowd cost.
-struct Measured {
-    polls: BTreeMap<u64, Hour>,
-    checks: BTreeMap<u64, Hour>,
-    late: Vec<(Duration, Duration)>,
-    ends: BTreeMap<Outcome, u64>,
-    living: usize,
-}
-
-impl Measured {
-    fn worst(&self) -> u64 {
-        let hours = self.polls.values().map(|hour| hour.requests);
-        hours.max().unwrap_or(0)
-    }
-
-    fn typical(&self) -> u64 {
-        let mut hours: Vec<u64> = self.polls.values().map(|hour| hour.requests).collect();
-        hours.sort_unstable();
-        hours.get(hours.len() / 2).copied().unwrap_or(0)
-    }
-
-    /// How late, as a part of how long it took to confirm. Sooner than this the first wait counts, not a part.
-    fn relative(&self) -> Vec<f64> {
-        let slow = self.late.iter().filter(|it| it.1 >= FIRST * 4);
-        slow.map(|it| it.0.as_secs_f64() / it.1.as_secs_f64())
-            .collect()
-    }
-
-    fn print(&self, crowd: Crowd) {
-        let sum = |hours: &BTreeMap<u64, Hour>| {
-            hours.values().fold(Hour::default(), |sum, hour| Hour {
-                requests: sum.requests + hour.requests,
-                calls: sum.calls + hour.calls,
-            })
-        };
-        let (polls, checks) = (sum(&self.polls), sum(&self.checks));
-        let full = |hour: Hour| hour.calls as f64 / hour.requests.max(1) as f64;
-        println!("{crowd:?}");
-        println!(
-            "  polls: {} requests in the worst hour, {} in the typical one; {} in all, {:.1} phones each",
-            self.worst(),
-            self.typical(),
-            polls.requests,
-            full(polls)
-        );
-        println!(
-            "  before: {} requests, {:.1} phones each, at most {} an hour",
-            checks.requests,
-            full(checks),
-            self.checks
-                .values()
-                .map(|it| it.requests)
-                .max()
-                .unwrap_or(0)
-        );
-        let noticed = |text: &str, mut figures: Vec<f64>| {
-            figures.sort_unstable_by(f64::total_cmp);
-            let last = figures.len().saturating_sub(1) as f64;
-            let at = |part: f64| figures.get((last * part) as usize).copied().unwrap_or(0.0);
-            println!(
-                "  {text}: {:.3} (median), {:.3} (99 of 100), {:.3} (worst) of {}",
-                at(0.5),
-                at(0.99),
-                at(1.0),
-                figures.len()
-            );
-        };
-        let seconds = self.late.iter().map(|it| it.0.as_secs_f64());
-        noticed("confirmations noticed late by seconds", seconds.collect());
-        noticed(
-            "by parts of the time that it took to confirm, where that was two minutes or more",
-            self.relative(),
-        );
-        println!("  ends: {:?}, {} still wait", self.ends, self.living);
     }
 }
 

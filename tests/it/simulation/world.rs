@@ -523,7 +523,7 @@ impl Client for World {
         self.expect(lane, &answers);
         let named = calls.iter().zip(&answers).map(|(call, it)| class(call, it));
         self.lab.state().answered = named.collect();
-        self.lab.state().heard = answers.clone();
+        self.lab.state().heard.clone_from(&answers);
         if verdict == Verdict::Serve {
             let taken = &mut self.model().taken;
             let of_this = taken.iter_mut().filter(|it| it.request == request);
