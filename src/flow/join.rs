@@ -64,10 +64,12 @@ pub(super) fn ask(join: &Join, event: &Event, rules: &Rules) -> Option<Call> {
     let phone = rules.phone.as_ref()?;
     Some(match join {
         Join::Only(..) => return None,
-        Join::Check | Join::Recheck { .. } | Join::Confirm { .. } => Call::ReadStatus {
-            group: phone.group.clone(),
-            phone: event.phone.clone().unwrap_or_default(),
-        },
+        Join::Check | Join::Recheck { .. } | Join::Reread { .. } | Join::Confirm { .. } => {
+            Call::ReadStatus {
+                group: phone.group.clone(),
+                phone: event.phone.clone().unwrap_or_default(),
+            }
+        }
         Join::LookUp { .. } => email::look_up(event, true),
         Join::Create { .. } => Call::Track(joining(email::create(event, rules), event, phone)),
         Join::Update {
@@ -180,10 +182,11 @@ pub(super) fn hear(
             Reply::Tracked,
         ) => written(kind, *before, *new, now, phone),
         (Join::Set { .. }, Reply::StatusSet) => confirm(kind, now, phone),
-        (Join::Recheck { .. } | Join::Confirm { .. }, Reply::Status(Subscription::Subscribed)) => {
-            credited(Outcome::Subscribed)
-        }
-        (Join::Recheck { before }, Reply::Status(status)) => {
+        (
+            Join::Recheck { .. } | Join::Reread { .. } | Join::Confirm { .. },
+            Reply::Status(Subscription::Subscribed),
+        ) => credited(Outcome::Subscribed),
+        (Join::Recheck { before } | Join::Reread { before }, Reply::Status(status)) => {
             let plain = phone.opt_in.is_none();
             let off = *status == Subscription::Unsubscribed;
             let changed = before.status != Subscription::Unsubscribed;
@@ -344,15 +347,17 @@ fn next_read(since: Timestamp, now: Timestamp, every: &ConfirmEvery) -> Timestam
 
 /// Where a job goes on whose subscription was not answered as it should be. `maybe`: it may have happened.
 pub(super) fn once_more(join: &Join, maybe: bool) -> Join {
+    let perhaps = |before: &Before| Before {
+        maybe: before.maybe || maybe,
+        ..*before
+    };
     match join {
-        Join::Set { before } | Join::Create { before } | Join::Update { before, .. } => {
-            Join::Recheck {
-                before: Before {
-                    maybe: before.maybe || maybe,
-                    ..*before
-                },
-            }
-        }
+        Join::Set { before } => Join::Recheck {
+            before: perhaps(before),
+        },
+        Join::Create { before } | Join::Update { before, .. } => Join::Reread {
+            before: perhaps(before),
+        },
         other => other.clone(),
     }
 }

@@ -88,6 +88,12 @@ pub enum Join {
         /// Until when.
         until: Timestamp,
     },
+    /// As `Recheck`, where the subscription goes with the profile: that may not be written yet, and nobody else is to
+    /// write to it first.
+    Reread {
+        /// What is known of before.
+        before: Before,
+    },
 }
 
 /// What is known of before.
@@ -138,7 +144,8 @@ impl Join {
             | Join::Check
             | Join::LookUp { .. }
             | Join::Create { .. }
-            | Join::Update { .. } => true,
+            | Join::Update { .. }
+            | Join::Reread { .. } => true,
             Join::Set { .. } | Join::Recheck { .. } | Join::Confirm { .. } => false,
         }
     }
@@ -149,7 +156,9 @@ impl Join {
             Join::LookUp { .. } => LaneKind::UsersExportIds,
             Join::Create { .. } | Join::Update { .. } => LaneKind::UsersTrack,
             Join::Set { .. } => LaneKind::SubscriptionStatusSet,
-            Join::Check | Join::Recheck { .. } | Join::Confirm { .. } => LaneKind::Default,
+            Join::Check | Join::Recheck { .. } | Join::Reread { .. } | Join::Confirm { .. } => {
+                LaneKind::Default
+            }
         }
     }
 
@@ -161,7 +170,7 @@ impl Join {
             Join::Create { .. } => "create",
             Join::Update { .. } => "update",
             Join::Set { .. } => "set",
-            Join::Recheck { .. } => "recheck",
+            Join::Recheck { .. } | Join::Reread { .. } => "recheck",
             Join::Confirm { .. } => "confirm",
         }
     }
@@ -235,7 +244,7 @@ impl State {
             | State::DoubleOptIn(Join::Only(_, profile)) => !profile.is_found(),
             State::Sms(join) | State::DoubleOptIn(join) => matches!(
                 join,
-                Join::Check | Join::LookUp { .. } | Join::Create { .. }
+                Join::Check | Join::LookUp { .. } | Join::Create { .. } | Join::Reread { .. }
             ),
             State::Progress(_) | State::Credit { .. } | State::Webhook | State::Outgrow => false,
         }

@@ -200,7 +200,9 @@ fn a_letter_whose_profile_would_carry_the_subscription_looks_first() {
         phone: true,
     };
     for join in [Join::Create { before: UNSET }, update] {
-        let looked = Join::Recheck { before: UNSET };
+        let looked = Join::Reread { before: UNSET };
+        // The profile is not written yet: nobody else is to write to it first.
+        assert!(State::Sms(looked.clone()).takes_turn());
         assert_eq!(replayed(Kind::Sms, &join, NOW, &inline), looked);
         assert_eq!(replayed(Kind::Sms, &join, NOW, &rules()), join);
     }

@@ -16,8 +16,8 @@ use serde_json::json;
 
 use super::campaign::{LONG, Life, event, rich, rules};
 use super::lab::Lab;
-use super::on_paused_time;
 use super::world::{Delays, Person, Weather};
+use super::{number, on_paused_time};
 
 const DELAY: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_hours(1);
@@ -121,8 +121,8 @@ async fn live(way: Way, seed: u64) -> (Life, Vec<&'static str>) {
         };
         life.world.add_known("acme", known);
     }
-    // When she confirms, or the plain set shows: in the middle of everything that is repeated.
-    let from = life.clock.now() + DELAY + Duration::from_secs(dice.below(1_500));
+    // When she confirms, or the plain set shows: in the middle of everything that is repeated, and in fair weather.
+    let from = life.clock.now() + DELAY * 2 + Duration::from_secs(dice.below(1_500));
     life.world.model().subscribed_from = Some(from);
     if dice.chance(0.5) {
         let until = life.clock.now() + Duration::from_mins(3);
@@ -255,7 +255,7 @@ fn judge(way: Way, seed: u64, life: &Life) {
 fn a_duplicate_participation_changes_nothing_and_another_one_brings_its_attributes_only() {
     let mut stages: BTreeMap<(String, &str), u64> = BTreeMap::new();
     for way in WAYS {
-        for seed in 0..200 {
+        for seed in 0..number("RELAY_SIM_SEEDS").unwrap_or(200) {
             on_paused_time(async {
                 let (life, seen) = live(way, seed).await;
                 judge(way, seed, &life);
