@@ -183,12 +183,17 @@ struct LaneState {
 }
 
 impl LaneState {
-    fn new(lane: Lane, host: &HostSettings, permits: &Arc<Semaphore>, now: Timestamp) -> LaneState {
+    fn new(
+        lane: Lane,
+        host: &HostSettings,
+        permits: &Arc<Semaphore>,
+        before: Option<Timestamp>,
+    ) -> LaneState {
         LaneState {
             limits: host.limits.get(&lane.kind).cloned().unwrap_or_default(),
             lane,
             gate: Mutex::default(),
-            recent: Mutex::new(Recent::new(now)),
+            recent: Mutex::new(Recent::new(before)),
             changed: Notify::new(),
             in_flight: AtomicUsize::new(0),
             share: host.share,
@@ -199,7 +204,7 @@ impl LaneState {
     }
 
     /// A lane that the store remembers from an earlier configuration.
-    fn unconfigured(lane: Lane, now: Timestamp) -> LaneState {
+    fn unconfigured(lane: Lane) -> LaneState {
         let host = HostSettings {
             limits: BTreeMap::new(),
             share: 1.0,
@@ -208,7 +213,7 @@ impl LaneState {
         };
         LaneState {
             configured: false,
-            ..LaneState::new(lane, &host, &Arc::new(Semaphore::new(1)), now)
+            ..LaneState::new(lane, &host, &Arc::new(Semaphore::new(1)), None)
         }
     }
 
@@ -232,18 +237,20 @@ impl<S: Store, C: Client> Engine<S, C> {
         book: Arc<RuleBook>,
         seed: u64,
     ) -> Result<Engine<S, C>, StoreError> {
-        let now = clock.now();
-        let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, now)
+        let counts = store.counts(clock.now()).await?;
+        // Whoever worked on this store before may have sent something a moment ago.
+        let before = (counts.events.accepted > 0).then(|| clock.now());
+        let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, before)
             .map(|state| (state.lane.clone(), Arc::new(state)))
             .collect();
         // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.
         let untold = settings.workspaces.keys();
         let untold = untold.map(|name| Lane::new(name, LaneKind::Quikly));
-        let remembered = store.counts(now).await?.lanes.into_keys();
+        let remembered = counts.lanes.into_keys();
         for lane in remembered.chain(untold) {
             lanes
                 .entry(lane.clone())
-                .or_insert_with(|| Arc::new(LaneState::unconfigured(lane, now)));
+                .or_insert_with(|| Arc::new(LaneState::unconfigured(lane)));
         }
         Ok(Engine {
             shared: Arc::new(Shared {
@@ -349,7 +356,10 @@ impl<S: Store, C: Client> Engine<S, C> {
     }
 }
 
-fn configured_lanes(settings: &EngineSettings, now: Timestamp) -> impl Iterator<Item = LaneState> {
+fn configured_lanes(
+    settings: &EngineSettings,
+    before: Option<Timestamp>,
+) -> impl Iterator<Item = LaneState> {
     settings
         .workspaces
         .iter()
@@ -365,7 +375,7 @@ fn configured_lanes(settings: &EngineSettings, now: Timestamp) -> impl Iterator<
                     let permits = Arc::new(Semaphore::new(host.max_in_flight.max(1)));
                     let lanes = kinds.iter();
                     lanes.map(move |kind| {
-                        LaneState::new(Lane::new(name, *kind), host, &permits, now)
+                        LaneState::new(Lane::new(name, *kind), host, &permits, before)
                     })
                 })
         })

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::LaneState;
 use super::recent::Who;
 use super::request::{Asked, Move};
-use crate::flow::job::{Commit, Fate, Job, State};
+use crate::flow::job::{Commit, Fate, Job};
 use crate::flow::settle::{Settled, found_begun, moved, settle, unaskable, vanished};
 use crate::flow::{ask, is_empty};
 use crate::model::call::{Address, Call, Reply};
@@ -155,9 +155,7 @@ fn wish(
 
 /// When it may leave, if not now.
 fn too_soon(lane: &LaneState, asked: &Asked, now: Timestamp) -> Option<Timestamp> {
-    let again = asked.known.is_some() || matches!(asked.job.state, State::Progress(_));
-    let gap = asked.rules.order_gap;
-    let at = lane.recent().not_before(asked.who?, again, gap);
+    let at = lane.recent().not_before(asked.who?, asked.rules.order_gap);
     (at > now).then_some(at)
 }
 

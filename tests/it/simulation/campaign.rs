@@ -1,6 +1,6 @@
 //! One life: an activation or four, some people, their events, a storm, and a process that may die at any moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub struct Life {
     pub book: Arc<RuleBook>,
     pub settings: EngineSettings,
     pub accepted: BTreeMap<EventId, Event>,
+    /// Those that lived again after they were dead letters.
+    pub revived: BTreeSet<EventId>,
     pub crashes: u64,
     starts: u64,
     process: Option<JoinHandle<Result<(), EngineError>>>,
@@ -57,6 +59,7 @@ impl Life {
             settings: settings(),
             book: Arc::new(RuleBook::new(rules)),
             accepted: BTreeMap::new(),
+            revived: BTreeSet::new(),
             crashes: 0,
             starts: seed,
             process: None,
@@ -197,6 +200,7 @@ impl Life {
                 }
             }
             self.lab.cover(format!("replayed {}", letter.burial.reason));
+            self.revived.insert(letter.id.event);
             letters.push((letter.id, start));
         }
         let lived = self.store.revive(letters, now).await.unwrap();
