@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::LaneState;
+use super::lanes::LaneState;
 use super::recent::Who;
 use super::request::{Asked, Move};
 use crate::flow::job::{Commit, Fate, Job};
