@@ -35,7 +35,7 @@ impl Plan {
             Plan {
                 people: 20_000,
                 joining: 2000,
-                delay: Duration::from_secs(30),
+                delay: Duration::from_mins(2),
                 load: 2000,
             }
         } else {

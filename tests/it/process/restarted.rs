@@ -90,7 +90,7 @@ async fn progress_killed_amid_retries_reaches_every_profile_whole() {
         }
         assert_eq!(profile["custom_events"][0]["name"], "levelled");
         let count = profile["custom_events"][0]["count"].as_u64().unwrap();
-        assert!((3..=4).contains(&count), "{profile}");
+        assert!((3..=3 + UNKNOWN).contains(&count), "{profile}");
         repeated += count - 3;
     }
     assert!(repeated > 0, "no outcome was unknown: this shows little");

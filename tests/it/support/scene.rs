@@ -4,6 +4,7 @@
 //! sandbox is what Braze and Quikly would hold.
 
 use std::process::Output;
+use std::time::Duration;
 
 use braze_relay::clock::Clock;
 use braze_relay::model::time::Timestamp;
@@ -12,7 +13,6 @@ use tokio::process::Command;
 
 use super::process::BINARY;
 use super::{Client, Relay, Sandbox, Setup, TOKEN, until};
-use std::time::Duration;
 
 /// A run long enough for slow machines, short enough to fail.
 pub const WITHIN: Duration = Duration::from_mins(1);
