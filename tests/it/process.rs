@@ -6,6 +6,7 @@
 mod due;
 mod killed;
 mod left_alone;
+mod order;
 mod phones;
 mod refused;
 mod restarted;
