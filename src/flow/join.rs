@@ -6,6 +6,8 @@
 //! have happened already, the status is read before it is tried again. A found profile keeps its phone unless the
 //! activation says otherwise. Every wait has an end.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::identity::{self, Found, Person};
@@ -28,6 +30,8 @@ const PART_OF_GRID: u32 = 8;
 
 /// So often a profile that we remember is looked for when Braze does not show it; then it is taken for deleted.
 pub(super) const LOOKS_MAX: u32 = 4;
+/// Moments are cut to whole milliseconds: a wait that begins at one may have begun so much later, and must not end early.
+const ROUNDED_OFF: Duration = Duration::from_millis(1);
 
 /// Which of the two flows: they differ in how they begin and end, not on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -310,7 +314,7 @@ fn written(kind: Kind, before: Before, new: bool, now: Timestamp, phone: &PhoneR
     if new {
         Step::Wait {
             state,
-            until: now + phone.delay,
+            until: now + phone.delay + ROUNDED_OFF,
         }
     } else {
         Step::Next(state)

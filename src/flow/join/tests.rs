@@ -95,6 +95,13 @@ fn a_subscription_that_failed_is_looked_at_before_it_is_tried_again() {
 }
 
 #[test]
+fn a_wait_is_longer_by_what_its_beginning_may_have_been_cut_off() {
+    let created = kept(at(Join::Create { before: UNSET }), Ok(Reply::Tracked), NOW);
+    assert_eq!(created.state, State::Sms(Join::Set { before: UNSET }));
+    assert_eq!(created.due, NOW + Duration::from_millis(120_001));
+}
+
+#[test]
 fn looking_again_does_not_reset_what_failed() {
     let failed = kept(
         at(Join::Set { before: UNSET }),
