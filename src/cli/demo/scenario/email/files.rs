@@ -1,33 +1,26 @@
 //! The demo's people: what is posted, and what Braze knows before anybody joins. All of them are made up.
 //!
-//! Invariants: the order of the file is the order of posting, and a request repeats no line of another. Repeats of a
-//! person with another id stand far behind the first, so that the first is looked up first.
+//! Invariants: the order of the file is the order of posting. Repeats of a person with another id stand far behind the first, so that the first is looked up first.
 
 use anyhow::Context as _;
 use serde_json::Value;
 
 /// What is posted, one event a line.
-const PARTICIPATIONS: &str = include_str!("../../../deploy/demo/participations.ndjson");
+const PARTICIPATIONS: &str = include_str!("../../../../../deploy/demo/participations.ndjson");
 
 /// The profiles that exist from the start, as the sandbox reads them.
-pub(super) const KNOWN: &str = include_str!("../../../deploy/demo/known.ndjson");
-
-/// How many events the requests carry, in turn: Quikly posts as it pleases.
-const SIZES: [usize; 8] = [1, 40, 60, 1, 25, 100, 1, 30];
-
-/// The largest of them.
-pub(super) const LARGEST: usize = 100;
+pub(super) const KNOWN: &str = include_str!("../../../../../deploy/demo/known.ndjson");
 
 /// One participation.
 #[derive(Clone, Debug)]
-pub(super) struct Line {
+pub(super) struct Entry {
     /// As it stands in the file.
     pub text: &'static str,
     /// The same, read.
     pub event: Value,
 }
 
-impl Line {
+impl Entry {
     /// A field that is text; empty when there is none.
     pub(super) fn field(&self, name: &str) -> &str {
         self.event[name].as_str().unwrap_or_default()
@@ -40,12 +33,12 @@ impl Line {
 }
 
 /// The lines of the file, up to the one that would bring one person more than `people`.
-pub(super) fn participations(people: Option<usize>) -> anyhow::Result<Vec<Line>> {
+pub(super) fn participations(people: Option<usize>) -> anyhow::Result<Vec<Entry>> {
     let mut seen = std::collections::HashSet::new();
     let mut lines = Vec::new();
     for text in PARTICIPATIONS.lines() {
         let event = serde_json::from_str(text).context("the file of participations")?;
-        let line = Line { text, event };
+        let line = Entry { text, event };
         seen.insert(line.participant());
         if people.is_some_and(|people| seen.len() > people) {
             break;
@@ -53,52 +46,6 @@ pub(super) fn participations(people: Option<usize>) -> anyhow::Result<Vec<Line>>
         lines.push(line);
     }
     Ok(lines)
-}
-
-/// One request: a body in one of the three forms, and how many lines of the file it holds.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Request {
-    /// The body.
-    pub body: String,
-    /// `content-type`.
-    pub media_type: &'static str,
-    /// How many events.
-    pub events: usize,
-    /// How many of them repeat one that stands before them in the file.
-    pub repeats: usize,
-}
-
-/// Cuts the lines into requests: single objects, arrays, NDJSON.
-pub(super) fn requests(lines: &[&Line]) -> Vec<Request> {
-    let mut requests = Vec::new();
-    let mut rest = lines;
-    let mut known = std::collections::HashSet::new();
-    for turn in 0.. {
-        let size = SIZES[turn % SIZES.len()].min(rest.len());
-        if size == 0 {
-            break;
-        }
-        let (now, later) = rest.split_at(size);
-        rest = later;
-        let texts: Vec<_> = now.iter().map(|line| line.text).collect();
-        let (body, media_type) = match (size, turn % 2) {
-            (1, _) => (texts.concat(), "application/json"),
-            (_, 0) => (format!("[{}]", texts.join(",")), "application/json"),
-            (_, _) => (texts.join("\n") + "\n", "application/x-ndjson"),
-        };
-        let mut repeats = 0;
-        for line in now {
-            let key = (line.field("q_scope"), line.field("id"), line.participant());
-            repeats += usize::from(!known.insert(key));
-        }
-        requests.push(Request {
-            body,
-            media_type,
-            events: size,
-            repeats,
-        });
-    }
-    requests
 }
 
 #[cfg(test)]
@@ -109,37 +56,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_line_is_in_one_request_and_all_three_forms_occur() {
-        let lines = participations(Some(400)).unwrap();
-        let requests = requests(&lines.iter().collect::<Vec<_>>());
-        let events: usize = requests.iter().map(|request| request.events).sum();
-        assert_eq!(events, lines.len());
-        let repeats: usize = requests.iter().map(|request| request.repeats).sum();
-        assert_eq!(
-            repeats as u64,
-            super::super::expect::expected(&lines, "")
-                .unwrap()
-                .duplicates
-        );
-        for line in &lines {
-            assert!(
-                requests
-                    .iter()
-                    .any(|request| request.body.contains(line.text))
-            );
-        }
-        let forms: HashSet<_> = requests
-            .iter()
-            .map(|request| (&request.body[..1] == "[", request.media_type))
-            .collect();
-        assert_eq!(forms.len(), 3);
-    }
-
-    #[test]
     fn there_are_as_many_people_as_asked_for() {
         for people in [1, 50, 1000] {
             let lines = participations(Some(people)).unwrap();
-            let distinct: HashSet<_> = lines.iter().map(Line::participant).collect();
+            let distinct: HashSet<_> = lines.iter().map(Entry::participant).collect();
             assert_eq!(distinct.len(), people);
         }
         assert!(participations(None).unwrap().len() > 3000);
@@ -171,7 +91,7 @@ mod tests {
     #[test]
     fn the_file_holds_what_the_demo_is_to_show() {
         let lines = participations(None).unwrap();
-        let some = |what: &dyn Fn(&Line) -> bool| lines.iter().filter(|line| what(line)).count();
+        let some = |what: &dyn Fn(&Entry) -> bool| lines.iter().filter(|line| what(line)).count();
         assert!(some(&|line| line.field("email").contains('+')) > 100);
         assert!(some(&|line| line.field("email") != line.participant()) > 100);
         assert!(some(&|line| !line.text.is_ascii()) > 1000);
