@@ -189,3 +189,42 @@ fn sandbox(known: &str) -> Result<Options, sandbox::NotAnOption> {
         ..Options::default()
     })
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn few_people_do_all_that_many_do() {
+        for name in Name::ALL {
+            let people = if name == Name::Email { 500 } else { 40 };
+            let scenario = Scenario::new(name, Some(people)).unwrap();
+            for (what, measure) in &scenario.table {
+                let nothing = matches!(
+                    (name, measure),
+                    (Name::Progress, Measure::Dead) | (Name::Webhook, Measure::Profiles)
+                );
+                let must = measure.must(&scenario.expected);
+                assert_eq!(must == 0, nothing, "{name:?} {what}: {must}");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_is_the_same_again_and_ids_tell_events_apart() {
+        for name in Name::ALL {
+            let lines = |scenario: Scenario| -> Vec<_> {
+                let lines = scenario.lines.into_iter();
+                lines.map(|line| (line.id, line.same, line.text)).collect()
+            };
+            let first = lines(Scenario::new(name, Some(200)).unwrap());
+            assert_eq!(first, lines(Scenario::new(name, Some(200)).unwrap()));
+            let ids: HashSet<_> = first.iter().map(|(id, _, _)| id).collect();
+            let same: HashSet<_> = first.iter().map(|(id, same, _)| (id, same)).collect();
+            assert_eq!(ids.len(), same.len(), "{name:?}");
+        }
+    }
+}

@@ -86,6 +86,25 @@ fn numbers(standing: &Standing) -> String {
     )
 }
 
+/// How wide a line of text gets, in characters.
+const WIDTH: usize = 96;
+
+/// `text` in lines of words, each begun by so many blanks.
+pub(super) fn wrapped(text: &str, blanks: usize) -> String {
+    let margin = " ".repeat(blanks);
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("{margin}{word}")),
+        }
+    }
+    lines.join("\n")
+}
+
 /// A scenario that was played, in numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Total {
@@ -148,4 +167,41 @@ pub(super) fn totals(all: &[Total]) -> String {
 /// One line on standard output. That nobody reads any more is no reason to stop before cleaning up.
 pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_broken_between_words_and_keeps_its_margin() {
+        let text = "größe 42, ".repeat(30);
+        let shown = wrapped(&text, 8);
+        assert!(shown.lines().count() > 2);
+        assert!(shown.lines().all(|line| line.chars().count() <= WIDTH));
+        assert!(shown.lines().all(|line| line.starts_with("        ")));
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(words(&shown), words(&text));
+    }
+
+    #[test]
+    fn the_table_of_all_says_which_one_differs() {
+        let total = |name, differences| Total {
+            name,
+            accepted: 1,
+            profiles: 2,
+            told: 3,
+            dead: 4,
+            killed: true,
+            seconds: 5.04,
+            differences,
+        };
+        let shown = totals(&[total("email", 0), total("sms", 7)]);
+        assert!(shown.contains("7 DIFFERENCE(S)"), "{shown}");
+        assert!(shown.contains("1 of 2 scenarios"), "{shown}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Plays one scenario: a sandbox, a relay, the clients, a kill on the way, and the comparison.
 //!
-//! Invariants: pure data comes in ([`Scenario`]), a [`Report`] goes out. The relay that runs is always in the caller's slot,
+//! Invariants: plain data comes in ([`Scenario`]), a [`Report`] goes out. The relay that runs is always in the caller's slot,
 //! so that whoever stops the play can end it.
 
 use std::cell::RefCell;
@@ -156,7 +156,7 @@ fn introduce(
     sandbox: &Running,
     relay: &Addresses,
 ) {
-    let mut text = format!("{}: {}", part.name.as_str(), scenario.story.trim());
+    let mut text = show::wrapped(&format!("{}: {}", part.name.as_str(), scenario.story), 0);
     if part.is_one {
         text += &format!(
             "\n\n  relay    {}  (operators: {})\n  sandbox  {}/_sandbox/summary\n  \
@@ -185,8 +185,8 @@ fn tell(part: &Part<'_>, scenario: &Scenario, report: &Report, seconds: f64) {
     let mut lines = report.remarks();
     lines.push(report.verdict(scenario.verdict));
     lines.push(format!("All {rows} numbers agree. {seconds:.0} s"));
-    for line in lines.iter().flat_map(|some| some.lines()) {
-        say(&format!("        {line}"));
+    for line in lines {
+        say(&show::wrapped(&line, 8));
     }
 }
 
@@ -357,12 +357,13 @@ impl Stage<'_> {
     fn tell_resent(&self) {
         let (unanswered, known) = (&self.posted.unanswered, &self.posted.known_again);
         if unanswered.get() > 0 {
-            say(&format!(
-                "        {} attempt(s) to post had no answer and were repeated with the same ids; {} of the events\n        \
-                 were on disk already",
+            let text = format!(
+                "{} attempt(s) to post had no answer and were repeated with the same ids; \
+                 {} of the events were on disk already",
                 unanswered.get(),
                 known.get()
-            ));
+            );
+            say(&show::wrapped(&text, 8));
         }
     }
 }

@@ -104,8 +104,8 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
     let logic = format!("opt_in = {{ use_double_opt_in_logic = true }}\n{WINDOW}");
     Ok(Scenario {
         story: format!(
-            "{} people join two lists that must be confirmed by SMS, within six hours. Three in\n\
-             five confirm, some refuse, the others never answer. The relay asks Braze again and again, ever more seldom,\n\
+            "{} people join two lists that must be confirmed by SMS, within six hours. Three in \
+             five confirm, some refuse, the others never answer. The relay asks Braze again and again, ever more seldom, \
              and is killed in the middle of that.",
             cast.guests.len()
         ),
@@ -150,11 +150,11 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
                 "further participations",
                 ended(&[Kind::Twice], &["progress/"]),
             ),
+            ("dead", Measure::Dead),
             (
-                "dead: another phone is known",
+                "  another phone is known",
                 Measure::DeadOf("phone_mismatch"),
             ),
-            ("dead", Measure::Dead),
             ("profiles created", Measure::Created(&[])),
             ("asked to confirm", Measure::Prompts),
             ("  of them by Braze's logic", Measure::Sets),
@@ -164,7 +164,7 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
             ("attributes", Measure::Attributes),
             ("custom events", Measure::Events),
         ],
-        verdict: "everybody who agreed was asked\nonce, and credited if they confirmed, and only then",
+        verdict: "everybody who agreed was asked once, and credited if they confirmed, and only then",
         lines: cast.lines,
         subscribed: cast.subscribed,
         expected,

@@ -53,8 +53,8 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
     let (expected, ends) = expected(&entries, &all, KNOWN)?;
     Ok(Scenario {
         story: format!(
-            "{} participations of made-up people in two campaigns. Braze knows {} profiles already;\n\
-             some people come twice, some to both, some with an address that Braze refuses, some to a campaign that\n\
+            "{} participations of made-up people in two campaigns. Braze knows {} profiles already; \
+             some people come twice, some to both, some with an address that Braze refuses, some to a campaign that \
              nobody has configured.",
             expected.sent,
             KNOWN.lines().count()

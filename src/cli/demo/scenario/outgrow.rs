@@ -280,8 +280,8 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
     workspace.permissions = [Permission::UsersTrack].into();
     Ok(Scenario {
         story: format!(
-            "{} people answer two quizzes. Answers become custom attributes of the types that are declared;\n\
-             one quiz drops answers of other types, the other makes dead letters of such leads. The Braze key may only\n\
+            "{} people answer two quizzes. Answers become custom attributes of the types that are declared; \
+             one quiz drops answers of other types, the other makes dead letters of such leads. The Braze key may only \
              users.track; the relay is killed half-way.",
             leads.len()
         ),
@@ -308,9 +308,9 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
                 "nothing left to write",
                 Measure::Ended(all_bad, &["outgrow/nothing_to_write"]),
             ),
-            ("dead: bad answers", Measure::DeadOf("bad_answer")),
-            ("dead: of no content", Measure::DeadOf("unknown_activation")),
             ("dead", Measure::Dead),
+            ("  bad answers", Measure::DeadOf("bad_answer")),
+            ("  of no content", Measure::DeadOf("unknown_activation")),
             ("profiles created", Measure::Created(&[])),
             ("profiles", Measure::Profiles),
             ("attributes", Measure::Attributes),

@@ -209,8 +209,8 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
     let updates = runners.iter().map(|one| one.updates.len() as u64).sum();
     Ok(Scenario {
         story: format!(
-            "{} people get on inside a campaign, {updates} steps in all: levels, incentives, badges and custom\n\
-             events. Braze fails for a while, some steps are delivered again, and the relay is killed half-way; still\n\
+            "{} people get on inside a campaign, {updates} steps in all: levels, incentives, badges and custom \
+             events. Braze fails for a while, some steps are delivered again, and the relay is killed half-way; still \
              everybody's last word must be the last one accepted.",
             runners.len()
         ),

@@ -61,8 +61,8 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
     let ended = |kinds: &[Kind], how| Measure::Ended(cast.many(kinds), how);
     Ok(Scenario {
         story: format!(
-            "{} people join by SMS. Some bring no phone or no consent, some are known to Braze with\n\
-             another phone, some are in the group already, some come twice. Whoever is new waits two minutes, so that\n\
+            "{} people join by SMS. Some bring no phone or no consent, some are known to Braze with \
+             another phone, some are in the group already, some come twice. Whoever is new waits two minutes, so that \
              Braze knows the profile before it is subscribed; in the middle of that the relay is killed.",
             cast.guests.len()
         ),
@@ -95,11 +95,11 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
                 "further participations",
                 ended(&[Kind::Twice], &["progress/"]),
             ),
+            ("dead", Measure::Dead),
             (
-                "dead: another phone is known",
+                "  another phone is known",
                 Measure::DeadOf("phone_mismatch"),
             ),
-            ("dead", Measure::Dead),
             ("profiles created", Measure::Created(&[])),
             ("subscriptions set", Measure::Sets),
             ("Subscribed in the group", Measure::Subscribed),
@@ -108,7 +108,7 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
             ("attributes", Measure::Attributes),
             ("custom events", Measure::Events),
         ],
-        verdict: "whoever agreed is subscribed,\nonce and not too early, and credited once; nobody else is",
+        verdict: "whoever agreed is subscribed, once and not too early, and credited once; nobody else is",
         lines: cast.lines,
         subscribed: cast.subscribed,
         expected,
