@@ -93,7 +93,10 @@ fn participation(event: &Event, rules: &Rules) -> u32 {
         };
         steps += 1;
         let event = own.as_ref().unwrap_or(event);
-        if let Settled::Commit(Commit { fate, mut spawn }) = step(job, event, rules, Ok(reply)) {
+        if let Settled::Commit(Commit {
+            fate, mut spawn, ..
+        }) = step(job, event, rules, Ok(reply))
+        {
             next = match fate {
                 Fate::Keep { job, .. } => Some((job, None)),
                 Fate::Finish(_) | Fate::Bury { .. } => {

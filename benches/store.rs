@@ -288,10 +288,7 @@ async fn finish_all(store: SledStore, clock: Clock, window: Window) -> Result<Fi
         let moves: Vec<_> = leased
             .into_iter()
             .map(|leased| {
-                let commit = Commit {
-                    fate: Fate::Finish(Outcome::Found),
-                    spawn: Vec::new(),
-                };
+                let commit = Commit::new(Fate::Finish(Outcome::Found), Vec::new());
                 (leased.token, commit)
             })
             .collect();

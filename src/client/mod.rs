@@ -163,7 +163,10 @@ impl Workspace {
     /// One call in a request of its own.
     async fn perform(&self, call: &Call) -> Result<Reply, Failure> {
         match (call, &self.quikly) {
-            (Call::LookUp { email }, _) => self.braze.look_up(email).await,
+            (Call::LookUp { email, .. }, _) => self.braze.look_up(email).await,
+            (Call::Recall, _) => Err(not_configured(
+                "nobody outside can say what is remembered here",
+            )),
             (Call::Track(track), _) => only(self.braze.track(&[track]).await),
             (Call::ReadStatus { group, phone }, _) => {
                 only(self.braze.read_status(group, &[phone]).await)
@@ -212,7 +215,7 @@ impl Shared<'_> {
                 }
                 (Call::SetStatus(set), Shared::Sets(sets)) => sets.push(set),
                 (Call::SetStatus(set), _) => shared = Shared::Sets(vec![set]),
-                (Call::LookUp { .. } | Call::Credit(_), _) => {}
+                (Call::LookUp { .. } | Call::Recall | Call::Credit(_), _) => {}
             }
         }
         shared

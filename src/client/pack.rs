@@ -147,6 +147,7 @@ mod tests {
     fn look_up() -> Call {
         Call::LookUp {
             email: "a@example.com".into(),
+            phone: false,
         }
     }
 

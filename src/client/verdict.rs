@@ -285,6 +285,7 @@ mod tests {
         match answer {
             Ok(Reply::Tracked) => "tracked",
             Ok(Reply::Profiles(_)) => "profiles",
+            Ok(Reply::Remembered(_)) => "remembered",
             Ok(Reply::Status(_) | Reply::StatusSet) => "status",
             Ok(Reply::Credited) => "credited",
             Err(Failure::Transient(_)) => "transient",

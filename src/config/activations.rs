@@ -9,7 +9,7 @@ use super::attributes;
 use super::field::{Field, TEXT_CHARS_MAX};
 use super::mistake::Mistake;
 use super::read::Section;
-use super::workspaces::Known;
+use super::workspaces::{Known, ORDER_GAP};
 use crate::model::Name;
 use crate::model::rules::{
     ConfiguredEvent, ConfirmEvery, CreditRule, Identity, OnUnknown, OptIn, ParticipationFlow,
@@ -109,7 +109,8 @@ fn activation<'a>(
         progress_on_unknown: on_unknown(&progress),
         retry,
         mapping: None,
-        order_gap: Duration::from_secs(2),
+        // The workspace's, once that is read.
+        order_gap: ORDER_GAP,
         // Last, so that everything above has been read, and complained about, by now.
         workspace: Name::from(workspace?),
     })

@@ -28,7 +28,7 @@ use url::Url;
 
 use crate::model::Name;
 use crate::model::event::Source;
-use crate::model::rules::RuleBook;
+use crate::model::rules::{RuleBook, Rules};
 
 pub use env::{Env, PREFIX};
 pub use mistake::{Mistake, Mistakes, Warning};
@@ -115,8 +115,14 @@ impl Config {
             ops,
             store,
             stop_within,
+            rules: RuleBook::new(rules.into_iter().chain(contents).map(|rules| {
+                let braze = workspaces.get(&rules.workspace).map(|it| &it.braze);
+                Rules {
+                    order_gap: braze.map_or(rules.order_gap, |braze| braze.order_gap),
+                    ..rules
+                }
+            })),
             workspaces,
-            rules: RuleBook::new(rules.into_iter().chain(contents)),
             hold_after,
             not_yet,
         };

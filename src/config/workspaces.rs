@@ -11,7 +11,7 @@ use crate::model::Name;
 use crate::model::lane::LaneKind;
 
 /// `order_gap`, when nothing is said.
-const ORDER_GAP: Duration = Duration::from_secs(2);
+pub(super) const ORDER_GAP: Duration = Duration::from_secs(2);
 /// `known_for`, when nothing is said.
 const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
 
@@ -116,12 +116,6 @@ fn braze(section: &Section<'_>) -> Option<Braze> {
     let limits = BRAZE_LIMITS
         .into_iter()
         .map(|(kind, default)| (kind, limits.limits(kind.as_str(), &[default])));
-    let order_gap = section.duration("order_gap", ORDER_GAP);
-    section.unless(
-        order_gap == ORDER_GAP,
-        "order_gap",
-        "keeping one participant's updates apart; leave it out",
-    );
     let known_for = section.duration("known_for", KNOWN_FOR);
     section.unless(
         known_for == KNOWN_FOR,
@@ -134,7 +128,7 @@ fn braze(section: &Section<'_>) -> Option<Braze> {
         max_in_flight: section.size("max_in_flight", 64, 1..=10_000),
         track_objects_max: section.size("track_objects_max", 75, 1..=75),
         linger: section.duration("linger", Duration::from_millis(20)),
-        order_gap,
+        order_gap: section.duration("order_gap", ORDER_GAP),
         partner: partner.unwrap_or("Quikly-BrazeRelay").to_owned(),
         known_for,
         limits: limits.collect(),

@@ -6,10 +6,12 @@
 //! store wakes it. The first error of the store, or a panic, ends the engine with an error: nothing is lost, since what
 //! was not committed is due again.
 //!
-//! Deliberately absent in this version: known participants and shared look-ups, the breaker, holds of activations.
+//! Deliberately absent in this version: shared look-ups, the breaker, holds of activations.
 
 pub mod gate;
 mod lane;
+mod prepare;
+mod recent;
 mod request;
 mod worker;
 
@@ -33,6 +35,7 @@ use crate::model::time::Timestamp;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use gate::{Gate, Hold, HoldReason};
+use recent::Recent;
 
 /// The lanes of a workspace at Braze that this version has calls for.
 const BRAZE_LANES: [LaneKind; 4] = [
@@ -165,6 +168,8 @@ struct Shared<S, C> {
 struct LaneState {
     lane: Lane,
     gate: Mutex<Gate>,
+    /// Whose profile was written to a moment ago.
+    recent: Mutex<Recent>,
     /// Notified whenever the gate may have changed.
     changed: Notify,
     in_flight: AtomicUsize,
@@ -178,11 +183,12 @@ struct LaneState {
 }
 
 impl LaneState {
-    fn new(lane: Lane, host: &HostSettings, permits: &Arc<Semaphore>) -> LaneState {
+    fn new(lane: Lane, host: &HostSettings, permits: &Arc<Semaphore>, now: Timestamp) -> LaneState {
         LaneState {
             limits: host.limits.get(&lane.kind).cloned().unwrap_or_default(),
             lane,
             gate: Mutex::default(),
+            recent: Mutex::new(Recent::new(now)),
             changed: Notify::new(),
             in_flight: AtomicUsize::new(0),
             share: host.share,
@@ -193,7 +199,7 @@ impl LaneState {
     }
 
     /// A lane that the store remembers from an earlier configuration.
-    fn unconfigured(lane: Lane) -> LaneState {
+    fn unconfigured(lane: Lane, now: Timestamp) -> LaneState {
         let host = HostSettings {
             limits: BTreeMap::new(),
             share: 1.0,
@@ -202,12 +208,16 @@ impl LaneState {
         };
         LaneState {
             configured: false,
-            ..LaneState::new(lane, &host, &Arc::new(Semaphore::new(1)))
+            ..LaneState::new(lane, &host, &Arc::new(Semaphore::new(1)), now)
         }
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -222,17 +232,18 @@ impl<S: Store, C: Client> Engine<S, C> {
         book: Arc<RuleBook>,
         seed: u64,
     ) -> Result<Engine<S, C>, StoreError> {
-        let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings)
+        let now = clock.now();
+        let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, now)
             .map(|state| (state.lane.clone(), Arc::new(state)))
             .collect();
         // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.
         let untold = settings.workspaces.keys();
         let untold = untold.map(|name| Lane::new(name, LaneKind::Quikly));
-        let remembered = store.counts(clock.now()).await?.lanes.into_keys();
+        let remembered = store.counts(now).await?.lanes.into_keys();
         for lane in remembered.chain(untold) {
             lanes
                 .entry(lane.clone())
-                .or_insert_with(|| Arc::new(LaneState::unconfigured(lane)));
+                .or_insert_with(|| Arc::new(LaneState::unconfigured(lane, now)));
         }
         Ok(Engine {
             shared: Arc::new(Shared {
@@ -338,21 +349,26 @@ impl<S: Store, C: Client> Engine<S, C> {
     }
 }
 
-fn configured_lanes(settings: &EngineSettings) -> impl Iterator<Item = LaneState> {
-    settings.workspaces.iter().flat_map(|(name, workspace)| {
-        let braze = (&workspace.braze, &BRAZE_LANES[..]);
-        let quikly = workspace
-            .quikly
-            .as_ref()
-            .map(|host| (host, &[LaneKind::Quikly][..]));
-        std::iter::once(braze)
-            .chain(quikly)
-            .flat_map(move |(host, kinds)| {
-                let permits = Arc::new(Semaphore::new(host.max_in_flight.max(1)));
-                let lanes = kinds.iter();
-                lanes.map(move |kind| LaneState::new(Lane::new(name, *kind), host, &permits))
-            })
-    })
+fn configured_lanes(settings: &EngineSettings, now: Timestamp) -> impl Iterator<Item = LaneState> {
+    settings
+        .workspaces
+        .iter()
+        .flat_map(move |(name, workspace)| {
+            let braze = (&workspace.braze, &BRAZE_LANES[..]);
+            let quikly = workspace
+                .quikly
+                .as_ref()
+                .map(|host| (host, &[LaneKind::Quikly][..]));
+            std::iter::once(braze)
+                .chain(quikly)
+                .flat_map(move |(host, kinds)| {
+                    let permits = Arc::new(Semaphore::new(host.max_in_flight.max(1)));
+                    let lanes = kinds.iter();
+                    lanes.map(move |kind| {
+                        LaneState::new(Lane::new(name, *kind), host, &permits, now)
+                    })
+                })
+        })
 }
 
 impl<S, C> Shared<S, C> {

@@ -9,11 +9,13 @@ use std::sync::atomic::Ordering;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::gate::Opening;
+use super::prepare::spare;
+use super::recent::Who;
 use super::{EngineError, LaneState, Shared};
 use crate::client::{Answers, Client};
 use crate::flow::job::{Commit, Fate, Flow, Job};
 use crate::flow::settle::{Settled, settle};
-use crate::model::call::{Answer, Call, Failure, Reply};
+use crate::model::call::{Address, Answer, Call, Failure, Reply};
 use crate::model::event::Event;
 use crate::model::rules::Rules;
 use crate::model::time::Timestamp;
@@ -27,6 +29,10 @@ pub(super) struct Asked {
     pub(super) job: Job,
     pub(super) rules: Arc<Rules>,
     pub(super) call: Call,
+    /// What is remembered of the participant's address.
+    pub(super) known: Option<Address>,
+    /// Whose profile it writes to, where nobody may write at the same time.
+    pub(super) who: Option<Who>,
 }
 
 /// One move, with what is counted when it is stored.
@@ -89,13 +95,26 @@ pub(super) async fn carry<S: Store, C: Client>(
             event,
             job,
             rules,
-            ..
+            known,
+            who,
+            call,
         } = asked;
+        if let Some(who) = who {
+            lane.recent().note(who, now, rules.order_gap);
+        }
+        let answer = match (&call, answer) {
+            (Call::LookUp { .. }, Ok(Reply::Profiles(shown)))
+                if shown.is_empty() && known.is_some() =>
+            {
+                Ok(Reply::Remembered(known.clone()))
+            }
+            (_, answer) => answer,
+        };
         let flow = job.state.flow();
         match settle(job, &event, answer, now, &rules, shared.jitter.next()) {
             Settled::Commit(commit) => moves.push(Move {
                 token,
-                commit,
+                commit: spare(commit, known.as_ref()),
                 flow,
                 accepted_at: event.accepted_at,
             }),

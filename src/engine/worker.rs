@@ -3,7 +3,7 @@
 //! Invariants: a lease ends in a commit or is given back, or the engine ends with an error. A request leaves only when
 //! the gate, the pace and the host's bound on requests under way agree. No more is leased than can be sent soon. After a stop nothing is leased any more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +12,17 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::gate::{HoldReason, Opening};
 use super::lane::Pace;
-use super::request::{Asked, Move, carry};
+use super::prepare::{Prepared, prepare};
+use super::recent::Who;
+use super::request::{Asked, carry};
 use super::{EngineError, LaneState, Shared};
 use crate::client::Client;
 use crate::client::pack::{BODY_BYTES_MAX, pack};
 use crate::clock::Clock;
-use crate::flow::settle::{Settled, found_begun, moved, settle, unaskable, vanished};
-use crate::flow::{ask, is_empty};
-use crate::model::call::{Call, Reply};
+use crate::model::call::Call;
 use crate::model::lane::LaneKind;
-use crate::model::rules::RuleBook;
 use crate::model::time::Timestamp;
-use crate::store::{Leased, Store, Token};
+use crate::store::{Store, Token};
 
 /// How many requests' worth of jobs may be on loan and waiting for their turn.
 const WINDOW_REQUESTS: usize = 4;
@@ -92,7 +91,8 @@ impl<S: Store, C: Client> Worker<S, C> {
             return Ok(());
         };
         if self.opening() == opening && !*self.stop.borrow() {
-            self.send(opening, permit);
+            let behind = self.send(opening, permit);
+            self.give_back(behind).await?;
         }
         Ok(())
     }
@@ -125,66 +125,37 @@ impl<S: Store, C: Client> Worker<S, C> {
         let count = leased.len();
         let mut moves = Vec::new();
         let mut stray = Vec::new();
+        let mut behind = Vec::new();
+        let mut halted = HashSet::new();
         for leased in leased {
+            let takes_turn = leased.job.state.takes_turn();
+            let who = takes_turn.then(|| Who::of(leased.event.participant()));
+            if who.is_some_and(|who| halted.contains(&who)) {
+                behind.push(leased.token);
+                continue;
+            }
             self.shared
                 .metrics
                 .due_lag(now.since(leased.job.due).as_secs_f64());
-            match self.prepare(leased, &book, now) {
+            let prepared = prepare(&self.lane, leased, &book, now);
+            if !prepared.lets_pass() {
+                halted.extend(who);
+            }
+            match prepared {
                 Prepared::Asks(asked) => self.pending.push_back(asked),
                 Prepared::Moves(it) => moves.push(it),
                 Prepared::Stray(token) => stray.push(token),
             }
         }
+        self.give_back(behind).await?;
         if !stray.is_empty() {
             let lane = &self.lane.lane;
             tracing::error!(%lane, jobs = stray.len(), "the queue has work for a lane that is not configured; it is held");
             self.lane.gate().hold(HoldReason::Unconfigured, now, None);
-            self.shared.store.give_back(stray).await?;
+            self.give_back(stray).await?;
         }
         self.shared.store_moves(&self.lane, moves).await?;
         Ok(count)
-    }
-
-    fn prepare(&self, leased: Leased, book: &RuleBook, now: Timestamp) -> Prepared {
-        let Leased { token, event, job } = leased;
-        let flow = job.state.flow();
-        let accepted_at = event.accepted_at;
-        let moves = |commit| {
-            Prepared::Moves(Move {
-                token,
-                commit,
-                flow,
-                accepted_at,
-            })
-        };
-        let Some(rules) = book.of(&event).cloned() else {
-            return moves(vanished(job, now));
-        };
-        if let Some(commit) = found_begun(&job, &event, now, &rules) {
-            return moves(commit);
-        }
-        if rules.workspace != self.lane.lane.workspace {
-            return moves(moved(job, &event, now, &rules));
-        }
-        if !self.lane.configured {
-            return Prepared::Stray(token);
-        }
-        let Some(call) = ask(&job, &event, &rules) else {
-            return moves(unaskable(job, &event, now, &rules));
-        };
-        if is_empty(&call) {
-            return match settle(job, &event, Ok(Reply::Tracked), now, &rules, 0.0) {
-                Settled::Commit(commit) => moves(commit),
-                Settled::GiveBack => Prepared::Stray(token),
-            };
-        }
-        Prepared::Asks(Asked {
-            token,
-            event,
-            job,
-            rules,
-            call,
-        })
     }
 
     /// Waits until a request may leave, filling it meanwhile. `None`: something changed, look again.
@@ -217,8 +188,9 @@ impl<S: Store, C: Client> Worker<S, C> {
         Ok(permit)
     }
 
-    /// Sends the first request of what is pending.
-    fn send(&mut self, opening: Opening, permit: OwnedSemaphorePermit) {
+    /// Sends the first request of what is pending. Returns those that stand behind something in it and do not go along:
+    /// their turn is over for now.
+    fn send(&mut self, opening: Opening, permit: OwnedSemaphorePermit) -> Vec<Token> {
         let now = self.shared.clock.now();
         // Writes all share requests; what asks about groups is looked through, so that each group's requests are full.
         let look = match self.lane.lane.kind {
@@ -243,9 +215,19 @@ impl<S: Store, C: Client> Worker<S, C> {
         let mut batch = Vec::with_capacity(first.len());
         let mut rest = VecDeque::with_capacity(self.pending.len());
         let mut picked = first.into_iter().peekable();
+        let (mut going, mut staying) = (HashSet::new(), HashSet::new());
+        let mut behind = Vec::new();
         for (position, asked) in self.pending.drain(..).enumerate() {
-            if picked.next_if_eq(&position).is_some() {
+            let fits = picked.next_if_eq(&position).is_some();
+            let who = asked.who;
+            if fits && who.is_none_or(|who| !staying.contains(&who)) {
+                going.extend(who);
                 batch.push(asked);
+                continue;
+            }
+            staying.extend(who);
+            if who.is_some_and(|who| going.contains(&who)) {
+                behind.push(asked.token);
             } else {
                 rest.push_back(asked);
             }
@@ -258,6 +240,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             .requests
             .spawn(carry(self.shared.clone(), lane, batch, probes, permit));
         self.lent.insert(handle.id(), tokens);
+        behind
     }
 
     async fn rest_until_due(&mut self) -> Result<(), EngineError> {
@@ -291,10 +274,14 @@ impl<S: Store, C: Client> Worker<S, C> {
     }
 
     async fn give_back_pending(&mut self) -> Result<(), EngineError> {
-        if self.pending.is_empty() {
+        let tokens = self.pending.drain(..).map(|asked| asked.token).collect();
+        self.give_back(tokens).await
+    }
+
+    async fn give_back(&self, tokens: Vec<Token>) -> Result<(), EngineError> {
+        if tokens.is_empty() {
             return Ok(());
         }
-        let tokens = self.pending.drain(..).map(|asked| asked.token).collect();
         Ok(self.shared.store.give_back(tokens).await?)
     }
 
@@ -364,18 +351,4 @@ fn ended_at(
             lane: lane.lane.to_string(),
         }),
     }
-}
-
-/// What becomes of a job on loan before anything is sent.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for a moment, one at a time"
-)]
-enum Prepared {
-    /// It has something to ask.
-    Asks(Asked),
-    /// It is settled already.
-    Moves(Move),
-    /// It cannot be worked here, and not elsewhere either.
-    Stray(Token),
 }

@@ -26,7 +26,8 @@ pub(super) fn start(event: &Event, rules: &Rules) -> Profile {
 
 pub(super) fn ask(profile: &Profile, event: &Event, rules: &Rules) -> Call {
     match profile {
-        Profile::LookUp => look_up(event),
+        Profile::Recall => Call::Recall,
+        Profile::LookUp => look_up(event, false),
         Profile::Create => Call::Track(create(event, rules)),
         Profile::Update(address) => Call::Track(update(address, event, rules)),
     }
@@ -69,6 +70,13 @@ pub(super) fn walk(profile: &Profile, event: &Event, reply: &Reply, rules: &Rule
                 Found::At(person) => Walk::To(Profile::Update(person.address)),
             }
         }
+        (Profile::LookUp, Reply::Remembered(Some(_))) if nothing_to_write(event, rules) => {
+            Walk::End(Outcome::Found)
+        }
+        (Profile::LookUp | Profile::Recall, Reply::Remembered(Some(address))) => {
+            Walk::To(Profile::Update(address.clone()))
+        }
+        (Profile::Recall, Reply::Remembered(None)) => Walk::To(Profile::LookUp),
         (Profile::Create, Reply::Tracked) => Walk::End(Outcome::Created),
         (Profile::Update(Address::Email(_)), Reply::Tracked) => Walk::End(Outcome::Updated),
         (Profile::Update(_), Reply::Tracked) => Walk::End(Outcome::Found),
@@ -84,10 +92,28 @@ pub(super) fn nothing_to_write(event: &Event, rules: &Rules) -> bool {
 /// The marks, to a profile that is there; by e-mail, without having looked, to one that may not be. No phone: whose
 /// profile it is was not asked, and whoever types somebody's e-mail must not redirect her messages.
 pub(super) fn update(address: &Address, event: &Event, rules: &Rules) -> Track {
+    to_known(address, marks(event, rules), event, rules)
+}
+
+/// What is written to an address that is known. Where that is no id that Braze or the brand gave, the profile is made if
+/// it is not there: Braze drops an update of an alias that it does not know, and says nothing.
+pub(super) fn to_known(
+    address: &Address,
+    mut attributes: Object,
+    event: &Event,
+    rules: &Rules,
+) -> Track {
+    let create = match address {
+        Address::ExternalId(_) | Address::BrazeId(_) => false,
+        Address::Alias(_) | Address::Email(_) => true,
+    };
+    if let Address::Alias(_) = address {
+        attributes.insert("email".into(), Value::String(event.email.clone()));
+    }
     Track {
         address: address.clone(),
-        create: matches!(address, Address::Email(_)),
-        attributes: marks(event, rules),
+        create,
+        attributes,
         events: own_event(event).into_iter().collect(),
         subscribe: None,
         on_unknown: rules.progress_on_unknown,
@@ -97,9 +123,10 @@ pub(super) fn update(address: &Address, event: &Event, rules: &Rules) -> Track {
 /// What is told of an attempt that saw a profile without the e-mail it was asked for.
 pub(super) const NOT_WHOLE: &str = "the profile found does not show the e-mail yet";
 
-pub(super) fn look_up(event: &Event) -> Call {
+pub(super) fn look_up(event: &Event, phone: bool) -> Call {
     Call::LookUp {
         email: event.email.clone(),
+        phone,
     }
 }
 

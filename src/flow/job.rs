@@ -4,11 +4,13 @@
 //! atomic write, and its [`Fate`] is exactly one: a job cannot be both kept and lost. Names that are stored or shown
 //! ([`Flow`], [`Reason`], [`Outcome`]) are closed lists with fixed texts.
 
+use std::time::Duration;
+
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Name;
-use crate::model::call::Answer;
+use crate::model::call::{Address, Answer};
 use crate::model::event::Event;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
@@ -306,4 +308,24 @@ pub struct Commit {
     pub fate: Fate,
     /// What it spawned.
     pub spawn: Vec<Child>,
+    /// The participant's address in the workspace of the job's lane, where it became known.
+    pub learnt: Option<Address>,
+    /// If this ends the job's turn: how long the next one of the participant must wait at least.
+    pub gap: Duration,
+    /// If this ends the job's turn: those next behind it that follow ([`State::follows`]) are
+    /// buried so, instead of getting the turn.
+    pub bury_successors: Option<Burial>,
+}
+
+impl Commit {
+    /// A move that teaches nothing and lets the next one of the participant go on at once.
+    pub fn new(fate: Fate, spawn: Vec<Child>) -> Commit {
+        Commit {
+            fate,
+            spawn,
+            learnt: None,
+            gap: Duration::ZERO,
+            bury_successors: None,
+        }
+    }
 }

@@ -26,6 +26,9 @@ const PART_OF_WAIT: u32 = 4;
 /// Reads fall due on a grid of this part of the wait, so that people who wait share requests.
 const PART_OF_GRID: u32 = 8;
 
+/// So often a profile that we remember is looked for when Braze does not show it; then it is taken for deleted.
+pub(super) const LOOKS_MAX: u32 = 4;
+
 /// Which of the two flows: they differ in how they begin and end, not on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -63,7 +66,7 @@ pub(super) fn ask(join: &Join, event: &Event, rules: &Rules) -> Option<Call> {
             group: phone.group.clone(),
             phone: event.phone.clone().unwrap_or_default(),
         },
-        Join::LookUp { .. } => email::look_up(event),
+        Join::LookUp { .. } => email::look_up(event, true),
         Join::Create { .. } => Call::Track(joining(email::create(event, rules), event, phone)),
         Join::Update {
             address,
@@ -120,6 +123,7 @@ fn begins_with_profile(phone: &PhoneRules) -> bool {
 pub(super) fn hear(
     kind: Kind,
     join: &Join,
+    attempts: u32,
     event: &Event,
     reply: &Reply,
     now: Timestamp,
@@ -162,6 +166,10 @@ pub(super) fn hear(
                 Found::At(person) => found(kind, *before, person, event, rules, phone),
             }
         }
+        (Join::LookUp { .. }, Reply::Remembered(Some(_))) if attempts < LOOKS_MAX => {
+            Step::Again("the profile made before does not show yet")
+        }
+        (Join::LookUp { before }, Reply::Remembered(_)) => to(Join::Create { before: *before }),
         (Join::Create { before }, Reply::Tracked) => written(kind, *before, true, now, phone),
         (
             Join::Update {
@@ -212,6 +220,7 @@ pub(super) fn hear(
         (
             _,
             Reply::Profiles(_)
+            | Reply::Remembered(_)
             | Reply::Tracked
             | Reply::Status(_)
             | Reply::StatusSet

@@ -86,8 +86,16 @@ pub fn ask(job: &Job, event: &Event, rules: &Rules) -> Option<Call> {
 pub fn hear(job: &Job, event: &Event, reply: &Reply, now: Timestamp, rules: &Rules) -> Step {
     match &job.state {
         State::Email(profile) => email::hear(profile, event, reply, now, rules),
-        State::Sms(join) => join::hear(Kind::Sms, join, event, reply, now, rules),
-        State::DoubleOptIn(join) => join::hear(Kind::DoubleOptIn, join, event, reply, now, rules),
+        State::Sms(join) => join::hear(Kind::Sms, join, job.attempts, event, reply, now, rules),
+        State::DoubleOptIn(join) => join::hear(
+            Kind::DoubleOptIn,
+            join,
+            job.attempts,
+            event,
+            reply,
+            now,
+            rules,
+        ),
         State::Progress(profile) => progress::hear(profile, event, reply),
         State::Credit { .. } => credit::hear(reply),
         State::Webhook => webhook::hear(reply),
@@ -99,9 +107,11 @@ pub fn hear(job: &Job, event: &Event, reply: &Reply, now: Timestamp, rules: &Rul
 /// counts as accepted.
 pub fn is_empty(call: &Call) -> bool {
     match call {
-        Call::LookUp { .. } | Call::ReadStatus { .. } | Call::SetStatus(_) | Call::Credit(_) => {
-            false
-        }
+        Call::LookUp { .. }
+        | Call::Recall
+        | Call::ReadStatus { .. }
+        | Call::SetStatus(_)
+        | Call::Credit(_) => false,
         Call::Track(track) => {
             !track.create
                 && track.subscribe.is_none()
@@ -121,7 +131,7 @@ pub fn start(event: &Event, book: &RuleBook, now: Timestamp) -> (Start, Option<S
         lane: Lane::new(&rules.workspace, state.lane()),
         job: Job::new(state, now),
     };
-    let progress = |rules: &Rules| run(rules, State::Progress(email::start(event, rules)));
+    let progress = |rules: &Rules| run(rules, State::Progress(progress::start(event, rules)));
     let further = |flow| (bury(flow), Some(bury(Some(Flow::Progress))));
     match (event.kind, rules, rules.and_then(|rules| rules.flow)) {
         (EventKind::Progress, Some(rules), _) => (progress(rules), None),

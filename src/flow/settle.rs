@@ -20,16 +20,20 @@
 //! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck`: the
 //! status is read before it is tried again. One that is found begun goes there too, unless it parks.
 //!
+//! Whoever looked up or made a profile has learnt its address. What ends a turn after a request keeps the next of the
+//! participant waiting for `order_gap`. Where a participation dies before there is a profile, what follows it dies with it
+//! (`no_profile`): else it would make a profile without what a new one is to get.
+//!
 //! Invariants: pure; every answer has exactly one of these rows; `begun` never outlives an answer, so that a job found
 //! with it was interrupted.
 
 use std::time::Duration;
 
 use super::job::{Burial, Class, Commit, Fate, Job, Reason, State};
-use super::{Step, ask, email, hear, join, not_known, outgrow, retry, said};
-use crate::model::call::{Answer, Call, Failure, Reply};
+use super::{Step, ask, email, hear, identity, join, not_known, outgrow, progress, retry, said};
+use crate::model::call::{Address, Answer, Call, Failure, Reply};
 use crate::model::event::Event;
-use crate::model::lane::Lane;
+use crate::model::lane::{Lane, LaneKind};
 use crate::model::rules::Rules;
 use crate::model::time::Timestamp;
 
@@ -38,6 +42,10 @@ const THROTTLE_MIN: Duration = Duration::from_secs(1);
 
 /// What is to be done with a leased job.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for a moment, one at a time"
+)]
 pub enum Settled {
     /// Store this.
     Commit(Commit),
@@ -47,6 +55,42 @@ pub enum Settled {
 
 /// What becomes of `job` now that its call was answered. `rules` are those it was asked with; `jitter` is from 0 to 1.
 pub fn settle(
+    job: Job,
+    event: &Event,
+    answer: Result<Reply, Failure>,
+    now: Timestamp,
+    rules: &Rules,
+    jitter: f64,
+) -> Settled {
+    let reply = answer.as_ref().ok();
+    let learnt = reply.and_then(|reply| learnt(&job, event, reply));
+    let gap = match job.state.lane() {
+        LaneKind::UsersTrack => rules.order_gap,
+        _ => Duration::ZERO,
+    };
+    match decided(job, event, answer, now, rules, jitter) {
+        Settled::Commit(commit) => Settled::Commit(Commit {
+            learnt,
+            gap,
+            ..commit
+        }),
+        Settled::GiveBack => Settled::GiveBack,
+    }
+}
+
+/// What a reply says about where the participant's profile is.
+fn learnt(job: &Job, event: &Event, reply: &Reply) -> Option<Address> {
+    match reply {
+        Reply::Profiles(profiles) => match identity::recognise(profiles, &event.email) {
+            identity::Found::At(person) => Some(person.address),
+            identity::Found::Nobody | identity::Found::NotWhole => None,
+        },
+        Reply::Tracked if job.state.creates() => Some(Address::for_creation(&event.email)),
+        _ => None,
+    }
+}
+
+fn decided(
     job: Job,
     event: &Event,
     answer: Result<Reply, Failure>,
@@ -77,10 +121,7 @@ pub fn settle(
                 text,
             } => return bury(job, reason, class, said(text), now),
             Step::Done { outcome, spawn } => {
-                return Settled::Commit(Commit {
-                    fate: Fate::Finish(outcome),
-                    spawn,
-                });
+                return Settled::Commit(Commit::new(Fate::Finish(outcome), spawn));
             }
             Step::Again(text) => Failure::Transient(said(text)),
             Step::Unfitting => Failure::Unknown(said("the answer does not fit what was asked")),
@@ -174,7 +215,7 @@ fn once_more(job: &Job, call: Option<&Call>, maybe: bool) -> State {
     let subscribes = call.is_some_and(|call| match call {
         Call::SetStatus(_) => true,
         Call::Track(track) => track.subscribe.is_some(),
-        Call::LookUp { .. } | Call::ReadStatus { .. } | Call::Credit(_) => false,
+        Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::Credit(_) => false,
     });
     match &job.state {
         State::Sms(join) if subscribes => State::Sms(join::once_more(join, maybe)),
@@ -212,7 +253,7 @@ pub fn moved(job: Job, event: &Event, now: Timestamp, rules: &Rules) -> Commit {
         State::Email(_) => State::Email(email::start(event, rules)),
         State::Sms(_) => State::Sms(join::start(event, rules)),
         State::DoubleOptIn(_) => State::DoubleOptIn(join::start(event, rules)),
-        State::Progress(_) => State::Progress(email::start(event, rules)),
+        State::Progress(_) => State::Progress(progress::start(event, rules)),
         State::Credit { .. } | State::Webhook | State::Outgrow => job.state.clone(),
     };
     kept(job.at(state, now), rules)
@@ -247,13 +288,8 @@ fn keep(job: Job, rules: &Rules) -> Settled {
 }
 
 fn kept(job: Job, rules: &Rules) -> Commit {
-    Commit {
-        fate: Fate::Keep {
-            lane: Lane::new(&rules.workspace, job.state.lane()),
-            job,
-        },
-        spawn: Vec::new(),
-    }
+    let lane = Lane::new(&rules.workspace, job.state.lane());
+    Commit::new(Fate::Keep { lane, job }, Vec::new())
 }
 
 fn bury(job: Job, reason: Reason, class: Class, answer: Answer, now: Timestamp) -> Settled {
@@ -262,6 +298,15 @@ fn bury(job: Job, reason: Reason, class: Class, answer: Answer, now: Timestamp) 
 
 fn buried(mut job: Job, reason: Reason, class: Class, answer: Answer, now: Timestamp) -> Commit {
     job.note(now, answer.clone());
+    let orphans = job.state.owes_profile() && reason != Reason::PhoneMismatch;
+    let bury_successors = orphans.then(|| Burial {
+        reason: Reason::NoProfile,
+        class,
+        answer: said(
+            "the participation before it, which was to make the profile, is a dead letter",
+        ),
+        at: now,
+    });
     let burial = Burial {
         reason,
         class,
@@ -269,7 +314,7 @@ fn buried(mut job: Job, reason: Reason, class: Class, answer: Answer, now: Times
         at: now,
     };
     Commit {
-        fate: Fate::Bury { job, burial },
-        spawn: Vec::new(),
+        bury_successors,
+        ..Commit::new(Fate::Bury { job, burial }, Vec::new())
     }
 }

@@ -41,6 +41,8 @@ pub enum Profile {
     Create,
     /// There is one: writing to it.
     Update(Address),
+    /// Asking our own memory where it is.
+    Recall,
 }
 
 /// Bringing a phone into a subscription group: where that stands.
@@ -110,7 +112,8 @@ impl Profile {
     const fn lane(&self) -> LaneKind {
         match self {
             Profile::LookUp => LaneKind::UsersExportIds,
-            Profile::Create | Profile::Update(_) => LaneKind::UsersTrack,
+            // What is remembered needs no look-up: it goes where it is written, without standing in line for one.
+            Profile::Create | Profile::Update(_) | Profile::Recall => LaneKind::UsersTrack,
         }
     }
 
@@ -119,11 +122,27 @@ impl Profile {
             Profile::LookUp => "look_up",
             Profile::Create => "create",
             Profile::Update(_) => "update",
+            Profile::Recall => "recall",
         }
+    }
+
+    const fn is_found(&self) -> bool {
+        matches!(self, Profile::Update(_))
     }
 }
 
 impl Join {
+    const fn takes_turn(&self) -> bool {
+        match self {
+            Join::Only(..)
+            | Join::Check
+            | Join::LookUp { .. }
+            | Join::Create { .. }
+            | Join::Update { .. } => true,
+            Join::Set { .. } | Join::Recheck { .. } | Join::Confirm { .. } => false,
+        }
+    }
+
     const fn lane(&self) -> LaneKind {
         match self {
             Join::Only(_, profile) => profile.lane(),
@@ -169,6 +188,56 @@ impl State {
             State::Sms(join) | State::DoubleOptIn(join) => join.lane(),
             State::Credit { .. } | State::Webhook => LaneKind::Quikly,
             State::Outgrow => LaneKind::UsersTrack,
+        }
+    }
+
+    /// Whether a job that stands here holds, or waits for, its participant's turn (see [`store`](crate::store)): until
+    /// the profile is there, or the update is delivered.
+    pub const fn takes_turn(&self) -> bool {
+        match self {
+            State::Email(_) | State::Progress(_) | State::Outgrow => true,
+            State::Sms(join) | State::DoubleOptIn(join) => join.takes_turn(),
+            State::Credit { .. } | State::Webhook => false,
+        }
+    }
+
+    /// Whether it may be lent along with the one before it, to stand in one request with it (see
+    /// [`Store::lease`](crate::store::Store::lease)).
+    pub const fn follows(&self) -> bool {
+        match self {
+            State::Progress(_) | State::Outgrow => true,
+            State::Email(_)
+            | State::Sms(_)
+            | State::DoubleOptIn(_)
+            | State::Credit { .. }
+            | State::Webhook => false,
+        }
+    }
+
+    /// Whether its call makes a profile, if there is none.
+    pub const fn creates(&self) -> bool {
+        match self {
+            State::Email(profile)
+            | State::Progress(profile)
+            | State::Sms(Join::Only(_, profile))
+            | State::DoubleOptIn(Join::Only(_, profile)) => matches!(profile, Profile::Create),
+            State::Sms(join) | State::DoubleOptIn(join) => matches!(join, Join::Create { .. }),
+            State::Credit { .. } | State::Webhook | State::Outgrow => false,
+        }
+    }
+
+    /// Whether it is a participation that has not come to a profile yet: should it die, others would look in vain for what
+    /// it was to make.
+    pub const fn owes_profile(&self) -> bool {
+        match self {
+            State::Email(profile)
+            | State::Sms(Join::Only(_, profile))
+            | State::DoubleOptIn(Join::Only(_, profile)) => !profile.is_found(),
+            State::Sms(join) | State::DoubleOptIn(join) => matches!(
+                join,
+                Join::Check | Join::LookUp { .. } | Join::Create { .. }
+            ),
+            State::Progress(_) | State::Credit { .. } | State::Webhook | State::Outgrow => false,
         }
     }
 

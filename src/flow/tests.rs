@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 mod table;
+mod turns;
 
 use std::time::Duration;
 

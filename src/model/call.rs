@@ -49,7 +49,11 @@ pub enum Call {
     LookUp {
         /// The normalised e-mail.
         email: String,
+        /// The phone on the profile matters, too: only Braze can say it, whatever is remembered.
+        phone: bool,
     },
+    /// Which address of the participant is remembered? Asked of our own memory, never sent.
+    Recall,
     /// Write to one profile. `POST /users/track`.
     Track(Track),
     /// Is this phone subscribed? `GET /subscription/status/get`.
@@ -139,7 +143,7 @@ impl Call {
     pub const fn lane(&self) -> LaneKind {
         match self {
             Call::LookUp { .. } => LaneKind::UsersExportIds,
-            Call::Track(_) => LaneKind::UsersTrack,
+            Call::Track(_) | Call::Recall => LaneKind::UsersTrack,
             Call::ReadStatus { .. } => LaneKind::Default,
             Call::SetStatus(_) => LaneKind::SubscriptionStatusSet,
             Call::Credit(_) => LaneKind::Quikly,
@@ -150,7 +154,7 @@ impl Call {
     /// is put aside.
     pub fn parks(&self) -> bool {
         match self {
-            Call::LookUp { .. } | Call::ReadStatus { .. } => false,
+            Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } => false,
             Call::Track(track) => {
                 let counts = !track.events.is_empty()
                     || track
@@ -170,7 +174,7 @@ impl Call {
         let subscribes = match self {
             Call::SetStatus(_) => true,
             Call::Track(track) => track.subscribe.is_some(),
-            Call::LookUp { .. } | Call::ReadStatus { .. } | Call::Credit(_) => false,
+            Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::Credit(_) => false,
         };
         subscribes || self.parks()
     }
@@ -181,6 +185,9 @@ impl Call {
 pub enum Reply {
     /// The profiles found, in Braze's order.
     Profiles(Vec<Profile>),
+    /// What is remembered of the participant's address. To a look-up about the phone: Braze shows no profile, though this
+    /// is remembered.
+    Remembered(Option<Address>),
     /// The write was accepted.
     Tracked,
     /// The status of the phone.

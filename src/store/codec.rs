@@ -7,13 +7,20 @@
 //! # Format, version 1
 //! Records: `[version: u8][pieces: u8][bincode, standard configuration]`. A record longer than one piece is cut: the
 //! first piece carries the envelope and says how many more there are. Small values have no pieces and go without that
-//! byte. What is remembered of an ordinary event is 22 bytes, the most that sled keeps inside its nodes without a heap
-//! allocation of its own.
+//! byte. What is remembered of an ordinary event is 23 bytes.
+
+mod entries;
+mod known;
+mod turn;
 
 use bincode::{Decode, Encode};
 
+pub use self::entries::{ENTRY_BYTES, Entries, begin_entries, entries, push_entry};
+pub use self::known::{Known, KnownEvent, KnownKind, decode_known, encode_known};
+pub use self::turn::{Behind, Turn};
+
 use crate::flow::job::{Burial, Flow, Job};
-use crate::model::event::{Event, EventKind};
+use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 
@@ -64,84 +71,6 @@ pub struct Record {
     pub home: Option<[u8; 21]>,
     /// The key under which at most one such job exists per participant.
     pub once: Option<String>,
-}
-
-/// What is remembered under a participant.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Known {
-    /// An accepted event.
-    Event(KnownEvent),
-    /// A job that may exist once.
-    Once {
-        /// That job.
-        job: JobId,
-        /// When it was spawned.
-        at: Timestamp,
-    },
-}
-
-/// What must be known of an event to remember it rightly. Its byte was once a truth value: a participation or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum KnownKind {
-    /// It came with a key of its own.
-    Other,
-    /// A participation.
-    Participation,
-    /// Its key is a hash of its content.
-    Derived,
-}
-
-impl KnownKind {
-    /// Of this event.
-    pub fn of(event: &Event) -> KnownKind {
-        if event.kind == EventKind::Participation {
-            KnownKind::Participation
-        } else if event.has_derived_key() {
-            KnownKind::Derived
-        } else {
-            KnownKind::Other
-        }
-    }
-}
-
-/// An accepted event, as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct KnownEvent {
-    /// Its id.
-    pub id: EventId,
-    /// A hash of its source and scope.
-    pub scope: [u8; 4],
-    /// What else must be known of it.
-    pub kind: KnownKind,
-    /// Jobs that live.
-    pub alive: u8,
-    /// Jobs that are dead letters.
-    pub dead: u8,
-    /// A job was discarded.
-    pub discarded: bool,
-    /// The numbers of its jobs, where they are not plain: an event whose first job ended by spawning number 1 does not
-    /// say so, because writing here costs as much as the rest of that commit.
-    pub numbers: Vec<u8>,
-}
-
-impl KnownEvent {
-    /// A new event with one living job.
-    pub fn new(id: EventId, scope: [u8; 4], kind: KnownKind) -> KnownEvent {
-        KnownEvent {
-            id,
-            scope,
-            kind,
-            alive: 1,
-            dead: 0,
-            discarded: false,
-            numbers: Vec::new(),
-        }
-    }
-
-    /// Whether there is nothing to say of it but its id, scope and kind.
-    fn is_plain(&self) -> bool {
-        *self == KnownEvent::new(self.id, self.scope, self.kind)
-    }
 }
 
 /// An event that is done, until its key may be forgotten.
@@ -271,86 +200,14 @@ pub fn decode_pack(bytes: &[u8]) -> Result<Vec<(EventId, &[u8])>, CodecError> {
     Ok(records)
 }
 
-/// Writes what is remembered under a participant.
-pub fn encode_known(known: &Known) -> Result<Vec<u8>, CodecError> {
-    let stored = match known {
-        Known::Event(event) => match event.kind {
-            KnownKind::Participation if event.is_plain() => {
-                StoredKnown::Participation(event.id, event.scope)
-            }
-            KnownKind::Other if event.is_plain() => StoredKnown::Other(event.id, event.scope),
-            KnownKind::Participation | KnownKind::Other | KnownKind::Derived => {
-                StoredKnown::Event(event.clone())
-            }
-        },
-        Known::Once { job, at } => StoredKnown::Once(*job, *at),
-    };
-    encode::<SMALL_ENVELOPE>(&stored, 40)
+/// Writes a place in a turn down.
+pub fn encode_turn(turn: &Turn) -> Result<Vec<u8>, CodecError> {
+    encode::<SMALL_ENVELOPE>(turn, 24)
 }
 
-/// Reads what is remembered under a participant.
-pub fn decode_known(bytes: &[u8]) -> Result<Known, CodecError> {
-    Ok(match decode::<SMALL_ENVELOPE, _>(bytes)? {
-        StoredKnown::Event(event) => Known::Event(event),
-        StoredKnown::Once(job, at) => Known::Once { job, at },
-        StoredKnown::Participation(id, scope) => {
-            Known::Event(KnownEvent::new(id, scope, KnownKind::Participation))
-        }
-        StoredKnown::Other(id, scope) => Known::Event(KnownEvent::new(id, scope, KnownKind::Other)),
-    })
-}
-
-/// As [`Known`] is stored: the ordinary event, one living job and nothing else to say, has a form of its own.
-#[derive(Encode, Decode)]
-enum StoredKnown {
-    Event(KnownEvent),
-    Once(JobId, Timestamp),
-    Participation(EventId, [u8; 4]),
-    Other(EventId, [u8; 4]),
-}
-
-/// What an entry takes beyond its value: place and length.
-pub const ENTRY_BYTES: usize = 21 + 2;
-
-/// Begins a list of entries, each a place and a value: `[version: u8]`, then for each its place, the length of its value
-/// (two bytes, big-endian) and the value with its own envelope. An empty value says that what was there is forgotten.
-pub fn begin_entries() -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(PIECE_BYTES_MAX);
-    bytes.push(VERSION);
-    bytes
-}
-
-/// Adds an entry.
-pub fn push_entry(bytes: &mut Vec<u8>, place: &[u8; 21], value: &[u8]) {
-    bytes.extend_from_slice(place);
-    bytes.extend_from_slice(&(value.len() as u16).to_be_bytes());
-    bytes.extend_from_slice(value);
-}
-
-/// Reads entries, in their order.
-pub fn entries(bytes: &[u8]) -> Result<Entries<'_>, CodecError> {
-    opened::<SMALL_ENVELOPE>(bytes).map(Entries)
-}
-
-/// Entries not yet read.
-pub struct Entries<'a>(&'a [u8]);
-
-impl<'a> Iterator for Entries<'a> {
-    type Item = Result<(&'a [u8; 21], &'a [u8]), CodecError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let rest = std::mem::take(&mut self.0);
-        let entry = rest.split_first_chunk().and_then(|(place, rest)| {
-            let (length, rest) = rest.split_first_chunk::<2>()?;
-            let (value, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-            self.0 = rest;
-            Some((place, value))
-        });
-        Some(entry.ok_or_else(|| CodecError::Damaged("an entry that ends too early".into())))
-    }
+/// Reads a place in a turn.
+pub fn decode_turn(bytes: &[u8]) -> Result<Turn, CodecError> {
+    decode::<SMALL_ENVELOPE, _>(bytes)
 }
 
 /// Writes a finished event down.

@@ -8,6 +8,8 @@
 //! Done events are not swept: they are no longer remembered once their time has passed, which is all the port can show.
 
 mod maps;
+mod moves;
+mod turns;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -89,6 +91,7 @@ impl Store for MapStore {
                 .iter()
                 .filter(|(_, living)| living.lane == *lane && living.job.fresh == fresh)
                 .filter(|(_, living)| living.lease.is_none() && living.job.due <= now)
+                .filter(|(id, living)| !maps.turns.is_behind(**id, living.takes_turn_of()))
                 .map(|(id, living)| (living.job.due, *id))
                 .collect()
         };
@@ -100,10 +103,18 @@ impl Store for MapStore {
         fresh.truncate(at_most - room_for_failed);
         failed.truncate(at_most - fresh.len());
 
-        let ids = fresh
+        let mut room = at_most - fresh.len() - failed.len();
+        let mut ids = Vec::new();
+        for holder in fresh
             .into_iter()
-            .chain(failed.into_iter().map(|(_, id)| id));
-        Ok(ids.filter_map(|id| maps.lend(id)).collect())
+            .chain(failed.into_iter().map(|(_, id)| id))
+        {
+            ids.push(holder);
+            let chain = maps.chain(holder, now, room);
+            room -= chain.len();
+            ids.extend(chain);
+        }
+        Ok(ids.into_iter().filter_map(|id| maps.lend(id)).collect())
     }
 
     async fn begin(&self, tokens: Vec<Token>) -> Result<(), StoreError> {
@@ -148,12 +159,13 @@ impl Store for MapStore {
         lane: &Lane,
         _now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self
-            .open()?
+        let maps = self.open()?;
+        Ok(maps
             .living
-            .values()
-            .filter(|living| living.lane == *lane && living.lease.is_none())
-            .map(|living| living.job.due)
+            .iter()
+            .filter(|(_, living)| living.lane == *lane && living.lease.is_none())
+            .filter(|(id, living)| !maps.turns.is_behind(**id, living.takes_turn_of()))
+            .map(|(_, living)| living.job.due)
             .min())
     }
 

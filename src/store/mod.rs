@@ -12,72 +12,50 @@
 //!   are alive or dead. The participant is the normalised e-mail.
 //! * A job is in exactly one state: alive, dead, done or discarded. An event is queued while one of its jobs lives; else
 //!   dead while one is dead; else discarded when one was discarded; else done.
+//! * Turns. A participant's jobs in one workspace (that of the job's lane) go one after another, as long as their state
+//!   takes the turn ([`State::takes_turn`]); the participant of a job is the one of the event that was accepted, also for
+//!   children. Of the living jobs of one participant that take the
+//!   turn exactly one holds it: the first by id, that is, in order of acceptance. The others are *behind*: not lent, not
+//!   told by `next_due`, counted as waiting.
+//! * The turn ends when its holder is done, dies, or goes on in a state that does not take the turn, or in another
+//!   workspace. The write that ends it gives it to the next, which is due no earlier than that commit's `gap` after it
+//!   ([`Job::due`] says so), or first buries those next behind that follow (`bury_successors`). A holder that is kept keeps the turn, retries
+//!   included: nobody overtakes.
+//! * What comes to live with an older id (revived, a child, moved to another workspace) takes its place by its id: it has
+//!   the turn at once if it is the first, unless the holder is lent at that moment; that one keeps the turn until it ends.
+//! * The address learnt last of a participant in a workspace is remembered for good, over restarts.
 //! * A job's id is never given twice: neither to another event nor, within its event, to another child.
 //! * Counts are exact at every moment and never need a scan.
 //!
+//! [`State::takes_turn`]: crate::flow::job::State::takes_turn
+//!
 //! # Deliberately absent
-//! No knowledge of flows beyond "here is a job and when it is due"; no HTTP; no clock: `now` is an argument, and does
-//! not go back from call to call except over a restart.
+//! No knowledge of flows beyond "here is a job, when it is due, and whether it takes a turn"; no HTTP; no clock: `now`
+//! is an argument, and does not go back from call to call except over a restart.
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::flow::job::{Burial, Commit, Flow, Job, Outcome, Reason, Seed, Start};
 use crate::model::Name;
+use crate::model::call::Address;
 use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
+mod address;
 pub mod codec;
 pub mod map;
+mod settings;
 pub mod sled;
 
-/// What every store is told about keeping and forgetting (`[store]` of the configuration).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// How long an event's key is remembered, from `accepted_at`; never shorter than its jobs are alive or dead.
-    pub event_dedupe: Duration,
-    /// How long a child's `once` is remembered, from its spawning; never shorter than its job is alive or dead.
-    pub credit_dedupe: Duration,
-    /// As `event_dedupe`, for events whose key is a hash of their content.
-    pub webhook_dedupe: Duration,
-    /// How long a done event can still be looked up.
-    pub done_retention: Duration,
-    /// How long a dead letter is kept, from its burial; then it counts as discarded.
-    pub dead_retention: Duration,
-    /// With so many jobs alive or dead, new events are no longer taken.
-    pub max_jobs: u64,
-}
-
-impl Settings {
-    /// How long an event's key is remembered after its acceptance; `derived`: it is a hash of its content.
-    pub fn key_dedupe(&self, derived: bool) -> Duration {
-        if derived {
-            self.webhook_dedupe
-        } else {
-            self.event_dedupe
-        }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        const DAY: Duration = Duration::from_hours(24);
-        Settings {
-            event_dedupe: DAY * 7,
-            credit_dedupe: DAY * 400,
-            webhook_dedupe: DAY,
-            done_retention: DAY * 7,
-            dead_retention: DAY * 90,
-            max_jobs: 20_000_000,
-        }
-    }
-}
+pub use self::address::ADDRESS_BYTES_MAX;
+use self::address::is_memorable;
+pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +84,9 @@ pub struct Leased {
     pub event: Event,
     /// The job.
     pub job: Job,
+    /// What was learnt of the participant's address in the workspace of this lane. Looked up only for jobs that take the
+    /// turn; `None` for others.
+    pub address: Option<Address>,
 }
 
 /// What a commit did.
@@ -161,6 +142,11 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// First fresh ones in order of their ids, then those that failed before in order of (due, id). When both are ready,
     /// `at_most / 4` of the room (rounded down) is for those that failed, the rest for fresh ones; what one class leaves
     /// empty the other fills. A job stays lent until it is committed or given back, or the store is opened again.
+    ///
+    /// What room is left then is for chains: when a lent holder of a turn [`follows`](crate::flow::job::State::follows),
+    /// those behind it are lent along, directly after it and in their order, as far as each follows too, is in this lane,
+    /// due by its own `due` and not lent. They are committed like others; one that is kept or given back is behind again
+    /// unless it got the turn meanwhile, and one that ends while an earlier one lives just leaves.
     fn lease(
         &self,
         lane: &Lane,
@@ -181,6 +167,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// A child is spawned unless its number was ever used in this event, or its `once` is remembered for this
     /// participant (the child's e-mail): while `now < spawned at + credit_dedupe`, or the job spawned then is alive or
     /// dead. It belongs to the event of its parent. Spawning is never refused for a full queue.
+    ///
+    /// Children take their places before the parent's turn ends: a child with the lowest id is the next. `learnt` is
+    /// remembered under the participant. `bury_successors` buries all that were behind when the turn ended, lent along or
+    /// not (their leases are lost), except children of this very commit.
     fn commit(
         &self,
         moves: Vec<(Token, Commit)>,
@@ -227,7 +217,8 @@ pub trait Operate: Clone + Send + Sync + 'static {
     /// configuration). Answers for each, in order, whether it was a dead letter. Durable when it returns.
     ///
     /// [`Start::Run`]: the job lives under the same id, with the letter's event. [`Start::Bury`]: the letter stays, with
-    /// this workspace, flow and burial; the job it holds stays as it was. Never refused for a full queue.
+    /// this workspace, flow and burial; the job it holds stays as it was. Never refused for a full queue. A revived job
+    /// takes its place among the turns by its id.
     fn revive(
         &self,
         letters: Vec<(JobId, Start)>,
@@ -260,20 +251,13 @@ pub struct DeadFilter {
 impl DeadFilter {
     /// Whether this letter is one of them.
     pub fn matches(&self, letter: &DeadLetter) -> bool {
-        let DeadFilter {
-            workspace,
-            activation,
-            flow,
-            reason,
-        } = self;
-        workspace
-            .as_deref()
-            .is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
-            && activation
-                .as_deref()
-                .is_none_or(|wanted| letter.event.scope == wanted)
-            && flow.is_none_or(|wanted| letter.flow == Some(wanted))
-            && reason.is_none_or(|wanted| letter.burial.reason == wanted)
+        let (workspace, activation) = (self.workspace.as_deref(), self.activation.as_deref());
+        workspace.is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
+            && activation.is_none_or(|wanted| letter.event.scope == wanted)
+            && self.flow.is_none_or(|wanted| letter.flow == Some(wanted))
+            && self
+                .reason
+                .is_none_or(|wanted| letter.burial.reason == wanted)
     }
 }
 
@@ -323,7 +307,7 @@ impl Group {
 /// Jobs of one group by state. A job that is not done is in exactly one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct States {
-    /// Due in the future, and not lent.
+    /// Due in the future or behind its participant's turn, and not lent.
     pub waiting: u64,
     /// Due, and not lent.
     pub ready: u64,
@@ -355,7 +339,7 @@ pub struct EventCounts {
 pub struct LaneCounts {
     /// Due calls not yet answered, lent ones included.
     pub depth: u64,
-    /// Due in the future, and not lent.
+    /// Due in the future or behind its participant's turn, and not lent.
     pub waiting: u64,
     /// Since when the first of those in `depth` is due: of each order of lending the first in it, which need not be the
     /// one that is due longest.

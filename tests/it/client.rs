@@ -209,6 +209,7 @@ async fn asked(url: &str, call: Call) -> Result<Reply, Failure> {
 fn look_up() -> Call {
     Call::LookUp {
         email: EMAIL.into(),
+        phone: false,
     }
 }
 

@@ -164,8 +164,7 @@ impl World {
     }
 
     async fn settle(&self, leased: &Leased, fate: Fate) {
-        let spawn = Vec::new();
-        let moves = vec![(leased.token, Commit { fate, spawn })];
+        let moves = vec![(leased.token, Commit::new(fate, Vec::new()))];
         self.store.commit(moves, today()).await.unwrap();
     }
 

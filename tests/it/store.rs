@@ -15,6 +15,7 @@ mod material;
 mod on_map;
 mod on_sled;
 mod restarting;
+mod turns;
 
 use std::future::Future;
 
@@ -125,6 +126,27 @@ macro_rules! conformance {
                 everything_remembered_is_still_remembered
                 jobs_and_letters_are_as_they_were_to_the_byte
                 order_and_due_times_are_as_they_were
+            }
+            turns {
+                one_job_of_a_participant_goes_at_a_time_in_order_of_acceptance
+                the_turn_passes_when_its_holder_ends_dies_or_goes_on_without_it
+                a_kept_holder_keeps_the_turn_retries_included
+                the_next_one_is_due_after_the_gap_and_never_before_its_own_time
+                whoever_waits_for_a_lane_is_woken_when_a_turn_passes_to_it
+                those_that_follow_a_creation_that_died_are_buried_with_it
+                only_the_end_of_a_turn_buries_those_behind
+                a_revived_job_goes_before_whoever_is_younger_and_not_lent
+                one_who_is_lent_keeps_the_turn_until_it_ends
+                a_child_takes_its_place_before_the_turn_of_its_parent_ends
+                a_job_that_comes_to_take_the_turn_takes_its_place_by_its_id
+                turns_hold_between_calls_that_come_at_once
+                turns_are_the_same_after_a_restart
+                updates_of_one_participant_are_lent_along_in_order
+                only_what_follows_in_the_same_lane_is_lent_along
+                those_lent_along_are_committed_like_others
+                one_lent_along_gets_the_turn_while_it_is_out
+                one_lent_along_and_buried_with_the_first_has_lost_its_lease
+                what_was_learnt_of_a_participant_is_lent_with_its_jobs
             }
         }
     };

@@ -148,7 +148,7 @@ fn reads_become_seldom_share_dates_and_the_last_is_at_the_end() {
     let join = Join::Confirm { since, until };
     let reply = Reply::Status(Subscription::Unsubscribed);
     let at = NOW + Duration::from_secs(5);
-    match hear(Kind::Sms, &join, &event(), &reply, at, &rules()) {
+    match hear(Kind::Sms, &join, 0, &event(), &reply, at, &rules()) {
         Step::Wait { until: next, .. } => assert_eq!(next, until),
         other => panic!("{other:?}"),
     }

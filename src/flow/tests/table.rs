@@ -129,8 +129,8 @@ fn event(own: bool) -> Event {
     }
 }
 
-/// Every reply that a step may hear, with its name.
-fn replies() -> Vec<(&'static str, Reply)> {
+/// Every reply that a step of `flow` may hear, with its name, and how often it was asked before.
+fn replies(flow: Flow) -> Vec<(&'static str, u32, Reply)> {
     let person = |email: Option<&str>, phone: Option<&str>| {
         Reply::Profiles(vec![Shown {
             external_id: Some("x".into()),
@@ -140,28 +140,49 @@ fn replies() -> Vec<(&'static str, Reply)> {
         }])
     };
     let status = Reply::Status;
-    vec![
-        ("no profile", Reply::Profiles(Vec::new())),
-        ("a profile that is not whole", person(None, None)),
-        ("a profile without phone", person(Some(MAIL), None)),
-        ("a profile with this phone", person(Some(MAIL), Some(PHONE))),
+    let remembered = || Reply::Remembered(Some(Address::ExternalId("x".into())));
+    let often = join::LOOKS_MAX;
+    let mut replies = vec![
+        ("no profile", 0, Reply::Profiles(Vec::new())),
+        ("a profile that is not whole", 0, person(None, None)),
+        ("a profile without phone", 0, person(Some(MAIL), None)),
+        (
+            "a profile with this phone",
+            0,
+            person(Some(MAIL), Some(PHONE)),
+        ),
         (
             "a profile with another phone",
+            0,
             person(Some(MAIL), Some("+15559999999")),
         ),
-        ("written", Reply::Tracked),
-        ("Subscribed", status(Subscription::Subscribed)),
-        ("Unsubscribed", status(Subscription::Unsubscribed)),
-        ("Unknown", status(Subscription::Unknown)),
-        ("set", Reply::StatusSet),
-        ("taken", Reply::Credited),
-    ]
+        ("written", 0, Reply::Tracked),
+        ("Subscribed", 0, status(Subscription::Subscribed)),
+        ("Unsubscribed", 0, status(Subscription::Unsubscribed)),
+        ("Unknown", 0, status(Subscription::Unknown)),
+        ("set", 0, Reply::StatusSet),
+        ("taken", 0, Reply::Credited),
+    ];
+    if let Flow::Sms | Flow::DoubleOptIn = flow {
+        replies.push(("none, though one is remembered", 0, remembered()));
+        replies.push((
+            "none, though one is remembered (looked for often)",
+            often,
+            remembered(),
+        ));
+    } else {
+        replies.push(("an address remembered", 0, remembered()));
+        replies.push(("no address remembered", 0, Reply::Remembered(None)));
+    }
+    replies
 }
 
 fn asks(call: Option<&Call>) -> String {
     match call {
         None => "nothing".into(),
-        Some(Call::LookUp { .. }) => "look up the e-mail".into(),
+        Some(Call::LookUp { phone: false, .. }) => "look up the e-mail".into(),
+        Some(Call::LookUp { phone: true, .. }) => "look up e-mail and phone".into(),
+        Some(Call::Recall) => "recall the address".into(),
         Some(Call::ReadStatus { .. }) => "read the status".into(),
         Some(Call::SetStatus(set)) if set.double_opt_in => "begin a double opt-in".into(),
         Some(Call::SetStatus(_)) => "set the status".into(),
@@ -260,7 +281,11 @@ fn states(flow: Flow) -> Vec<(&'static str, State)> {
     };
     match flow {
         Flow::Email => profile(State::Email),
-        Flow::Progress => profile(State::Progress),
+        Flow::Progress => [
+            vec![("", State::Progress(Profile::Recall))],
+            profile(State::Progress),
+        ]
+        .concat(),
         Flow::Sms => joins(State::Sms),
         Flow::DoubleOptIn => joins(State::DoubleOptIn),
         Flow::Credit => vec![(
@@ -294,7 +319,7 @@ fn draw() -> String {
             _ => settings(ParticipationFlow::Email),
         };
         for (note, state) in states(flow) {
-            for (heard, reply) in replies() {
+            for (heard, attempts, reply) in replies(flow) {
                 // What is asked and where it leads, with the settings under which it is so.
                 let mut rows: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
                 for (name, rules) in &settings {
@@ -303,7 +328,10 @@ fn draw() -> String {
                         other => other == Flow::Outgrow,
                     };
                     let event = event(own);
-                    let job = Job::new(state.clone(), NOW);
+                    let job = Job {
+                        attempts,
+                        ..Job::new(state.clone(), NOW)
+                    };
                     let asked = asks(ask(&job, &event, rules).as_ref());
                     if let Some(to) = leads(hear(&job, &event, &reply, NOW, rules)) {
                         rows.entry((asked, to)).or_default().push(name);

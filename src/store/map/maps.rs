@@ -9,10 +9,12 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::super::{
-    Appended, Committed, Counts, DeadLetter, EventCounts, Group, LaneCounts, Leased, Settings,
-    States, StoreError, Token,
+    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Leased, Settings, States,
+    StoreError, Token,
 };
-use crate::flow::job::{Child, Commit, Fate, Job, Outcome, Seed, Start};
+use super::turns::{Participant, Turns};
+use crate::flow::job::{Job, Outcome, Seed, Start};
+use crate::model::call::Address;
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
@@ -21,24 +23,26 @@ use crate::model::time::Timestamp;
 /// Everything there is.
 #[derive(Clone)]
 pub(super) struct Maps {
-    settings: Settings,
+    pub(super) settings: Settings,
     /// Set when [`MapStore::crash`](super::MapStore::crash) has handed everything to another store.
     pub(super) closed: bool,
     pub(super) commit: u64,
     last_id: EventId,
     last_lease: u64,
     /// Every event ever accepted.
-    events: BTreeMap<EventId, Known>,
+    pub(super) events: BTreeMap<EventId, Known>,
     /// The latest event of each key, remembered or not.
     keys: BTreeMap<EventKey, EventId>,
     /// The latest spawning of each (participant, `once`), remembered or not.
-    once: BTreeMap<(String, String), (Timestamp, JobId)>,
+    pub(super) once: BTreeMap<(String, String), (Timestamp, JobId)>,
     pub(super) living: BTreeMap<JobId, Living>,
     pub(super) dead: BTreeMap<JobId, DeadLetter>,
-    done: BTreeMap<(Group, Outcome), u64>,
+    pub(super) done: BTreeMap<(Group, Outcome), u64>,
     /// Every lane that ever had work.
     lanes: BTreeSet<Lane>,
     pub(super) wakes: BTreeMap<Lane, Arc<Notify>>,
+    pub(super) turns: Turns,
+    pub(super) addresses: BTreeMap<Participant, Address>,
 }
 
 /// What an event is known by.
@@ -46,18 +50,19 @@ pub(super) struct Maps {
 pub(super) struct EventKey {
     source: Source,
     scope: String,
-    email: String,
+    participant: String,
     key: String,
 }
 
 /// An accepted event.
 #[derive(Clone)]
-struct Known {
+pub(super) struct Known {
     kind: EventKind,
     /// Its key is remembered until then, and longer while a job of it lives or is dead.
     until: Timestamp,
+    participant: String,
     /// The number of every job it ever had.
-    numbers: BTreeSet<u8>,
+    pub(super) numbers: BTreeSet<u8>,
     /// One of its jobs was discarded.
     discarded: bool,
 }
@@ -66,8 +71,10 @@ struct Known {
 #[derive(Clone)]
 pub(super) struct Living {
     pub(super) lane: Lane,
-    event: Event,
+    pub(super) event: Event,
     pub(super) job: Job,
+    /// Whose turn it would take.
+    pub(super) participant: Participant,
     /// The number of its lease while it is lent.
     pub(super) lease: Option<u64>,
 }
@@ -88,6 +95,8 @@ impl Maps {
             done: BTreeMap::new(),
             lanes: BTreeSet::new(),
             wakes: BTreeMap::new(),
+            turns: Turns::default(),
+            addresses: BTreeMap::new(),
         }
     }
 
@@ -159,12 +168,16 @@ impl Maps {
             Known {
                 kind: seed.event.kind,
                 until: seed.event.accepted_at + memory,
+                participant: seed.event.participant().to_owned(),
                 numbers: BTreeSet::from([0]),
                 discarded: false,
             },
         );
         match start {
-            Start::Run { lane, job } => self.live(id.job(0), lane, seed.event, job),
+            Start::Run { lane, job } => {
+                self.live(id.job(0), lane, seed.event, job);
+                self.enter(id.job(0), None);
+            }
             Start::Bury {
                 workspace,
                 flow,
@@ -187,12 +200,15 @@ impl Maps {
         }
     }
 
-    fn live(&mut self, id: JobId, lane: Lane, event: Event, job: Job) {
+    pub(super) fn live(&mut self, id: JobId, lane: Lane, event: Event, job: Job) {
         self.lanes.insert(lane.clone());
         self.wake(&lane).notify_one();
+        let accepted = self.events.get(&id.event);
+        let participant = accepted.map_or_else(String::new, |known| known.participant.clone());
         self.living.insert(
             id,
             Living {
+                participant: (lane.workspace.clone(), participant),
                 lane,
                 event,
                 job,
@@ -205,6 +221,10 @@ impl Maps {
         let living = self.living.get_mut(&id)?;
         self.last_lease += 1;
         living.lease = Some(self.last_lease);
+        let address = living
+            .takes_turn_of()
+            .and_then(|participant| self.addresses.get(participant))
+            .cloned();
         Some(Leased {
             token: Token {
                 id,
@@ -212,6 +232,7 @@ impl Maps {
             },
             event: living.event.clone(),
             job: living.job.clone(),
+            address,
         })
     }
 
@@ -220,92 +241,6 @@ impl Maps {
         self.living
             .get_mut(&token.id)
             .filter(|living| living.lease == Some(token.lease))
-    }
-
-    pub(super) fn carry_out(&mut self, token: Token, commit: Commit, now: Timestamp) -> Committed {
-        if self.lent(token).is_none() {
-            return Committed::LostLease;
-        }
-        let id = token.id;
-        let Some(before) = self.living.remove(&id) else {
-            return Committed::LostLease;
-        };
-        match commit.fate {
-            Fate::Keep { lane, job } => self.live(id, lane, before.event, job),
-            Fate::Finish(outcome) => *self.done.entry((before.group(), outcome)).or_default() += 1,
-            Fate::Bury { job, burial } => {
-                let letter = DeadLetter {
-                    id,
-                    workspace: Some(before.lane.workspace),
-                    flow: Some(job.state.flow()),
-                    event: before.event,
-                    job: Some(job),
-                    burial,
-                };
-                self.dead.insert(id, letter);
-            }
-        }
-        let mut children = 0;
-        for child in commit.spawn {
-            children += u8::from(self.spawn(id.event, child, now));
-        }
-        Committed::Stored { children }
-    }
-
-    /// Whether the child is new.
-    fn spawn(&mut self, parent: EventId, child: Child, now: Timestamp) -> bool {
-        let id = parent.job(child.number);
-        let Some(known) = self.events.get(&parent) else {
-            return false;
-        };
-        if known.numbers.contains(&child.number) {
-            return false;
-        }
-        if let Some(once) = child.once {
-            let once = (child.event.participant().to_owned(), once);
-            if self.is_spawned(&once, now) {
-                return false;
-            }
-            self.once.insert(once, (now, id));
-        }
-        if let Some(known) = self.events.get_mut(&parent) {
-            known.numbers.insert(child.number);
-        }
-        self.live(id, child.lane, child.event, child.job);
-        true
-    }
-
-    fn is_spawned(&self, once: &(String, String), now: Timestamp) -> bool {
-        self.once.get(once).is_some_and(|(at, id)| {
-            now < *at + self.settings.credit_dedupe
-                || self.living.contains_key(id)
-                || self.dead.contains_key(id)
-        })
-    }
-
-    pub(super) fn revive(&mut self, id: JobId, start: Start) -> bool {
-        let Some(letter) = self.dead.remove(&id) else {
-            return false;
-        };
-        match start {
-            Start::Run { lane, job } => self.live(id, lane, letter.event, job),
-            Start::Bury {
-                workspace,
-                flow,
-                burial,
-            } => {
-                self.dead.insert(
-                    id,
-                    DeadLetter {
-                        workspace,
-                        flow,
-                        burial,
-                        ..letter
-                    },
-                );
-            }
-        }
-        true
     }
 
     pub(super) fn discard_old_letters(&mut self, now: Timestamp) {
@@ -340,11 +275,12 @@ impl Maps {
                 .collect(),
             ..Counts::default()
         };
-        for living in self.living.values() {
+        for (id, living) in &self.living {
             let states: &mut States = counts.jobs.entry(living.group()).or_default();
             let lane = counts.lanes.entry(living.lane.clone()).or_default();
             let due = living.job.due;
-            if living.lease.is_none() && due > now {
+            let behind = self.turns.is_behind(*id, living.takes_turn_of());
+            if living.lease.is_none() && (due > now || behind) {
                 states.waiting += 1;
                 lane.waiting += 1;
                 continue;
@@ -391,18 +327,25 @@ impl EventKey {
         EventKey {
             source: event.source,
             scope: event.scope.clone(),
-            email: event.participant().to_owned(),
+            participant: event.participant().to_owned(),
             key: event.key.clone(),
         }
     }
 
     fn same_participant(&self, other: &EventKey) -> bool {
-        (self.source, &self.scope, &self.email) == (other.source, &other.scope, &other.email)
+        (self.source, &self.scope, &self.participant)
+            == (other.source, &other.scope, &other.participant)
     }
 }
 
 impl Living {
-    fn group(&self) -> Group {
+    /// The participant whose turn it holds or waits for, if its state takes one.
+    pub(super) fn takes_turn_of(&self) -> Option<&Participant> {
+        let takes = self.job.state.takes_turn();
+        takes.then_some(&self.participant)
+    }
+
+    pub(super) fn group(&self) -> Group {
         let flow = Some(self.job.state.flow());
         Group::of(Some(&self.lane.workspace), &self.event, flow)
     }

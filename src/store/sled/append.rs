@@ -4,7 +4,7 @@ use super::base::{Base, Draft, Placing, Written, broken};
 use super::counts::Standing;
 use super::hash::Hasher;
 use super::index::participant;
-use super::keys::{self, Place};
+use super::keys::{self, Participant, Place};
 use crate::flow::job::{Seed, Start};
 use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
@@ -35,6 +35,9 @@ struct Run {
     lane: Lane,
     fresh: bool,
     due: Timestamp,
+    /// Its state takes the participant's turn, and there is one.
+    takes_turn: bool,
+    follows: bool,
 }
 
 impl Prepared {
@@ -69,6 +72,8 @@ impl Begin {
                     lane: lane.clone(),
                     fresh: job.fresh,
                     due: job.due,
+                    takes_turn: job.state.takes_turn(),
+                    follows: job.state.follows(),
                 };
                 let record = Record {
                     workspace: Some(lane.workspace.to_string()),
@@ -109,6 +114,12 @@ impl Begin {
             run,
             reason,
         })
+    }
+
+    /// Its lane, if it runs and takes its participant's turn.
+    pub fn takes_turn_in(&self) -> Option<&Lane> {
+        let run = self.run.as_ref().filter(|run| run.takes_turn);
+        run.map(|run| &run.lane)
     }
 
     /// The same event beginning otherwise.
@@ -167,8 +178,20 @@ impl Base {
         if let (Some(reason), Some(metrics)) = (begin.reason, &self.metrics) {
             metrics.dead(&begin.group.workspace, begin.group.flow, reason);
         }
+        let mut behind = None;
+        let mut turn = None;
+        if let Some(lane) = begin.takes_turn_in() {
+            let lane = self.names.lane(lane);
+            let participant = keys::participant(lane, &item.place);
+            turn = Some(lane.workspace());
+            let earlier = before.in_turn(lane.workspace());
+            if self.join(draft, participant, id.job(0), before.known, earlier)? {
+                behind = Some(participant);
+            }
+        }
         let (alive, dead) = if begin.run.is_some() { (1, 0) } else { (0, 1) };
         let known = KnownEvent {
+            turn,
             alive,
             dead,
             ..KnownEvent::new(id, item.scope, item.kind)
@@ -179,22 +202,23 @@ impl Base {
         } else {
             Standing::Dead
         });
-        self.begin(draft, id.job(0), begin, now, true);
+        self.begin(draft, id.job(0), begin, behind, now, true)?;
         Ok(Appended {
             id,
             duplicate: false,
         })
     }
 
-    /// Puts a beginning job in its place, living or dead.
+    /// Puts a beginning job in its place, living (perhaps `behind` a turn) or dead.
     pub fn begin(
         &mut self,
         draft: &mut Draft,
         id: JobId,
         begin: Begin,
+        behind: Option<Participant>,
         now: Timestamp,
         first: bool,
-    ) {
+    ) -> Result<(), StoreError> {
         let Begin {
             group,
             pieces,
@@ -202,7 +226,14 @@ impl Base {
             reason,
         } = begin;
         let group = self.names.group(&group);
-        if let Some(Run { lane, fresh, due }) = run {
+        if let Some(run) = run {
+            let Run {
+                lane,
+                fresh,
+                due,
+                follows,
+                ..
+            } = run;
             let lane = self.names.lane(&lane);
             self.place(
                 draft,
@@ -214,14 +245,17 @@ impl Base {
                     fresh,
                     due,
                     first,
+                    behind,
+                    follows,
                 },
                 now,
-            );
+            )
         } else {
             draft.record(keys::dead(id), id, pieces);
             if let Some(reason) = reason {
                 self.head.bury(group, reason, 1);
             }
+            Ok(())
         }
     }
 
@@ -296,16 +330,27 @@ pub fn crowded(max_jobs: u64) -> StoreError {
 struct Before {
     duplicate: Option<EventId>,
     participation: bool,
+    /// Anything is remembered at all.
+    known: bool,
+    /// Events whose first job took the turn, with the number of the workspace in which.
+    in_turn: Vec<(u16, EventId)>,
 }
 
 impl Before {
     fn look(&mut self, place: &Place, known: &Known, item: &Prepared) {
+        self.known = true;
         if let Known::Event(event) = known {
+            self.in_turn.extend(event.turn.map(|turn| (turn, event.id)));
             if *place == item.place {
                 self.duplicate = Some(event.id);
             }
             self.participation |=
                 event.kind == KnownKind::Participation && event.scope == item.scope;
         }
+    }
+
+    fn in_turn(&self, workspace: u16) -> Option<EventId> {
+        let there = self.in_turn.iter().filter(|(turn, _)| *turn == workspace);
+        there.map(|(_, id)| *id).max()
     }
 }

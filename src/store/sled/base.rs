@@ -13,16 +13,18 @@ use super::counts::{GroupId, Head, Names};
 use super::disk::Folder;
 use super::hash::Hasher;
 use super::index::Index;
-use super::keys::{self, Class, LaneKey, Place};
+use super::keys::{self, Class, LaneKey, Participant, Place};
 use super::landing::fits_a_pack;
-use super::lend::{Lease, Streams};
+use super::lend::Lease;
 use super::mark::Mark;
+use super::streams::Streams;
 use super::time::due_value;
+use super::turns::set_turn;
 use crate::clock::Stopwatch;
 use crate::model::Name;
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
-use crate::store::codec::{self, CodecError, Known, PIECE_BYTES_MAX, Pieces, Record};
+use crate::store::codec::{self, Behind, CodecError, Known, PIECE_BYTES_MAX, Pieces, Record, Turn};
 use crate::store::{Group, Settings, StoreError};
 use crate::telemetry::Metrics;
 
@@ -86,6 +88,10 @@ pub struct Draft {
     pub ended: HashSet<JobId>,
     /// What was accepted, by lane, in order: it goes into packs.
     pub arrivals: BTreeMap<LaneKey, Vec<(EventId, IVec)>>,
+    /// Places in turns that this batch gives (`None`: takes away): reads look here first.
+    pub turns: BTreeMap<(Participant, JobId), Option<Turn>>,
+    /// Who has a turn without anybody behind, where this batch changes it: such a turn has no key.
+    pub alone: HashMap<Participant, Option<JobId>>,
     /// Whether there is anything in it.
     pub used: bool,
     /// How many keys it writes.
@@ -180,6 +186,10 @@ pub struct Placing {
     pub due: Timestamp,
     /// It has not moved yet.
     pub first: bool,
+    /// It waits behind the turn of this participant.
+    pub behind: Option<Participant>,
+    /// It may be lent along with the one before it.
+    pub follows: bool,
 }
 
 impl Base {
@@ -189,7 +199,12 @@ impl Base {
     }
 
     /// Puts a living job where it will be found when it is due.
-    pub fn place(&mut self, draft: &mut Draft, placing: Placing, now: Timestamp) {
+    pub fn place(
+        &mut self,
+        draft: &mut Draft,
+        placing: Placing,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let Placing {
             id,
             lane,
@@ -198,7 +213,22 @@ impl Base {
             fresh,
             due,
             first,
+            behind,
+            follows,
         } = placing;
+        if let Some(participant) = behind {
+            draft.record(keys::moved(id), id, pieces);
+            let waits = Behind {
+                lane: lane.0,
+                group,
+                due,
+                fresh,
+                follows,
+            };
+            set_turn(draft, participant, id, Some(Turn::Behind(waits)))?;
+            self.head.live(lane, group, 0, 1);
+            return Ok(());
+        }
         let class = Class::of(fresh, due, now);
         let streams = self.streams.entry(lane).or_default();
         if first && class == Class::ReadyFresh && fits_a_pack(id, &pieces) {
@@ -221,6 +251,7 @@ impl Base {
         let (ready, later) = if class.is_ready() { (1, 0) } else { (0, 1) };
         self.head.live(lane, group, ready, later);
         self.touched.insert(lane);
+        Ok(())
     }
 
     /// What is remembered at a place, this draft included.
@@ -279,6 +310,19 @@ impl Base {
                     metrics.commit(watch.elapsed().as_secs_f64());
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Applies what is drafted so far, so that the tree knows it, and begins anew. To be called between moves: each is whole.
+    pub fn apply_early(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        if draft.used {
+            // What comes behind it makes this durable too.
+            let rest = Draft {
+                used: true,
+                ..Draft::default()
+            };
+            self.apply(std::mem::replace(draft, rest), false)?;
         }
         Ok(())
     }

@@ -118,6 +118,14 @@ impl Head {
         row.later = row.later.saturating_add_signed(later);
     }
 
+    /// Whether any job lives in this lane.
+    pub fn has_work(&self, lane: LaneKey) -> bool {
+        let mut rows = self
+            .living
+            .range((lane.0, GroupId::MIN)..=(lane.0, GroupId::MAX));
+        rows.any(|(_, row)| row.due + row.later > 0)
+    }
+
     /// Adds to, or takes from, the dead letters of a group.
     pub fn bury(&mut self, group: GroupId, reason: Reason, by: i64) {
         let row = self.buried.entry((group, reason)).or_default();
@@ -205,6 +213,11 @@ impl Names {
         self.workspace_numbers
             .get(&lane.workspace)
             .map(|number| LaneKey::new(*number, lane.kind))
+    }
+
+    /// The number of a workspace, if it has one.
+    pub fn known_workspace(&self, name: &str) -> Option<u16> {
+        self.workspace_numbers.get(name).copied()
     }
 
     /// The lane of a key.

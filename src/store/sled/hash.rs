@@ -1,6 +1,6 @@
 //! Hashes of participants and keys, keyed with a secret of the store: what outlives a person says nothing about them.
 
-use super::keys::{PARTICIPANT_BYTES, Place};
+use super::keys::{PARTICIPANT_BYTES, Participant, Place};
 use crate::model::event::{Event, Source};
 use crate::model::id::EventId;
 
@@ -51,6 +51,17 @@ impl Hasher {
     /// Where a job that may exist once per participant is remembered.
     pub fn once(&self, event: &Event, once: &str) -> Place {
         self.place(event, self.hash(b"once", &[once.as_bytes()]))
+    }
+
+    /// Where the address of this participant is remembered. Not in the range of all else that is: who
+    /// has no address is told from who has by the filters of the runs alone.
+    pub fn address(&self, participant: &Participant) -> Place {
+        let hash = self.hash(b"address", &[participant]);
+        let mut place = Place::default();
+        for (place, byte) in place.iter_mut().zip(hash) {
+            *place = byte;
+        }
+        place
     }
 
     /// A number that another store would not derive from the same id.

@@ -8,6 +8,7 @@
 //! | `d` lane class time id | group | when a moved job is due |
 //! | `c` id n | piece n of a record longer than 4 KiB | |
 //! | `x` id | record | a dead letter |
+//! | `t` participant id | [`Turn`](crate::store::codec::Turn) | a job's place in a turn that several take part in |
 //! | `l` commit n | entries | what a commit remembers of participants, until it is in a run |
 //! | `p` run place | entries | a block of a run: de-duplication, and all there is of one participant |
 //! | `b` run n | bits | a piece of a run's filter: who is not in it |
@@ -18,7 +19,7 @@
 //! | `n` n | names in pieces | |
 //! | `s` | secret | keys the hashes of this store |
 //!
-//! A lane is a number of its workspace and its kind; times are milliseconds, big-endian, so that keys sort.
+//! A lane is a number of its workspace and its kind, a participant such a number and a hash; times are milliseconds, big-endian, so that keys sort.
 //! Written for an accepted event: its part of an `a`, of an `l` and of the `m` of the whole group; alone in its group an
 //! `r`, an `l` and `m`; later its part of some blocks.
 
@@ -113,6 +114,28 @@ pub type Place = [u8; 21];
 
 /// The participant's part of a [`Place`].
 pub const PARTICIPANT_BYTES: usize = 14;
+
+/// Whose turn it is: the workspace's number, and the participant's part of a [`Place`].
+pub type Participant = [u8; 2 + PARTICIPANT_BYTES];
+
+/// The participant that is remembered at `place`, in the workspace of `lane`.
+pub fn participant(lane: LaneKey, place: &Place) -> Participant {
+    let mut participant = Participant::default();
+    let (workspace, person) = participant.split_at_mut(2);
+    workspace.copy_from_slice(&lane.0[..2]);
+    person.copy_from_slice(&place[..PARTICIPANT_BYTES]);
+    participant
+}
+
+/// Everybody in a participant's turn.
+pub fn turn_prefix(participant: &Participant) -> Vec<u8> {
+    join(&[b"t", participant])
+}
+
+/// A job's place in it.
+pub fn turn(participant: &Participant, id: JobId) -> Vec<u8> {
+    join(&[b"t", participant, &id_bytes(id)])
+}
 
 /// An id as it stands in keys: first the event's 16 bytes.
 pub fn id_bytes(id: JobId) -> [u8; 17] {

@@ -56,8 +56,8 @@ impl Base {
         draft.insert(&key, record);
     }
 
-    /// Gives the jobs of the lane's first packs keys of their own: of every pack that begins before `before`, or, where
-    /// that is `None`, of as many as hold `at_least` jobs. Says whether there was any.
+    /// Gives the jobs of the lane's first packs keys of their own: of as many packs as hold `at_least` jobs, and only of
+    /// those that begin before `before`. Says whether there was any.
     pub fn unpack(
         &mut self,
         lane: LaneKey,
@@ -70,11 +70,8 @@ impl Base {
             let (key, pack) = entry.map_err(|error| broken(&error))?;
             let records = codec::decode_pack(&pack)?;
             let begins = records.first().map(|(id, _)| id.job(0));
-            let wanted = match before {
-                Some(before) => begins.is_some_and(|first| first < before),
-                None => unpacked < at_least,
-            };
-            if !wanted {
+            let late = before.is_some_and(|before| begins.is_none_or(|first| first >= before));
+            if late || unpacked >= at_least {
                 break;
             }
             unpacked += records.len();
@@ -91,20 +88,52 @@ impl Base {
     /// Whether an event's first job stands in a pack.
     pub fn is_packed(&self, event: EventId) -> Result<bool, StoreError> {
         for lane in self.names.lane_keys() {
-            let upto = self
-                .db
-                .range(keys::pack_prefix(lane)..=keys::pack(lane, event))
-                .next_back();
-            if let Some(entry) = upto {
-                let (_, pack): (IVec, IVec) = entry.map_err(|error| broken(&error))?;
-                if codec::decode_pack(&pack)?
-                    .iter()
-                    .any(|(id, _)| *id == event)
-                {
-                    return Ok(true);
-                }
+            if self.pack_with(lane, event)?.is_some() {
+                return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The pack of this lane in which an event's first job stands: its key and itself.
+    pub fn pack_with(
+        &self,
+        lane: LaneKey,
+        event: EventId,
+    ) -> Result<Option<(IVec, IVec)>, StoreError> {
+        let upto = self
+            .db
+            .range(keys::pack_prefix(lane)..=keys::pack(lane, event))
+            .next_back();
+        let Some(entry) = upto else {
+            return Ok(None);
+        };
+        let (key, pack) = entry.map_err(|error| broken(&error))?;
+        let records = codec::decode_pack(&pack)?;
+        let there = records.iter().any(|(id, _)| *id == event);
+        Ok(there.then_some((key, pack)))
+    }
+
+    /// Takes the pack apart in which an event's first job stands; of its other jobs each gets a key of its own. Returns
+    /// that job's record.
+    pub fn take_from_pack(
+        &mut self,
+        draft: &mut Draft,
+        lane: LaneKey,
+        event: EventId,
+    ) -> Result<Option<IVec>, StoreError> {
+        let Some((key, pack)) = self.pack_with(lane, event)? else {
+            return Ok(None);
+        };
+        let mut taken = None;
+        for (id, record) in codec::decode_pack(&pack)? {
+            if id == event {
+                taken = Some(IVec::from(record));
+            } else {
+                self.own_key(draft, lane, id, record);
+            }
+        }
+        draft.remove(key);
+        Ok(taken)
     }
 }

@@ -8,10 +8,11 @@ use ::sled::IVec;
 use super::base::{Base, broken};
 use super::counts::GroupId;
 use super::keys::{self, Class, LaneKey};
+use super::time::due_in;
 use crate::model::id::JobId;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
-use crate::store::codec::{self, Record};
+use crate::store::codec::{self, Record, Turn};
 use crate::store::{Leased, StoreError, Token};
 
 /// A job on loan.
@@ -28,73 +29,47 @@ pub struct Lease {
     pub behind: u8,
 }
 
-/// Where a due job stands in the tree.
+/// Where a job that may be lent stands in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spot {
     /// Its lane.
     pub lane: LaneKey,
-    /// `None`: it has not moved yet and has no due key.
-    pub due: Option<(Class, Timestamp)>,
+    /// Under which key.
+    pub stand: Stand,
+}
+
+/// What makes a job due, or that nothing does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// Its record, which has not moved yet: it has no due key.
+    Unmoved,
+    /// A due key. Not ready, when it got the turn while it was lent along.
+    Due(Class, Timestamp),
+    /// It is behind a turn, and lent along.
+    Behind,
 }
 
 impl Spot {
     /// The key that makes the job due there.
-    pub fn key(&self, id: JobId) -> Vec<u8> {
-        match self.due {
-            None => keys::unmoved(self.lane, id).to_vec(),
-            Some((class, due)) => keys::due(self.lane, class, due, id),
-        }
-    }
-}
-
-/// A reading position: everything before it is lent or gone.
-#[derive(Debug, Default)]
-pub struct Cursor(Option<Vec<u8>>);
-
-impl Cursor {
-    /// Something stands at `key` now: not to be passed over.
-    pub fn note(&mut self, key: &[u8]) {
-        if self.0.as_deref().is_some_and(|cursor| key < cursor) {
-            self.0 = Some(key.to_vec());
+    pub fn key(&self, id: JobId) -> Option<Vec<u8>> {
+        match self.stand {
+            Stand::Unmoved => Some(keys::unmoved(self.lane, id).to_vec()),
+            Stand::Due(class, due) => Some(keys::due(self.lane, class, due, id)),
+            Stand::Behind => None,
         }
     }
 
-    /// Everything up to and with `key` is lent.
-    fn pass(&mut self, key: &[u8]) {
-        let mut next = key.to_vec();
-        next.push(0);
-        if self
-            .0
-            .as_deref()
-            .is_none_or(|cursor| cursor < next.as_slice())
-        {
-            self.0 = Some(next);
-        }
+    /// Whether its record has a key of its own.
+    pub fn is_moved(&self) -> bool {
+        self.stand != Stand::Unmoved
     }
 
-    fn start<'a>(&'a self, prefix: &'a [u8]) -> &'a [u8] {
-        self.0.as_deref().unwrap_or(prefix)
-    }
-}
-
-/// The three orders in which a lane's due work is read.
-#[derive(Debug, Default)]
-pub struct Streams {
-    /// Never moved: by acceptance.
-    pub unmoved: Cursor,
-    /// Moved, fresh: by acceptance.
-    pub fresh: Cursor,
-    /// Failed before: by when it became due.
-    pub retry: Cursor,
-}
-
-impl Streams {
-    /// A due key appeared.
-    pub fn note(&mut self, class: Class, key: &[u8]) {
-        match class {
-            Class::ReadyFresh => self.fresh.note(key),
-            Class::ReadyRetry => self.retry.note(key),
-            Class::LaterFresh | Class::LaterRetry => {}
+    /// Whether it is counted among what is due.
+    pub fn is_ready(&self) -> bool {
+        match self.stand {
+            Stand::Unmoved => true,
+            Stand::Due(class, _) => class.is_ready(),
+            Stand::Behind => false,
         }
     }
 }
@@ -104,6 +79,8 @@ struct Candidate {
     id: JobId,
     key: IVec,
     spot: Spot,
+    /// When it is due, where that does not stand in its record.
+    due: Option<Timestamp>,
     /// The first piece of its record, where the key holds it.
     first: Option<IVec>,
 }
@@ -130,18 +107,68 @@ impl Base {
         let room = (at_most - fresh.len()).max((at_most / 4).min(retry.len()));
         retry.truncate(room);
         fresh.truncate(at_most - retry.len());
-        fresh
-            .into_iter()
-            .chain(retry)
-            .map(|candidate| self.lend(lane, candidate))
-            .collect()
+        let mut room = at_most - fresh.len() - retry.len();
+        let mut leased = Vec::new();
+        for candidate in fresh.into_iter().chain(retry) {
+            leased.push(self.lend(candidate)?);
+            let id = leased.last().map(|leased| leased.token.id);
+            for along in self.chain(id, now, room)? {
+                room -= 1;
+                leased.push(self.lend(along)?);
+            }
+        }
+        Ok(leased)
     }
 
-    fn lend(&mut self, lane: LaneKey, candidate: Candidate) -> Result<Leased, StoreError> {
+    /// Those behind the turn of this lent job that may be lent along.
+    fn chain(
+        &self,
+        holder: Option<JobId>,
+        now: Timestamp,
+        at_most: usize,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        let mut along = Vec::new();
+        let lease = holder.and_then(|id| Some((id, self.leases.get(&id)?)));
+        let Some((holder, lease)) = lease.filter(|_| at_most > 0) else {
+            return Ok(along);
+        };
+        let follows = |record: &Record| record.job.as_ref().is_some_and(|job| job.state.follows());
+        let Some(participant) = self.turn_of(lease).filter(|_| follows(&lease.record)) else {
+            return Ok(along);
+        };
+        for entry in self.db.scan_prefix(keys::turn_prefix(&participant)) {
+            let (key, value) = entry.map_err(|error| broken(&error))?;
+            let Some(id) = keys::id_at_end(&key).filter(|id| *id != holder) else {
+                continue;
+            };
+            let Turn::Behind(behind) = codec::decode_turn(&value)? else {
+                break;
+            };
+            let fits = behind.follows && behind.lane == lease.spot.lane.0 && behind.due <= now;
+            if !fits || self.leases.contains_key(&id) || along.len() >= at_most {
+                break;
+            }
+            let spot = Spot {
+                lane: lease.spot.lane,
+                stand: Stand::Behind,
+            };
+            along.push(Candidate {
+                id,
+                key,
+                spot,
+                due: Some(behind.due),
+                first: None,
+            });
+        }
+        Ok(along)
+    }
+
+    fn lend(&mut self, candidate: Candidate) -> Result<Leased, StoreError> {
         let Candidate {
             id,
             key,
             spot,
+            due,
             first,
         } = candidate;
         let first = match first {
@@ -153,35 +180,41 @@ impl Base {
         };
         let first =
             first.ok_or_else(|| StoreError::Failed(format!("job {id} is due and not there")))?;
-        let record = self.read(id, &first)?;
-        let job = record.job.clone();
+        let mut record = self.read(id, &first)?;
+        let job = record.job.as_mut();
         let job =
             job.ok_or_else(|| StoreError::Failed(format!("job {id} is due and has no state")))?;
+        job.due = due.unwrap_or(job.due);
+        let job = job.clone();
         let event = record.event.clone();
         let group = self.group_of(&record);
-        let streams = self.streams.entry(lane).or_default();
-        match spot.due {
-            None => streams.unmoved.pass(&key),
-            Some((Class::ReadyFresh | Class::LaterFresh, _)) => streams.fresh.pass(&key),
-            Some((Class::ReadyRetry | Class::LaterRetry, _)) => streams.retry.pass(&key),
+        let streams = self.streams.entry(spot.lane).or_default();
+        match spot.stand {
+            Stand::Unmoved => streams.unmoved.pass(&key),
+            Stand::Due(Class::ReadyFresh | Class::LaterFresh, _) => streams.fresh.pass(&key),
+            Stand::Due(Class::ReadyRetry | Class::LaterRetry, _) => streams.retry.pass(&key),
+            Stand::Behind => {}
         }
         self.last_lease += 1;
         let number = self.last_lease;
         let behind = codec::pieces_behind(&first);
-        self.leases.insert(
-            id,
-            Lease {
-                number,
-                spot,
-                group,
-                record,
-                behind,
-            },
-        );
+        let lease = Lease {
+            number,
+            spot,
+            group,
+            record,
+            behind,
+        };
+        let address = match self.turn_of(&lease) {
+            Some(participant) => self.address(&participant)?,
+            None => None,
+        };
+        self.leases.insert(id, lease);
         Ok(Leased {
             token: Token { id, lease: number },
             event,
             job,
+            address,
         })
     }
 
@@ -195,7 +228,9 @@ impl Base {
                 .map(|candidate| candidate.id)
                 .filter(|_| room == 0);
             // Nothing that stands in a pack may be passed over.
-            if at_most == 0 || !self.unpack(lane, last, room)? {
+            // Of a deep queue no more is taken apart at a time than is lent.
+            let some = if room == 0 { at_most } else { room };
+            if at_most == 0 || !self.unpack(lane, last, some)? {
                 return Ok(found);
             }
         }
@@ -233,12 +268,18 @@ impl Base {
             if self.leases.contains_key(&id) {
                 continue;
             }
-            let due = class.map(|class| (class, keys::due_time(&key).unwrap_or_default()));
-            let first = class.is_none().then_some(value);
+            let stand = class.map_or(Stand::Unmoved, |class| {
+                Stand::Due(class, keys::due_time(&key).unwrap_or_default())
+            });
+            let (due, first) = match class {
+                Some(_) => (Some(due_in(&value)), None),
+                None => (None, Some(value)),
+            };
             found.push(Candidate {
                 id,
                 key,
-                spot: Spot { lane, due },
+                spot: Spot { lane, stand },
+                due,
                 first,
             });
         }
@@ -266,10 +307,15 @@ impl Base {
         }
         let mut next = None;
         for class in [Class::LaterFresh, Class::LaterRetry] {
-            if let Some(entry) = self.db.scan_prefix(keys::due_prefix(lane, class)).next() {
+            for entry in self.db.scan_prefix(keys::due_prefix(lane, class)) {
                 let (key, _) = entry.map_err(|error| broken(&error))?;
+                if keys::id_at_end(&key).is_some_and(|id| self.leases.contains_key(&id)) {
+                    // It got the turn while it was lent along.
+                    continue;
+                }
                 let due = keys::due_time(&key);
                 next = [next, due].into_iter().flatten().min();
+                break;
             }
         }
         Ok(next)
@@ -294,10 +340,12 @@ impl Base {
 
     fn note_spot(&mut self, id: JobId, spot: Spot) {
         let streams = self.streams.entry(spot.lane).or_default();
-        let key = spot.key(id);
-        match spot.due {
-            None => streams.unmoved.note(&key),
-            Some((class, _)) => streams.note(class, &key),
+        if let Some(key) = spot.key(id) {
+            match spot.stand {
+                Stand::Unmoved => streams.unmoved.note(&key),
+                Stand::Due(class, _) => streams.note(class, &key),
+                Stand::Behind => {}
+            }
         }
         self.touched.insert(spot.lane);
     }
@@ -312,16 +360,13 @@ impl Base {
                 None => self.unmoved(lane, 1)?,
                 Some(_) => self.due_from(lane, class, 1)?,
             };
-            let Some(Candidate { id, first, .. }) = due.pop() else {
+            let Some(Candidate { id, first, due, .. }) = due.pop() else {
                 continue;
             };
-            let first = match first {
-                Some(first) => Some(first),
-                None => self
-                    .db
-                    .get(keys::moved(id))
-                    .map_err(|error| broken(&error))?,
-            };
+            if due.is_some() {
+                oldest = [oldest, due].into_iter().flatten().min();
+                continue;
+            }
             let Some(first) = first else { continue };
             let due = self.read(id, &first)?.job.map(|job| job.due);
             oldest = [oldest, due].into_iter().flatten().min();

@@ -16,8 +16,8 @@
 //! One tree; see [`keys`] for the layout and [`codec`](crate::store::codec) for the records.
 //!
 //! # Operations
-//! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin, revive), [`lend`] and [`time`] (lease,
-//! next due), [`query`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
+//! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin) and [`revive`], [`lend`] and [`time`] (lease,
+//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -26,17 +26,23 @@ mod append;
 mod base;
 mod counts;
 mod disk;
+mod displace;
 mod hash;
 mod index;
 mod keys;
 mod landing;
 mod lend;
 mod mark;
+mod members;
 mod moves;
 mod open;
 mod query;
+mod revive;
+mod streams;
 mod sweep;
+mod tally;
 mod time;
+mod turns;
 mod writer;
 
 use std::collections::HashMap;

@@ -45,7 +45,18 @@ impl Base {
             if let Some(group) = self.names.group_of(lease.group) {
                 let states: &mut States = counts.jobs.entry(group.clone()).or_default();
                 states.in_flight += 1;
-                states.ready = states.ready.saturating_sub(1);
+                if lease.spot.is_ready() {
+                    states.ready = states.ready.saturating_sub(1);
+                } else {
+                    states.waiting = states.waiting.saturating_sub(1);
+                }
+            }
+            if !lease.spot.is_ready()
+                && let Some(lane) = self.names.lane_of(lease.spot.lane)
+            {
+                let row = counts.lanes.entry(lane).or_default();
+                row.waiting = row.waiting.saturating_sub(1);
+                row.depth += 1;
             }
             if let Some(job) = &lease.record.job {
                 let first = oldest.entry(lease.spot.lane).or_insert(job.due);

@@ -4,7 +4,7 @@
 
 use super::base::{Base, Draft, broken};
 use super::keys::{self, Place};
-use super::moves::Tally;
+use super::tally::Tally;
 use crate::model::id::JobId;
 use crate::store::StoreError;
 use crate::store::codec::{self, Known};
@@ -99,7 +99,7 @@ impl Base {
         let there = match self.known(draft, &place)? {
             Some(Known::Event(event)) => Some(event.id.job(0)),
             Some(Known::Once { job, .. }) => Some(job),
-            None => None,
+            Some(Known::Address(_)) | None => None,
         };
         if there == Some(owner) {
             draft.forget(place);

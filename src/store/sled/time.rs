@@ -6,6 +6,7 @@
 use super::base::{Base, Draft, broken};
 use super::counts::GroupId;
 use super::keys::{self, Class, LaneKey};
+use super::lend::Stand;
 use crate::model::time::Timestamp;
 use crate::store::StoreError;
 
@@ -27,7 +28,7 @@ fn group_number(value: &[u8]) -> GroupId {
 }
 
 /// The due time in the value of a due key.
-fn due_in(value: &[u8]) -> Timestamp {
+pub fn due_in(value: &[u8]) -> Timestamp {
     Timestamp::from_millis(
         value
             .last_chunk()
@@ -59,6 +60,10 @@ impl Base {
                 draft.insert(place, group);
                 draft.remove(key);
                 self.head.live(lane, number, 1, -1);
+                if let Some(lease) = self.leases.get_mut(&id) {
+                    // It got the turn while it was lent along.
+                    lease.spot.stand = Stand::Due(ready, due);
+                }
             }
         }
         // Not durable by itself: lost in a power cut, it happens again.

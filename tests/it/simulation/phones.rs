@@ -141,7 +141,7 @@ impl World {
     fn happen(&mut self, call: &Call, event: &Event, now: Timestamp) -> Reply {
         let consents = event.sms_consent && event.phone.is_some();
         match call {
-            Call::LookUp { email } => {
+            Call::LookUp { email, .. } => {
                 let found = self.people.get(email).filter(|it| it.appears <= now);
                 Reply::Profiles(found.map(|it| shown(it, email)).into_iter().collect())
             }
@@ -167,6 +167,7 @@ impl World {
                 }
                 Reply::StatusSet
             }
+            Call::Recall => Reply::Remembered(None),
             Call::Credit(_) => Reply::Credited,
         }
     }

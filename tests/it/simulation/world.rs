@@ -221,7 +221,7 @@ impl World {
         }
         let now = self.clock.now();
         match call {
-            Call::LookUp { email } => Ok(Reply::Profiles(self.look_up(lane, email, now))),
+            Call::LookUp { email, .. } => Ok(Reply::Profiles(self.look_up(lane, email, now))),
             Call::Track(track) => {
                 self.track(lane, track, now);
                 Ok(Reply::Tracked)
@@ -230,6 +230,7 @@ impl World {
                 self.credit(lane, credit);
                 Ok(Reply::Credited)
             }
+            Call::Recall => Err(Failure::Rejected(answer(400, "asked outside"))),
             // Phones are lived through in `phones.rs`.
             Call::ReadStatus { .. } | Call::SetStatus(_) => {
                 Err(Failure::Rejected(answer(400, "no phones here")))
@@ -311,7 +312,10 @@ impl World {
     fn allow(&self, lane: &Lane, calls: &[Call]) {
         for call in calls {
             match call {
-                Call::LookUp { .. } | Call::ReadStatus { .. } | Call::SetStatus(_) => {}
+                Call::LookUp { .. }
+                | Call::Recall
+                | Call::ReadStatus { .. }
+                | Call::SetStatus(_) => {}
                 Call::Credit(credit) => {
                     let email = credit.email.trim().to_lowercase();
                     self.lab.allow(format!("credit-{}|{email}", credit.q_scope));
@@ -332,8 +336,8 @@ impl World {
         let none = Vec::new();
         let people = model.people.get(&*lane.workspace).unwrap_or(&none);
         let email = |call: &Call| match call {
-            Call::LookUp { email } => Some(email.clone()),
-            Call::ReadStatus { .. } | Call::SetStatus(_) => None,
+            Call::LookUp { email, .. } => Some(email.clone()),
+            Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) => None,
             Call::Credit(credit) => Some(credit.email.trim().to_lowercase()),
             Call::Track(track) => match &track.address {
                 Address::Alias(email) | Address::Email(email) => Some(email.clone()),
@@ -461,7 +465,7 @@ fn host(lane: &Lane) -> String {
 
 fn parks(call: &Call) -> bool {
     match call {
-        Call::LookUp { .. } | Call::ReadStatus { .. } | Call::SetStatus(_) => false,
+        Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) => false,
         Call::Track(track) => !track.events.is_empty() && track.on_unknown == OnUnknown::Park,
         Call::Credit(credit) => credit.on_unknown == OnUnknown::Park,
     }

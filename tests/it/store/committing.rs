@@ -179,7 +179,7 @@ pub async fn a_number_is_spawned_once_even_when_its_job_is_done<H: Harness>() {
         stored(0)
     );
     let letter = store.letters(DeadFilter::default()).await[0].id;
-    let start = run(credits(), fresh(now));
+    let start = run(credits(), turnless(now));
     store.revive(vec![(letter, start)], now).await.unwrap();
     store.settle_next(&credits(), moved(finish()), now).await;
     let much_later = second(0) + SETTINGS.credit_dedupe * 3;

@@ -79,7 +79,7 @@ pub async fn a_lane_counts_what_is_due_lent_or_not<H: Harness>() {
     for (number, due) in [30, 10, 20, 40].into_iter().enumerate() {
         let make = if number % 2 == 0 { fresh } else { failed };
         let start = run(look_ups(), make(second(due)));
-        seeds.push(starting(seed(ADA, &number.to_string(), second(0)), start));
+        seeds.push(starting(seed(&person(number), "1", second(0)), start));
     }
     seeds.push(starting(
         seed(BO, "x", second(0)),

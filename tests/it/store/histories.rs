@@ -9,7 +9,7 @@ mod plans;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use braze_relay::flow::job::{Commit, Fate, Seed};
+use braze_relay::flow::job::{Fate, Seed};
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
@@ -20,9 +20,9 @@ use braze_relay::store::{
 };
 use proptest::test_runner::{Config, TestRunner};
 
-use self::plans::{ChildPlan, FatePlan, Pick, SeedPlan, StartPlan, Step, lane_of, step};
+use self::plans::{ChildPlan, EndPlan, FatePlan, Pick, SeedPlan, StartPlan, Step, lane_of, step};
 use super::Harness;
-use super::material::{Ask, comparable, second};
+use super::material::{Ask, comparable, finish, moved, second, stored};
 
 /// Times so short and a queue so small that histories reach every edge.
 const SETTINGS: Settings = Settings {
@@ -171,17 +171,15 @@ impl<H: Harness> Pair<H> {
             .extend(tokens.map(|(real, model)| (real.token, model.token)));
     }
 
-    async fn commit(&mut self, plans: Vec<(Pick, FatePlan, Vec<ChildPlan>)>) {
+    async fn commit(&mut self, plans: Vec<(Pick, FatePlan, EndPlan, Vec<ChildPlan>)>) {
         let mut real_moves = Vec::new();
         let mut model_moves = Vec::new();
-        for (pick, fate, children) in plans {
+        for (pick, fate, end, children) in plans {
             let Some((real, model)) = self.token(pick) else {
                 continue;
             };
-            let commit = Commit {
-                fate: fate.fate(self.now),
-                spawn: children.iter().map(|plan| plan.child(self.now)).collect(),
-            };
+            let spawn = children.iter().map(|plan| plan.child(self.now)).collect();
+            let commit = end.commit(fate.fate(self.now), spawn, self.now);
             real_moves.push((real, commit.clone()));
             model_moves.push((model, commit));
         }
@@ -203,6 +201,15 @@ impl<H: Harness> Pair<H> {
                 self.spend(&[*token]);
             }
         }
+        self.spend_buried().await;
+    }
+
+    /// Jobs that were lent along, and are buried with the one before them: their leases are lost.
+    async fn spend_buried(&mut self) {
+        let letters = self.map.letters(DeadFilter::default()).await;
+        let buried: BTreeSet<JobId> = letters.iter().map(|letter| letter.id).collect();
+        let lost = |(_, model): &mut (Token, Token)| buried.contains(&model.id);
+        self.spent.extend(self.out.extract_if(.., lost));
     }
 
     async fn revive(&mut self, plans: Vec<(u16, StartPlan)>) {
@@ -274,15 +281,25 @@ impl<H: Harness> Pair<H> {
         assert_eq!(sum(|states| states.in_flight), self.out.len() as u64);
     }
 
-    /// At the end every job that is not done is found once: due in a lane, or among the letters.
+    /// At the end every job that is not done is found once: due in a lane when its turn comes, or among the letters.
     async fn find_every_job(mut self) {
         self.house.crash_and_reopen().await;
         let store = self.house.store();
         let late = self.now + Duration::from_hours(1);
         let mut found: Vec<JobId> = Vec::new();
-        for lane in (0..3).map(lane_of) {
-            let leased = store.lend_all(&lane, late).await;
-            found.extend(leased.iter().map(|leased| leased.token.id));
+        loop {
+            let before = found.len();
+            for lane in (0..3).map(lane_of) {
+                for leased in store.lend_all(&lane, late).await {
+                    found.push(leased.token.id);
+                    // Whoever is behind has the turn then.
+                    let answer = store.settle(leased.token, moved(finish()), late).await;
+                    assert_eq!(answer, stored(0));
+                }
+            }
+            if found.len() == before {
+                break;
+            }
         }
         let letters = store.letters(DeadFilter::default()).await;
         found.extend(letters.iter().map(|letter| letter.id));

@@ -21,7 +21,7 @@ pub async fn only_due_jobs_of_the_lane_are_lent<H: Harness>() {
     ];
     let mut jobs = Vec::new();
     for (number, start) in starts.into_iter().enumerate() {
-        let seed = starting(seed(ADA, &number.to_string(), second(0)), start);
+        let seed = starting(seed(&person(number), "1", second(0)), start);
         jobs.push(store.put_one(seed, second(0)).await.job(0));
     }
     let now = second(10);
@@ -71,9 +71,9 @@ async fn filled(store: &impl Ask, lane: &Lane, due: &[u64], is_fresh: bool) -> V
     let mut seeds = Vec::new();
     for (number, due) in due.iter().enumerate() {
         let make = if is_fresh { fresh } else { failed };
-        let key = format!("{number}/{is_fresh}");
+        let number = if is_fresh { number } else { 1_000 + number };
         let start = run(lane.clone(), make(second(*due)));
-        seeds.push(starting(seed(ADA, &key, second(0)), start));
+        seeds.push(starting(seed(&person(number), "1", second(0)), start));
     }
     first_jobs(&store.put(seeds, second(0)).await)
 }

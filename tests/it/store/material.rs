@@ -159,14 +159,25 @@ pub fn seed(email: &str, key: &str, now: Timestamp) -> Seed {
     }
 }
 
+/// A job that takes no turn: several of one participant are due side by side.
+pub fn turnless(due: Timestamp) -> Job {
+    let event = "joined".into();
+    Job::new(State::Credit { event }, due)
+}
+
 pub fn starting(seed: Seed, start: Start) -> Seed {
     Seed { start, ..seed }
+}
+
+/// So many different people.
+pub fn person(number: usize) -> String {
+    format!("p{number}@example.com")
 }
 
 /// `count` participations of different people, all due at once.
 pub fn crowd(count: usize, now: Timestamp) -> Vec<Seed> {
     (0..count)
-        .map(|number| seed(&format!("p{number}@example.com"), "join", now))
+        .map(|number| seed(&person(number), "join", now))
         .collect()
 }
 
@@ -206,14 +217,11 @@ pub fn bury(now: Timestamp) -> Fate {
 }
 
 pub fn moved(fate: Fate) -> Commit {
-    Commit {
-        fate,
-        spawn: Vec::new(),
-    }
+    Commit::new(fate, Vec::new())
 }
 
 pub fn spawning(fate: Fate, spawn: Vec<Child>) -> Commit {
-    Commit { fate, spawn }
+    Commit::new(fate, spawn)
 }
 
 pub fn name(text: &str) -> Name {

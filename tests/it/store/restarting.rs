@@ -162,7 +162,7 @@ pub async fn order_and_due_times_are_as_they_were<H: Harness>() {
     .enumerate()
     {
         let start = run(look_ups(), make(second(due)));
-        seeds.push(starting(seed(ADA, &number.to_string(), second(0)), start));
+        seeds.push(starting(seed(&person(number), "1", second(0)), start));
     }
     let jobs = first_jobs(&house.store().put(seeds, second(0)).await);
     for clean in [true, false] {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use braze_relay::flow::job::{Burial, Child, Fate, Flow, Job, Outcome, Profile, Reason};
+use braze_relay::flow::job::{Burial, Child, Commit, Fate, Flow, Job, Outcome, Profile, Reason};
 use braze_relay::flow::job::{Seed, Start, State};
+use braze_relay::model::call::Address;
 use braze_relay::model::event::{EventKind, Source};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
@@ -11,7 +12,14 @@ use proptest::prelude::*;
 
 use super::super::material::{self, attributes, burial, laden};
 
-const PEOPLE: [&str; 3] = ["ada@example.com", "bo@example.com", "ćira@例え.jp"];
+/// Who has no e-mail never takes a turn.
+const PEOPLE: [&str; 5] = [
+    "ada@example.com",
+    "bo@example.com",
+    "ćira@例え.jp",
+    "dov@example.com",
+    "",
+];
 
 /// What is done to both.
 #[derive(Clone, Debug)]
@@ -20,7 +28,7 @@ pub enum Step {
     Lease { lane: u8, at_most: usize },
     Begin(Vec<Pick>),
     GiveBack(Vec<Pick>),
-    Commit(Vec<(Pick, FatePlan, Vec<ChildPlan>)>),
+    Commit(Vec<(Pick, FatePlan, EndPlan, Vec<ChildPlan>)>),
     Revive(Vec<(u16, StartPlan)>),
     Pass { milliseconds: u64 },
     Crash,
@@ -70,6 +78,14 @@ pub enum FatePlan {
     Bury(JobPlan, u8),
 }
 
+/// What a commit says beside its fate.
+#[derive(Clone, Debug)]
+pub struct EndPlan {
+    learnt: Option<usize>,
+    gap: u64,
+    bury_successors: Option<u8>,
+}
+
 #[derive(Clone, Debug)]
 pub struct ChildPlan {
     number: u8,
@@ -82,6 +98,22 @@ fn bytes() -> impl Strategy<Value = usize> {
     prop_oneof![8 => Just(0), 2 => Just(90), 1 => Just(5_000), 1 => Just(20_000)]
 }
 
+fn person() -> impl Strategy<Value = u8> {
+    prop_oneof![4 => Just(0), 2 => Just(1), 2 => Just(2), 2 => Just(3), 1 => Just(4)]
+}
+
+fn end() -> impl Strategy<Value = EndPlan> {
+    let length = prop_oneof![4 => 1..40_usize, 1 => Just(2_000), 1 => Just(2_001)];
+    let learnt = prop::option::weighted(0.3, length);
+    let gap = prop_oneof![2 => Just(0), 2 => 1..4_000_u64];
+    let bury_successors = prop::option::weighted(0.15, 0..9_u8);
+    (learnt, gap, bury_successors).prop_map(|(learnt, gap, bury_successors)| EndPlan {
+        learnt,
+        gap,
+        bury_successors,
+    })
+}
+
 fn job() -> impl Strategy<Value = JobPlan> {
     let bytes_per_attempt = prop_oneof![8 => Just(0), 1 => Just(100), 1 => Just(1_000)];
     let due = prop_oneof![3 => Just(3_000), 2 => 0..3_000_u64, 2 => 3_000..12_000_u64];
@@ -90,7 +122,7 @@ fn job() -> impl Strategy<Value = JobPlan> {
         due,
         any::<bool>(),
         any::<bool>(),
-        0..3_u8,
+        prop_oneof![2 => Just(0), 3 => Just(1), 2 => Just(2)],
         bytes_per_attempt,
     )
         .prop_map(
@@ -119,7 +151,7 @@ fn seed() -> impl Strategy<Value = SeedPlan> {
     (
         what,
         any::<bool>(),
-        0..3_u8,
+        person(),
         0..5_u8,
         bytes(),
         start(),
@@ -152,7 +184,7 @@ fn fate() -> impl Strategy<Value = FatePlan> {
 }
 
 fn child() -> impl Strategy<Value = ChildPlan> {
-    (0..5_u8, 0..3_u8, prop::option::of(any::<bool>()), job()).prop_map(
+    (0..5_u8, person(), prop::option::of(any::<bool>()), job()).prop_map(
         |(number, person, once, job)| ChildPlan {
             number,
             person,
@@ -163,7 +195,7 @@ fn child() -> impl Strategy<Value = ChildPlan> {
 }
 
 pub fn step() -> impl Strategy<Value = Step> {
-    let moves = (pick(), fate(), prop::collection::vec(child(), 0..3));
+    let moves = (pick(), fate(), end(), prop::collection::vec(child(), 0..3));
     prop_oneof![
         6 => prop::collection::vec(seed(), 0..7).prop_map(Step::Append),
         6 => (0..3_u8, 0..12_usize).prop_map(|(lane, at_most)| Step::Lease { lane, at_most }),
@@ -262,6 +294,19 @@ impl FatePlan {
                 job: plan.job(now),
                 burial: buried(*reason, now),
             },
+        }
+    }
+}
+
+impl EndPlan {
+    pub fn commit(&self, fate: Fate, spawn: Vec<Child>, now: Timestamp) -> Commit {
+        Commit {
+            learnt: self
+                .learnt
+                .map(|length| Address::BrazeId("b".repeat(length))),
+            gap: Duration::from_millis(self.gap),
+            bury_successors: self.bury_successors.map(|reason| buried(reason, now)),
+            ..Commit::new(fate, spawn)
         }
     }
 }

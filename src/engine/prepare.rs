@@ -1,0 +1,176 @@
+//! From a job on loan to what it asks: what our own memory, today's configuration or nothing at all answers is settled
+//! before anything is sent.
+//!
+//! Invariants: a job that could be sent is either asked, moved on, or given back. Of one participant nothing is asked
+//! while what comes before it waits, and nothing sooner than a gap after the last request.
+
+use std::sync::Arc;
+
+use super::LaneState;
+use super::recent::Who;
+use super::request::{Asked, Move};
+use crate::flow::job::{Commit, Fate, Job, State};
+use crate::flow::settle::{Settled, found_begun, moved, settle, unaskable, vanished};
+use crate::flow::{ask, is_empty};
+use crate::model::call::{Address, Call, Reply};
+use crate::model::event::Event;
+use crate::model::lane::LaneKind;
+use crate::model::rules::{RuleBook, Rules};
+use crate::model::time::Timestamp;
+use crate::store::{Leased, Token};
+
+/// What becomes of a job on loan before anything is sent.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for a moment, one at a time"
+)]
+pub(super) enum Prepared {
+    /// It has something to ask.
+    Asks(Asked),
+    /// It is settled already.
+    Moves(Move),
+    /// It cannot be worked here, and not elsewhere either.
+    Stray(Token),
+}
+
+impl Prepared {
+    /// Whether what stands behind it may be asked along with it: it asks, too, or it has ended.
+    pub(super) fn lets_pass(&self) -> bool {
+        match self {
+            Prepared::Asks(asked) => asked.who.is_some(),
+            Prepared::Moves(it) => !matches!(it.commit.fate, Fate::Keep { .. }),
+            Prepared::Stray(_) => false,
+        }
+    }
+}
+
+/// What a job asks, or what became of it.
+enum Wish {
+    Asks(Job, Call),
+    Moves(Commit),
+    GiveBack,
+}
+
+pub(super) fn prepare(
+    lane: &LaneState,
+    leased: Leased,
+    book: &RuleBook,
+    now: Timestamp,
+) -> Prepared {
+    let Leased {
+        token,
+        event,
+        job,
+        address,
+    } = leased;
+    let flow = job.state.flow();
+    let accepted_at = event.accepted_at;
+    let moves = |commit| {
+        Prepared::Moves(Move {
+            token,
+            commit: spare(commit, address.as_ref()),
+            flow,
+            accepted_at,
+        })
+    };
+    let Some(rules) = book.of(&event).cloned() else {
+        return moves(vanished(job, now));
+    };
+    if let Some(commit) = found_begun(&job, &event, now, &rules) {
+        return moves(commit);
+    }
+    if rules.workspace != lane.lane.workspace {
+        return moves(moved(job, &event, now, &rules));
+    }
+    if !lane.configured {
+        return Prepared::Stray(token);
+    }
+    match wish(lane, job, &event, address.as_ref(), &rules, now) {
+        Wish::Moves(commit) => moves(commit),
+        Wish::GiveBack => Prepared::Stray(token),
+        Wish::Asks(job, call) => {
+            let takes_turn = lane.lane.kind == LaneKind::UsersTrack && job.state.takes_turn();
+            let who = takes_turn.then(|| Who::of(event.participant()));
+            let asked = Asked {
+                token,
+                event,
+                job,
+                rules,
+                call,
+                known: address.clone(),
+                who,
+            };
+            match too_soon(lane, &asked, now) {
+                None => Prepared::Asks(asked),
+                Some(due) => moves(later(lane, asked.job, due)),
+            }
+        }
+    }
+}
+
+/// Goes on with what needs nobody outside, step by step, as long as it stays in this lane: nothing of that is worth a write.
+fn wish(
+    lane: &LaneState,
+    mut job: Job,
+    event: &Event,
+    address: Option<&Address>,
+    rules: &Arc<Rules>,
+    now: Timestamp,
+) -> Wish {
+    loop {
+        if let Some(commit) = found_begun(&job, event, now, rules) {
+            return Wish::Moves(commit);
+        }
+        let begun = job.begun;
+        let Some(call) = ask(&job, event, rules) else {
+            return Wish::Moves(unaskable(job, event, now, rules));
+        };
+        let reply = match &call {
+            Call::Recall => Reply::Remembered(address.cloned()),
+            Call::LookUp { phone: false, .. } if address.is_some() => {
+                Reply::Remembered(address.cloned())
+            }
+            call if is_empty(call) => Reply::Tracked,
+            _ => return Wish::Asks(job, call),
+        };
+        match settle(job, event, Ok(reply), now, rules, 0.0) {
+            Settled::GiveBack => return Wish::GiveBack,
+            Settled::Commit(commit) => match commit.fate {
+                Fate::Keep { lane: to, job: on } if to == lane.lane => {
+                    // What was begun before it was interrupted is still begun: nothing was asked meanwhile.
+                    job = Job { begun, ..on };
+                }
+                fate => {
+                    let gap = std::time::Duration::ZERO;
+                    return Wish::Moves(Commit {
+                        fate,
+                        gap,
+                        ..commit
+                    });
+                }
+            },
+        }
+    }
+}
+
+/// When it may leave, if not now.
+fn too_soon(lane: &LaneState, asked: &Asked, now: Timestamp) -> Option<Timestamp> {
+    let again = asked.known.is_some() || matches!(asked.job.state, State::Progress(_));
+    let gap = asked.rules.order_gap;
+    let at = lane.recent().not_before(asked.who?, again, gap);
+    (at > now).then_some(at)
+}
+
+fn later(lane: &LaneState, job: Job, due: Timestamp) -> Commit {
+    let lane = lane.lane.clone();
+    let job = Job { due, ..job };
+    Commit::new(Fate::Keep { lane, job }, Vec::new())
+}
+
+/// Nobody looks in vain for a profile that is known to be there, whatever became of one who was to make it.
+pub(super) fn spare(commit: Commit, known: Option<&Address>) -> Commit {
+    Commit {
+        bury_successors: commit.bury_successors.filter(|_| known.is_none()),
+        ..commit
+    }
+}

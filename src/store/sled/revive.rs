@@ -1,0 +1,103 @@
+//! Dead letters that live again.
+
+use super::append::Begin;
+use super::base::{Base, Draft, broken};
+use super::keys;
+use super::tally::Tally;
+use crate::flow::job::Start;
+use crate::model::id::JobId;
+use crate::model::time::Timestamp;
+use crate::store::StoreError;
+use crate::store::codec::{self, Record};
+
+impl Base {
+    /// Drafts that a dead letter lives again, or stays with another burial. `false`: there is none with this id.
+    pub fn revive(
+        &mut self,
+        draft: &mut Draft,
+        id: JobId,
+        start: Start,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.tell_time(now)?;
+        let Some((record, pieces)) = self.dead_record(draft, id)? else {
+            return Ok(false);
+        };
+        let home = self.home(&record);
+        let mut behind = None;
+        if let Start::Run { lane, job } = &start
+            && job.state.takes_turn()
+        {
+            let lane = self.names.lane(lane);
+            let participant = keys::participant(lane, &home);
+            if self.may_displace(draft, &participant, id, &home)? {
+                self.apply_early(draft)?;
+            }
+            if self.enter(draft, participant, id, &home, None)? {
+                behind = Some(participant);
+            }
+        }
+        Base::drop_pieces(draft, id, 0, pieces);
+        let group = self.group_of(&record);
+        if let Some(burial) = &record.burial {
+            self.head.bury(group, burial.reason, -1);
+        }
+        match start {
+            Start::Run { .. } => {
+                draft.remove(keys::dead(id));
+                let begin = Begin::new(record.event, start, record.home, record.once)?;
+                self.begin(draft, id, begin, behind, now, false)?;
+                self.tally(
+                    draft,
+                    id,
+                    home,
+                    None,
+                    Tally {
+                        alive: 1,
+                        dead: -1,
+                        ..Tally::default()
+                    },
+                    now,
+                )?;
+                draft.revived.insert(id, None);
+            }
+            Start::Bury {
+                workspace,
+                flow,
+                burial,
+            } => {
+                let workspace = workspace.map(|name| name.to_string());
+                let reason = burial.reason;
+                let record = Record {
+                    workspace,
+                    flow,
+                    burial: Some(burial),
+                    ..record
+                };
+                draft.record(keys::dead(id), id, codec::encode_record(&record)?);
+                let group = self.group_of(&record);
+                self.head.bury(group, reason, 1);
+                draft.revived.insert(id, Some(record));
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Base {
+    /// A dead letter, this draft included, and how many pieces of it stand in the tree.
+    fn dead_record(&self, draft: &Draft, id: JobId) -> Result<Option<(Record, u8)>, StoreError> {
+        if let Some(record) = draft.revived.get(&id) {
+            return Ok(record.clone().map(|record| (record, 0)));
+        }
+        let Some(first) = self
+            .db
+            .get(keys::dead(id))
+            .map_err(|error| broken(&error))?
+        else {
+            return Ok(None);
+        };
+        let record = self.read(id, &first)?;
+        Ok(Some((record, codec::pieces_behind(&first))))
+    }
+}
