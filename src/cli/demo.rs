@@ -34,8 +34,8 @@ use self::stage::{Part, Played};
 ///
 /// Starts a sandbox (a made-up Braze and Quikly) and a relay on free ports of this machine, posts what made-up people do,
 /// kills the relay on the way with SIGKILL, starts it again on the same store, and compares in the end what must be there
-/// with what the sandbox really holds. Needs nothing else, changes nothing else, and takes well under a minute; with
-/// `--scenario all` about a minute.
+/// with what the sandbox really holds. Needs nothing else, changes nothing else, and takes some ten seconds; with
+/// `--scenario all` half a minute.
 ///
 /// Exit codes: 0 the sandbox holds exactly what it must, 1 it does not, or something failed, 2 usage.
 #[derive(Debug, clap::Args)]
@@ -43,8 +43,9 @@ pub struct Args {
     /// What people do
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Choice::One(Name::Email))]
     scenario: Choice,
-    /// How many times faster than the machine's the clock of relay and sandbox runs [default: as the scenario needs it].
-    /// Braze's limits stay as they are, by that clock: at 1, 3,000 look-ups take 75 seconds
+    /// How many times faster than the machine's the demo's clock runs [default: as the scenario needs it]
+    ///
+    /// Relay and sandbox live by it. Braze's limits stay as they are, by that clock: at 1, 3,000 look-ups take 75 seconds.
     #[arg(long, value_name = "N", value_parser = super::speed)]
     clock_speed: Option<f64>,
     /// Only the first so many people

@@ -14,6 +14,9 @@ const PEOPLE: usize = 900;
 const SCOPES: [(&str, &str); 2] = [("app-login", "logged_in"), ("store-visit", "visited")];
 const UNKNOWN_SCOPE: &str = "last-years-app";
 
+/// Failed attempts of so few people come soon again.
+const RETRY: &str = "[retry]\nmax = \"15s\"\n\n";
+
 /// What somebody's webhook is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -204,7 +207,7 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
             visitors.len(),
             lines.len()
         ),
-        configuration: SCOPES.map(bare).join("\n"),
+        configuration: format!("{RETRY}{}", SCOPES.map(bare).join("\n")),
         sandbox: Options {
             script: Script::parse(SCRIPT)?,
             ..super::sandbox("")?
