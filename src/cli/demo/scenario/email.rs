@@ -64,7 +64,7 @@ pub(super) fn scenario(people: Option<usize>) -> anyhow::Result<Scenario> {
         subscribed: Vec::new(),
         clock_speed: 10.0,
         events_per_second: 60.0,
-        look_ups: expected.created + ends.found + ends.further + expected.dead_of("rejected"),
+        look_ups: ends.people,
         lines: all,
         kill: Kill::HalfPosted,
         table: vec![
@@ -141,6 +141,8 @@ impl Entry {
 struct Ends {
     found: u64,
     further: u64,
+    /// People who take part in an activation that is configured; each is looked up once.
+    people: u64,
 }
 
 /// Works out what must be there. `known` are the lines of the known profiles.
@@ -148,6 +150,7 @@ fn expected(entries: &[Entry], lines: &[Line], known: &str) -> anyhow::Result<(E
     let mut expected = Expected::new(lines, read_known(known)?);
     let mut ends = Ends::default();
     let mut same = HashSet::new();
+    let mut people = HashSet::new();
     let mut took_part: HashMap<&str, HashSet<&str>> = HashMap::new();
     for (entry, line) in entries.iter().zip(lines) {
         if !same.insert(&line.same) {
@@ -159,6 +162,7 @@ fn expected(entries: &[Entry], lines: &[Line], known: &str) -> anyhow::Result<(E
             expected.dead.insert(line.id.clone(), "unknown_activation");
             continue;
         };
+        people.insert(&line.participant);
         if !braze_takes(&line.participant) {
             expected.dead.insert(line.id.clone(), "rejected");
             continue;
@@ -174,6 +178,7 @@ fn expected(entries: &[Entry], lines: &[Line], known: &str) -> anyhow::Result<(E
             }
         }
     }
+    ends.people = people.len() as u64;
     Ok((expected, ends))
 }
 

@@ -214,9 +214,9 @@ impl Cast {
         all.filter(|guest| kinds.contains(&guest.kind)).count() as u64
     }
 
-    /// Look-ups that this takes: of everybody who is not in the group already, and of further participations.
+    /// Look-ups that this takes: of everybody who is not in the group already.
     pub(super) fn look_ups(&self) -> u64 {
-        self.lines.len() as u64 - self.many(&[Kind::AlreadyIn])
+        self.guests.len() as u64 - self.many(&[Kind::AlreadyIn])
     }
 
     /// The guest is brought into the group, and that is seen in the profile.
