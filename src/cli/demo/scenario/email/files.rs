@@ -1,6 +1,7 @@
 //! The demo's people: what is posted, and what Braze knows before anybody joins. All of them are made up.
 //!
-//! Invariants: the order of the file is the order of posting. Repeats of a person with another id stand far behind the first, so that the first is looked up first.
+//! Invariants: the order of the file is the order of posting. Repeats of a person with another id stand far behind the
+//! first and set nothing that it has set.
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -65,8 +66,7 @@ mod tests {
         assert!(participations(None).unwrap().len() > 3000);
     }
 
-    /// In this version, updates of one person may overtake each other, and an activation without `created_event` may come first: the file
-    /// holds nothing of which the end would depend on that.
+    /// The end does not depend on the order of one person's updates: that is what `progress` is for.
     #[test]
     fn repeats_of_a_person_stand_far_behind_and_never_set_what_the_first_has_set() {
         let mut first: HashMap<String, (usize, HashSet<String>)> = HashMap::new();
