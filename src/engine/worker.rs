@@ -138,7 +138,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             self.shared
                 .metrics
                 .due_lag(now.since(leased.job.due).as_secs_f64());
-            let prepared = prepare(&self.lane, leased, &book, now);
+            let prepared = prepare(&self.lane, &self.shared.metrics, leased, &book, now);
             if !prepared.lets_pass() {
                 halted.extend(who);
             }

@@ -64,7 +64,10 @@ pub fn settle(
 ) -> Settled {
     let reply = answer.as_ref().ok();
     let learnt = reply.and_then(|reply| learnt(&job, event, reply));
-    let gap = gap(&job, rules);
+    let gap = match job.state.lane() {
+        LaneKind::UsersTrack => rules.order_gap,
+        _ => Duration::ZERO,
+    };
     match decided(job, event, answer, now, rules, jitter) {
         Settled::Commit(commit) => Settled::Commit(Commit {
             learnt,
@@ -72,14 +75,6 @@ pub fn settle(
             ..commit
         }),
         Settled::GiveBack => Settled::GiveBack,
-    }
-}
-
-/// How long the next of the participant waits after what this job has asked.
-fn gap(job: &Job, rules: &Rules) -> Duration {
-    match job.state.lane() {
-        LaneKind::UsersTrack => rules.order_gap,
-        _ => Duration::ZERO,
     }
 }
 
@@ -205,11 +200,13 @@ pub fn found_begun(job: &Job, event: &Event, now: Timestamp, rules: &Rules) -> O
         ));
     }
     let answer = said("interrupted after it was begun");
-    let (reason, class) = (Reason::UnknownOutcome, Class::UnknownOutcome);
-    Some(Commit {
-        gap: gap(job, rules),
-        ..buried(job.clone(), reason, class, answer, now)
-    })
+    Some(buried(
+        job.clone(),
+        Reason::UnknownOutcome,
+        Class::UnknownOutcome,
+        answer,
+        now,
+    ))
 }
 
 /// Where a job goes on whose call was not answered as it should be: one that subscribes looks first whether somebody has

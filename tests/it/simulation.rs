@@ -7,6 +7,7 @@
 mod campaign;
 mod hostile;
 mod invariants;
+mod known;
 mod lab;
 mod phones;
 mod shaky;
