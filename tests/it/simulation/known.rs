@@ -1,10 +1,12 @@
 //! What is remembered of participants saves look-ups, and what is ready together travels together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use braze_relay::flow::job::Reason;
 use braze_relay::model::event::{Event, EventKind};
 use braze_relay::model::lane::{Lane, LaneKind};
-use braze_relay::model::rules::{OnUnknown, Rules};
+use braze_relay::model::rules::{OnUnknown, RuleBook, Rules};
 
 use super::campaign::{LONG, Life, event, rich, rules};
 use super::invariants;
@@ -92,5 +94,38 @@ fn what_was_learnt_long_ago_is_looked_up_again() {
         }
         let wrong = invariants::check(&life).await;
         assert!(wrong.is_empty(), "{wrong:#?}");
+    });
+}
+
+/// Whoever is behind a participation that dies before it came to a profile dies with it, but not where there is one.
+#[test]
+fn updates_behind_a_dead_participation_die_with_it_only_where_no_profile_is_known() {
+    on_paused_time(async {
+        let mut life = life();
+        life.accept(vec![progress(1, "known@b.example")]).await;
+        life.run_empty(LONG).await;
+        let emails = ["known@b.example", "new@b.example"];
+        for (number, email) in emails.into_iter().enumerate() {
+            let key = 10 * (number as u64 + 1);
+            life.accept(vec![
+                rich(event(key, "other", email)),
+                progress(key + 1, email),
+            ])
+            .await;
+        }
+        // The activation has gone meanwhile.
+        life.book = Arc::new(RuleBook::new([rules("drop", "acme", OnUnknown::Resend)]));
+        life.run_empty(LONG).await;
+        let dead = life.dead().await;
+        let dead: Vec<_> = dead
+            .iter()
+            .map(|letter| (&*letter.event.email, letter.burial.reason))
+            .collect();
+        let expected = [
+            (emails[0], Reason::UnknownActivation),
+            (emails[1], Reason::UnknownActivation),
+            (emails[1], Reason::NoProfile),
+        ];
+        assert_eq!(dead, expected);
     });
 }
