@@ -18,7 +18,7 @@ use crate::model::event::Event;
 use crate::model::lane::LaneKind;
 use crate::model::rules::{RuleBook, Rules};
 use crate::model::time::Timestamp;
-use crate::store::{Leased, Token};
+use crate::store::{Learnt, Leased, Token};
 use crate::telemetry::Metrics;
 
 /// What becomes of a job on loan before anything is sent.
@@ -69,10 +69,11 @@ pub(super) fn prepare(
     let flow = job.state.flow();
     let accepted_at = event.accepted_at;
     let rules = book.of(&event).cloned();
-    let known_for = rules
-        .as_ref()
-        .map_or(Duration::ZERO, |rules| rules.known_for);
-    let known = known.filter(|learnt| learnt.holds(now, known_for));
+    let believes = |learnt: &Learnt| {
+        let known_for = rules.as_ref().map(|rules| rules.known_for);
+        known_for.is_none_or(|known_for| learnt.holds(now, known_for))
+    };
+    let known = known.filter(believes);
     let address = known.map(|learnt| learnt.address);
     let moves = |commit| {
         Prepared::Moves(Move {

@@ -28,6 +28,10 @@ use crate::store::{Store, Token};
 /// How many requests' worth of jobs may be on loan and waiting for their turn.
 const WINDOW_REQUESTS: usize = 4;
 
+/// The same where a request is about one subscription group: those of many groups are looked through, so that each group's
+/// requests are full.
+const WINDOW_REQUESTS_GROUPED: usize = 20;
+
 /// How long the lane rests when the store says that something is due and lends nothing: it is about to change.
 const SETTLING: Duration = Duration::from_millis(10);
 
@@ -106,10 +110,22 @@ impl<S: Store, C: Client> Worker<S, C> {
     fn window(&self, opening: Opening) -> usize {
         match opening {
             Opening::Probe => 1,
+            _ if self.is_grouped() => self.objects_max * WINDOW_REQUESTS_GROUPED,
             Opening::Open | Opening::Closed(_) => {
                 let free = self.lane.permits.available_permits();
                 self.objects_max * free.clamp(1, WINDOW_REQUESTS)
             }
+        }
+    }
+
+    /// Whether a request of this lane is about one subscription group.
+    fn is_grouped(&self) -> bool {
+        match self.lane.lane.kind {
+            LaneKind::Default | LaneKind::SubscriptionStatusSet => self.objects_max > 1,
+            LaneKind::UsersTrack
+            | LaneKind::UsersExportIds
+            | LaneKind::UsersDelete
+            | LaneKind::Quikly => false,
         }
     }
 
@@ -183,8 +199,13 @@ impl<S: Store, C: Client> Worker<S, C> {
                 permit = may_leave(&mut self.pace, &self.lane, &self.shared.clock) => break permit,
             }
         };
-        if fills && self.pending.len() < self.objects_max {
-            self.lease(self.objects_max - self.pending.len()).await?;
+        let enough = if self.is_grouped() {
+            self.window(opening)
+        } else {
+            self.objects_max
+        };
+        if fills && self.pending.len() < enough {
+            self.lease(enough - self.pending.len()).await?;
         }
         Ok(permit)
     }

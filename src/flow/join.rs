@@ -25,7 +25,7 @@ use crate::model::time::Timestamp;
 /// A wait before the status is read again is this part of how long it has been waited for: at first often, later seldom.
 const PART_OF_WAIT: u32 = 4;
 
-/// Reads fall due on a grid of this part of the wait, so that people who wait share requests.
+/// Reads fall due on a grid of at most this part of the wait, so that people who wait share requests.
 const PART_OF_GRID: u32 = 8;
 
 /// So often a profile that we remember is looked for when Braze does not show it; then it is taken for deleted.
@@ -66,10 +66,12 @@ pub(super) fn ask(join: &Join, event: &Event, rules: &Rules) -> Option<Call> {
     let phone = rules.phone.as_ref()?;
     Some(match join {
         Join::Only(..) => return None,
-        Join::Check | Join::Recheck { .. } | Join::Confirm { .. } => Call::ReadStatus {
-            group: phone.group.clone(),
-            phone: event.phone.clone().unwrap_or_default(),
-        },
+        Join::Check | Join::Recheck { .. } | Join::RecheckProfile { .. } | Join::Confirm { .. } => {
+            Call::ReadStatus {
+                group: phone.group.clone(),
+                phone: event.phone.clone().unwrap_or_default(),
+            }
+        }
         Join::LookUp { .. } => email::look_up(event, true),
         Join::Create { .. } => Call::Track(joining(email::create(event, rules), event, phone)),
         Join::Update {
@@ -182,10 +184,11 @@ pub(super) fn hear(
             Reply::Tracked,
         ) => written(kind, *before, *new, now, phone),
         (Join::Set { .. }, Reply::StatusSet) => confirm(kind, now, phone),
-        (Join::Recheck { .. } | Join::Confirm { .. }, Reply::Status(Subscription::Subscribed)) => {
-            credited(Outcome::Subscribed)
-        }
-        (Join::Recheck { before }, Reply::Status(status)) => {
+        (
+            Join::Recheck { .. } | Join::RecheckProfile { .. } | Join::Confirm { .. },
+            Reply::Status(Subscription::Subscribed),
+        ) => credited(Outcome::Subscribed),
+        (Join::Recheck { before } | Join::RecheckProfile { before }, Reply::Status(status)) => {
             let plain = phone.opt_in.is_none();
             let off = *status == Subscription::Unsubscribed;
             let changed = before.status != Subscription::Unsubscribed;
@@ -331,26 +334,32 @@ fn confirm(kind: Kind, now: Timestamp, phone: &PhoneRules) -> Step {
 
 /// When the status is read next: after a quarter of the time that it was waited for, never sooner than `first` and never
 /// later than `max`; on a grid, so that many who wait are asked about together.
+///
+/// The meshes are those of the first wait, doubled and doubled again: a grid that followed each wait to the millisecond
+/// would be everybody's own, and every request nearly empty. These are shared, and each holds all wider ones.
 fn next_read(since: Timestamp, now: Timestamp, every: &ConfirmEvery) -> Timestamp {
     let wait = (now.since(since) / PART_OF_WAIT).clamp(every.first, every.max);
-    let grid = u64::try_from((wait / PART_OF_GRID).as_millis())
-        .unwrap_or(u64::MAX)
-        .max(1);
+    let part =
+        |wait: Duration| u64::try_from((wait / PART_OF_GRID).as_millis()).unwrap_or(u64::MAX);
+    let finest = part(every.first).max(1);
+    let mesh = finest << (part(wait) / finest).max(1).ilog2();
     let at = (now + wait).as_millis();
-    Timestamp::from_millis(at.div_ceil(grid).saturating_mul(grid))
+    Timestamp::from_millis(at.div_ceil(mesh).saturating_mul(mesh))
 }
 
 /// Where a job goes on whose subscription was not answered as it should be. `maybe`: it may have happened.
 pub(super) fn once_more(join: &Join, maybe: bool) -> Join {
+    let seen = |before: &Before| Before {
+        maybe: before.maybe || maybe,
+        ..*before
+    };
     match join {
-        Join::Set { before } | Join::Create { before } | Join::Update { before, .. } => {
-            Join::Recheck {
-                before: Before {
-                    maybe: before.maybe || maybe,
-                    ..*before
-                },
-            }
-        }
+        Join::Set { before } => Join::Recheck {
+            before: seen(before),
+        },
+        Join::Create { before } | Join::Update { before, .. } => Join::RecheckProfile {
+            before: seen(before),
+        },
         other => other.clone(),
     }
 }

@@ -88,6 +88,11 @@ pub enum Join {
         /// Until when.
         until: Timestamp,
     },
+    /// As `Recheck`, where the phone was to be subscribed along with the profile: nobody knows whether that is there.
+    RecheckProfile {
+        /// What is known of before.
+        before: Before,
+    },
 }
 
 /// What is known of before.
@@ -138,7 +143,8 @@ impl Join {
             | Join::Check
             | Join::LookUp { .. }
             | Join::Create { .. }
-            | Join::Update { .. } => true,
+            | Join::Update { .. }
+            | Join::RecheckProfile { .. } => true,
             Join::Set { .. } | Join::Recheck { .. } | Join::Confirm { .. } => false,
         }
     }
@@ -149,7 +155,10 @@ impl Join {
             Join::LookUp { .. } => LaneKind::UsersExportIds,
             Join::Create { .. } | Join::Update { .. } => LaneKind::UsersTrack,
             Join::Set { .. } => LaneKind::SubscriptionStatusSet,
-            Join::Check | Join::Recheck { .. } | Join::Confirm { .. } => LaneKind::Default,
+            Join::Check
+            | Join::Recheck { .. }
+            | Join::RecheckProfile { .. }
+            | Join::Confirm { .. } => LaneKind::Default,
         }
     }
 
@@ -162,6 +171,7 @@ impl Join {
             Join::Update { .. } => "update",
             Join::Set { .. } => "set",
             Join::Recheck { .. } => "recheck",
+            Join::RecheckProfile { .. } => "recheck_profile",
             Join::Confirm { .. } => "confirm",
         }
     }
@@ -235,7 +245,10 @@ impl State {
             | State::DoubleOptIn(Join::Only(_, profile)) => !profile.is_found(),
             State::Sms(join) | State::DoubleOptIn(join) => matches!(
                 join,
-                Join::Check | Join::LookUp { .. } | Join::Create { .. }
+                Join::Check
+                    | Join::LookUp { .. }
+                    | Join::Create { .. }
+                    | Join::RecheckProfile { .. }
             ),
             State::Progress(_) | State::Credit { .. } | State::Webhook | State::Outgrow => false,
         }

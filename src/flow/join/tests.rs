@@ -150,6 +150,16 @@ fn reads_become_seldom_share_dates_and_the_last_is_at_the_end() {
     let early = next_read(NOW, NOW + Duration::from_millis(1), &every);
     let neighbour = next_read(NOW, NOW + Duration::from_millis(2), &every);
     assert_eq!(neighbour, early, "neighbours share a date");
+    // Also those who have waited for a while, and not equally long: else every wait had a grid of its own.
+    let dates = (0..100).map(|later| {
+        let (since, waited) = (
+            NOW + Duration::from_millis(97 * later),
+            601_003 + 11 * later,
+        );
+        next_read(since, since + Duration::from_millis(waited), &every)
+    });
+    let dates: std::collections::BTreeSet<_> = dates.collect();
+    assert!(dates.len() <= 2, "{} dates for 100 neighbours", dates.len());
     let phone = rules().phone.unwrap();
     let (since, until) = (NOW, NOW + Duration::from_millis(6_500));
     let join = Join::Confirm { since, until };
@@ -197,8 +207,10 @@ fn a_letter_whose_profile_would_carry_the_subscription_looks_first() {
         phone: true,
     };
     for join in [Join::Create { before: UNSET }, update] {
-        let looked = Join::Recheck { before: UNSET };
+        let looked = Join::RecheckProfile { before: UNSET };
         assert_eq!(replayed(Kind::Sms, &join, NOW, &inline), looked);
+        // Nobody knows whether the profile is there: nobody else may make it meanwhile.
+        assert!(State::Sms(looked).takes_turn());
         assert_eq!(replayed(Kind::Sms, &join, NOW, &rules()), join);
     }
 }
