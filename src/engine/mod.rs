@@ -10,6 +10,7 @@
 
 pub mod gate;
 mod lane;
+mod lanes;
 mod prepare;
 mod recent;
 mod request;
@@ -18,11 +19,11 @@ mod worker;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::client::Client;
@@ -35,15 +36,7 @@ use crate::model::time::Timestamp;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 use gate::{Gate, Hold, HoldReason};
-use recent::Recent;
-
-/// The lanes of a workspace at Braze that this version has calls for.
-const BRAZE_LANES: [LaneKind; 4] = [
-    LaneKind::UsersExportIds,
-    LaneKind::UsersTrack,
-    LaneKind::SubscriptionStatusSet,
-    LaneKind::Default,
-];
+use lanes::{LaneState, configured_lanes};
 
 /// What the engine needs to know of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -164,63 +157,6 @@ struct Shared<S, C> {
     stop_within: Duration,
 }
 
-/// One lane: what its worker, its requests and operators share.
-struct LaneState {
-    lane: Lane,
-    gate: Mutex<Gate>,
-    /// Whose profile was written to a moment ago.
-    recent: Mutex<Recent>,
-    /// Notified whenever the gate may have changed.
-    changed: Notify,
-    in_flight: AtomicUsize,
-    limits: Vec<Limit>,
-    share: f64,
-    linger: Duration,
-    /// Requests under way, shared by the lanes of one host.
-    permits: Arc<Semaphore>,
-    /// `false`: the store has work for it and the configuration does not know it.
-    configured: bool,
-}
-
-impl LaneState {
-    fn new(lane: Lane, host: &HostSettings, permits: &Arc<Semaphore>, now: Timestamp) -> LaneState {
-        LaneState {
-            limits: host.limits.get(&lane.kind).cloned().unwrap_or_default(),
-            lane,
-            gate: Mutex::default(),
-            recent: Mutex::new(Recent::new(now)),
-            changed: Notify::new(),
-            in_flight: AtomicUsize::new(0),
-            share: host.share,
-            linger: host.linger,
-            permits: permits.clone(),
-            configured: true,
-        }
-    }
-
-    /// A lane that the store remembers from an earlier configuration.
-    fn unconfigured(lane: Lane, now: Timestamp) -> LaneState {
-        let host = HostSettings {
-            limits: BTreeMap::new(),
-            share: 1.0,
-            max_in_flight: 1,
-            linger: Duration::ZERO,
-        };
-        LaneState {
-            configured: false,
-            ..LaneState::new(lane, &host, &Arc::new(Semaphore::new(1)), now)
-        }
-    }
-
-    fn gate(&self) -> MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl<S: Store, C: Client> Engine<S, C> {
     /// An engine that works for nobody yet. `seed` decides the jitter.
     pub async fn new(
@@ -232,18 +168,20 @@ impl<S: Store, C: Client> Engine<S, C> {
         book: Arc<RuleBook>,
         seed: u64,
     ) -> Result<Engine<S, C>, StoreError> {
-        let now = clock.now();
-        let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, now)
+        let counts = store.counts(clock.now()).await?;
+        // Whoever worked on this store before may have sent something a moment ago.
+        let before = (counts.events.accepted > 0).then(|| clock.now());
+        let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, before)
             .map(|state| (state.lane.clone(), Arc::new(state)))
             .collect();
         // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.
         let untold = settings.workspaces.keys();
         let untold = untold.map(|name| Lane::new(name, LaneKind::Quikly));
-        let remembered = store.counts(now).await?.lanes.into_keys();
+        let remembered = counts.lanes.into_keys();
         for lane in remembered.chain(untold) {
             lanes
                 .entry(lane.clone())
-                .or_insert_with(|| Arc::new(LaneState::unconfigured(lane, now)));
+                .or_insert_with(|| Arc::new(LaneState::unconfigured(lane)));
         }
         Ok(Engine {
             shared: Arc::new(Shared {
@@ -347,28 +285,6 @@ impl<S: Store, C: Client> Engine<S, C> {
         state.changed.notify_one();
         true
     }
-}
-
-fn configured_lanes(settings: &EngineSettings, now: Timestamp) -> impl Iterator<Item = LaneState> {
-    settings
-        .workspaces
-        .iter()
-        .flat_map(move |(name, workspace)| {
-            let braze = (&workspace.braze, &BRAZE_LANES[..]);
-            let quikly = workspace
-                .quikly
-                .as_ref()
-                .map(|host| (host, &[LaneKind::Quikly][..]));
-            std::iter::once(braze)
-                .chain(quikly)
-                .flat_map(move |(host, kinds)| {
-                    let permits = Arc::new(Semaphore::new(host.max_in_flight.max(1)));
-                    let lanes = kinds.iter();
-                    lanes.map(move |kind| {
-                        LaneState::new(Lane::new(name, *kind), host, &permits, now)
-                    })
-                })
-        })
 }
 
 impl<S, C> Shared<S, C> {

@@ -5,11 +5,12 @@
 //! while what comes before it waits, and nothing sooner than a gap after the last request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::LaneState;
+use super::lanes::LaneState;
 use super::recent::Who;
 use super::request::{Asked, Move};
-use crate::flow::job::{Commit, Fate, Job, State};
+use crate::flow::job::{Commit, Fate, Job};
 use crate::flow::settle::{Settled, found_begun, moved, settle, unaskable, vanished};
 use crate::flow::{ask, is_empty};
 use crate::model::call::{Address, Call, Reply};
@@ -17,7 +18,8 @@ use crate::model::event::Event;
 use crate::model::lane::LaneKind;
 use crate::model::rules::{RuleBook, Rules};
 use crate::model::time::Timestamp;
-use crate::store::{Leased, Token};
+use crate::store::{Learnt, Leased, Token};
+use crate::telemetry::Metrics;
 
 /// What becomes of a job on loan before anything is sent.
 #[expect(
@@ -53,6 +55,7 @@ enum Wish {
 
 pub(super) fn prepare(
     lane: &LaneState,
+    metrics: &Metrics,
     leased: Leased,
     book: &RuleBook,
     now: Timestamp,
@@ -61,10 +64,17 @@ pub(super) fn prepare(
         token,
         event,
         job,
-        address,
+        known,
     } = leased;
     let flow = job.state.flow();
     let accepted_at = event.accepted_at;
+    let rules = book.of(&event).cloned();
+    let believes = |learnt: &Learnt| {
+        let known_for = rules.as_ref().map(|rules| rules.known_for);
+        known_for.is_none_or(|known_for| learnt.holds(now, known_for))
+    };
+    let known = known.filter(believes);
+    let address = known.map(|learnt| learnt.address);
     let moves = |commit| {
         Prepared::Moves(Move {
             token,
@@ -73,7 +83,7 @@ pub(super) fn prepare(
             accepted_at,
         })
     };
-    let Some(rules) = book.of(&event).cloned() else {
+    let Some(rules) = rules else {
         return moves(vanished(job, now));
     };
     if let Some(commit) = found_begun(&job, &event, now, &rules) {
@@ -85,7 +95,7 @@ pub(super) fn prepare(
     if !lane.configured {
         return Prepared::Stray(token);
     }
-    match wish(lane, job, &event, address.as_ref(), &rules, now) {
+    match wish(lane, metrics, job, &event, address.as_ref(), &rules, now) {
         Wish::Moves(commit) => moves(commit),
         Wish::GiveBack => Prepared::Stray(token),
         Wish::Asks(job, call) => {
@@ -111,6 +121,7 @@ pub(super) fn prepare(
 /// Goes on with what needs nobody outside, step by step, as long as it stays in this lane: nothing of that is worth a write.
 fn wish(
     lane: &LaneState,
+    metrics: &Metrics,
     mut job: Job,
     event: &Event,
     address: Option<&Address>,
@@ -125,12 +136,13 @@ fn wish(
         let Some(call) = ask(&job, event, rules) else {
             return Wish::Moves(unaskable(job, event, now, rules));
         };
-        let reply = match &call {
-            Call::Recall => Reply::Remembered(address.cloned()),
-            Call::LookUp { phone: false, .. } if address.is_some() => {
-                Reply::Remembered(address.cloned())
+        let reply = match (&call, address) {
+            (Call::Recall, None) => Reply::Remembered(None),
+            (Call::Recall | Call::LookUp { phone: false, .. }, Some(address)) => {
+                metrics.look_up_saved(&lane.lane.workspace, 1);
+                Reply::Remembered(Some(address.clone()))
             }
-            call if is_empty(call) => Reply::Tracked,
+            (call, _) if is_empty(call) => Reply::Tracked,
             _ => return Wish::Asks(job, call),
         };
         match settle(job, event, Ok(reply), now, rules, 0.0) {
@@ -141,7 +153,7 @@ fn wish(
                     job = Job { begun, ..on };
                 }
                 fate => {
-                    let gap = std::time::Duration::ZERO;
+                    let gap = Duration::ZERO;
                     return Wish::Moves(Commit {
                         fate,
                         gap,
@@ -155,10 +167,7 @@ fn wish(
 
 /// When it may leave, if not now.
 fn too_soon(lane: &LaneState, asked: &Asked, now: Timestamp) -> Option<Timestamp> {
-    let again =
-        asked.known.is_some() || matches!(asked.job.state, State::Progress(_) | State::Outgrow);
-    let gap = asked.rules.order_gap;
-    let at = lane.recent().not_before(asked.who?, again, gap);
+    let at = lane.recent().not_before(asked.who?, asked.rules.order_gap);
     (at > now).then_some(at)
 }
 

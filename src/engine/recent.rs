@@ -25,17 +25,17 @@ impl Who {
 /// The last requests of one lane.
 #[derive(Debug)]
 pub struct Recent {
-    /// What was sent before is not known.
-    since: Timestamp,
+    /// Somebody may have sent something before this, and what is not known.
+    since: Option<Timestamp>,
     last: HashMap<Who, Timestamp>,
     order: VecDeque<(Timestamp, Who)>,
 }
 
 impl Recent {
-    /// Knows of nothing before `now`.
-    pub fn new(now: Timestamp) -> Recent {
+    /// `since`: there was a process before this one, and this one began then.
+    pub fn new(since: Option<Timestamp>) -> Recent {
         Recent {
-            since: now,
+            since,
             last: HashMap::new(),
             order: VecDeque::new(),
         }
@@ -56,11 +56,9 @@ impl Recent {
         self.order.push_back((now, who));
     }
 
-    /// Before when no request for `who` may leave. `again`: there were requests for it before, perhaps by a process that
-    /// ended just now.
-    pub fn not_before(&self, who: Who, again: bool, gap: Duration) -> Timestamp {
-        let last = self.last.get(&who).copied();
-        let last = last.or_else(|| again.then_some(self.since));
+    /// Before when no request for `who` may leave.
+    pub fn not_before(&self, who: Who, gap: Duration) -> Timestamp {
+        let last = self.last.get(&who).copied().or(self.since);
         last.map_or(Timestamp::ZERO, |last| last + gap)
     }
 }
@@ -77,26 +75,26 @@ mod tests {
 
     #[test]
     fn the_next_request_for_somebody_waits_for_the_gap_and_one_for_somebody_else_does_not() {
-        let mut recent = Recent::new(at(0));
+        let mut recent = Recent::new(None);
         let (ann, bo) = (Who::of("ann"), Who::of("bo"));
-        assert_eq!(recent.not_before(ann, false, GAP), Timestamp::ZERO);
+        assert_eq!(recent.not_before(ann, GAP), Timestamp::ZERO);
         recent.note(ann, at(5000), GAP);
-        assert_eq!(recent.not_before(ann, false, GAP), at(7000));
-        assert_eq!(recent.not_before(bo, false, GAP), Timestamp::ZERO);
+        assert_eq!(recent.not_before(ann, GAP), at(7000));
+        assert_eq!(recent.not_before(bo, GAP), Timestamp::ZERO);
         recent.note(ann, at(6000), GAP);
         recent.note(bo, at(7500), GAP);
-        assert_eq!(recent.not_before(ann, true, GAP), at(8000));
+        assert_eq!(recent.not_before(ann, GAP), at(8000));
     }
 
     #[test]
-    fn after_a_start_nobody_with_requests_before_goes_sooner_than_a_gap() {
-        let recent = Recent::new(at(0));
-        assert_eq!(recent.not_before(Who::of("ann"), true, GAP), at(2000));
+    fn after_a_restart_nobody_goes_sooner_than_a_gap() {
+        let recent = Recent::new(Some(at(0)));
+        assert_eq!(recent.not_before(Who::of("ann"), GAP), at(2000));
     }
 
     #[test]
     fn what_is_older_than_the_gap_is_forgotten() {
-        let mut recent = Recent::new(at(0));
+        let mut recent = Recent::new(None);
         for second in 0..1000 {
             recent.note(Who::of(&format!("p{second}")), at(second * 1000), GAP);
             assert!(recent.last.len() <= 3 && recent.order.len() <= 3);

@@ -9,9 +9,10 @@ use std::sync::atomic::Ordering;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::gate::Opening;
+use super::lanes::LaneState;
 use super::prepare::spare;
 use super::recent::Who;
-use super::{EngineError, LaneState, Shared};
+use super::{EngineError, Shared};
 use crate::client::{Answers, Client};
 use crate::flow::job::{Commit, Fate, Flow, Job};
 use crate::flow::settle::{Settled, settle};

@@ -12,10 +12,11 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::gate::{HoldReason, Opening};
 use super::lane::Pace;
+use super::lanes::LaneState;
 use super::prepare::{Prepared, prepare};
 use super::recent::Who;
 use super::request::{Asked, carry};
-use super::{EngineError, LaneState, Shared};
+use super::{EngineError, Shared};
 use crate::client::Client;
 use crate::client::pack::{BODY_BYTES_MAX, pack};
 use crate::clock::Clock;
@@ -153,7 +154,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             self.shared
                 .metrics
                 .due_lag(now.since(leased.job.due).as_secs_f64());
-            let prepared = prepare(&self.lane, leased, &book, now);
+            let prepared = prepare(&self.lane, &self.shared.metrics, leased, &book, now);
             if !prepared.lets_pass() {
                 halted.extend(who);
             }

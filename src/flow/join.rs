@@ -30,6 +30,8 @@ const PART_OF_GRID: u32 = 8;
 
 /// So often a profile that we remember is looked for when Braze does not show it; then it is taken for deleted.
 pub(super) const LOOKS_MAX: u32 = 4;
+/// Moments are cut to whole milliseconds: a wait that begins at one may have begun so much later, and must not end early.
+const ROUNDED_OFF: Duration = Duration::from_millis(1);
 
 /// Which of the two flows: they differ in how they begin and end, not on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +66,7 @@ pub(super) fn ask(join: &Join, event: &Event, rules: &Rules) -> Option<Call> {
     let phone = rules.phone.as_ref()?;
     Some(match join {
         Join::Only(..) => return None,
-        Join::Check | Join::Recheck { .. } | Join::Reread { .. } | Join::Confirm { .. } => {
+        Join::Check | Join::Recheck { .. } | Join::RecheckProfile { .. } | Join::Confirm { .. } => {
             Call::ReadStatus {
                 group: phone.group.clone(),
                 phone: event.phone.clone().unwrap_or_default(),
@@ -183,10 +185,10 @@ pub(super) fn hear(
         ) => written(kind, *before, *new, now, phone),
         (Join::Set { .. }, Reply::StatusSet) => confirm(kind, now, phone),
         (
-            Join::Recheck { .. } | Join::Reread { .. } | Join::Confirm { .. },
+            Join::Recheck { .. } | Join::RecheckProfile { .. } | Join::Confirm { .. },
             Reply::Status(Subscription::Subscribed),
         ) => credited(Outcome::Subscribed),
-        (Join::Recheck { before } | Join::Reread { before }, Reply::Status(status)) => {
+        (Join::Recheck { before } | Join::RecheckProfile { before }, Reply::Status(status)) => {
             let plain = phone.opt_in.is_none();
             let off = *status == Subscription::Unsubscribed;
             let changed = before.status != Subscription::Unsubscribed;
@@ -315,7 +317,7 @@ fn written(kind: Kind, before: Before, new: bool, now: Timestamp, phone: &PhoneR
     if new {
         Step::Wait {
             state,
-            until: now + phone.delay,
+            until: now + phone.delay + ROUNDED_OFF,
         }
     } else {
         Step::Next(state)
@@ -347,16 +349,16 @@ fn next_read(since: Timestamp, now: Timestamp, every: &ConfirmEvery) -> Timestam
 
 /// Where a job goes on whose subscription was not answered as it should be. `maybe`: it may have happened.
 pub(super) fn once_more(join: &Join, maybe: bool) -> Join {
-    let perhaps = |before: &Before| Before {
+    let seen = |before: &Before| Before {
         maybe: before.maybe || maybe,
         ..*before
     };
     match join {
         Join::Set { before } => Join::Recheck {
-            before: perhaps(before),
+            before: seen(before),
         },
-        Join::Create { before } | Join::Update { before, .. } => Join::Reread {
-            before: perhaps(before),
+        Join::Create { before } | Join::Update { before, .. } => Join::RecheckProfile {
+            before: seen(before),
         },
         other => other.clone(),
     }

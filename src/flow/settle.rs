@@ -17,7 +17,7 @@
 //! | denied | given back unchanged; kept when it was marked as begun | not used | cleared |
 //! | apart | kept, due now, alone; `rejected` when it was alone already | not used | cleared |
 //!
-//! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck`: the
+//! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck` (`recheck_profile`): the
 //! status is read before it is tried again. One that is found begun goes there too, unless it parks.
 //!
 //! Whoever looked up or made a profile has learnt its address. What ends a turn after a request keeps the next of the

@@ -88,9 +88,8 @@ pub enum Join {
         /// Until when.
         until: Timestamp,
     },
-    /// As `Recheck`, where the subscription goes with the profile: that may not be written yet, and nobody else is to
-    /// write to it first.
-    Reread {
+    /// As `Recheck`, where the phone was to be subscribed along with the profile: nobody knows whether that is there.
+    RecheckProfile {
         /// What is known of before.
         before: Before,
     },
@@ -145,7 +144,7 @@ impl Join {
             | Join::LookUp { .. }
             | Join::Create { .. }
             | Join::Update { .. }
-            | Join::Reread { .. } => true,
+            | Join::RecheckProfile { .. } => true,
             Join::Set { .. } | Join::Recheck { .. } | Join::Confirm { .. } => false,
         }
     }
@@ -156,9 +155,10 @@ impl Join {
             Join::LookUp { .. } => LaneKind::UsersExportIds,
             Join::Create { .. } | Join::Update { .. } => LaneKind::UsersTrack,
             Join::Set { .. } => LaneKind::SubscriptionStatusSet,
-            Join::Check | Join::Recheck { .. } | Join::Reread { .. } | Join::Confirm { .. } => {
-                LaneKind::Default
-            }
+            Join::Check
+            | Join::Recheck { .. }
+            | Join::RecheckProfile { .. }
+            | Join::Confirm { .. } => LaneKind::Default,
         }
     }
 
@@ -170,7 +170,8 @@ impl Join {
             Join::Create { .. } => "create",
             Join::Update { .. } => "update",
             Join::Set { .. } => "set",
-            Join::Recheck { .. } | Join::Reread { .. } => "recheck",
+            Join::Recheck { .. } => "recheck",
+            Join::RecheckProfile { .. } => "recheck_profile",
             Join::Confirm { .. } => "confirm",
         }
     }
@@ -244,7 +245,10 @@ impl State {
             | State::DoubleOptIn(Join::Only(_, profile)) => !profile.is_found(),
             State::Sms(join) | State::DoubleOptIn(join) => matches!(
                 join,
-                Join::Check | Join::LookUp { .. } | Join::Create { .. } | Join::Reread { .. }
+                Join::Check
+                    | Join::LookUp { .. }
+                    | Join::Create { .. }
+                    | Join::RecheckProfile { .. }
             ),
             State::Progress(_) | State::Credit { .. } | State::Webhook | State::Outgrow => false,
         }

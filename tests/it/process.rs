@@ -3,9 +3,13 @@
 //! Under `cargo test` the long ones run at a tenth or less; `RELAY_FULL=1` runs them whole. `RELAY_SEED` replays the
 //! seed that a run printed.
 
+mod due;
 mod killed;
+mod left_alone;
+mod order;
 mod phones;
 mod refused;
+mod restarted;
 mod stopped;
 mod synced;
 mod waiting;

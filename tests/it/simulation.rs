@@ -8,6 +8,7 @@ mod again;
 mod campaign;
 mod hostile;
 mod invariants;
+mod known;
 mod lab;
 mod onward;
 mod phones;

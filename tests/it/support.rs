@@ -6,6 +6,7 @@
 
 mod people;
 mod process;
+pub mod scene;
 
 use std::time::Duration;
 

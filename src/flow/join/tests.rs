@@ -95,6 +95,13 @@ fn a_subscription_that_failed_is_looked_at_before_it_is_tried_again() {
 }
 
 #[test]
+fn a_wait_is_longer_by_what_its_beginning_may_have_been_cut_off() {
+    let created = kept(at(Join::Create { before: UNSET }), Ok(Reply::Tracked), NOW);
+    assert_eq!(created.state, State::Sms(Join::Set { before: UNSET }));
+    assert_eq!(created.due, NOW + Duration::from_millis(120_001));
+}
+
+#[test]
 fn looking_again_does_not_reset_what_failed() {
     let failed = kept(
         at(Join::Set { before: UNSET }),
@@ -200,10 +207,10 @@ fn a_letter_whose_profile_would_carry_the_subscription_looks_first() {
         phone: true,
     };
     for join in [Join::Create { before: UNSET }, update] {
-        let looked = Join::Reread { before: UNSET };
-        // The profile is not written yet: nobody else is to write to it first.
-        assert!(State::Sms(looked.clone()).takes_turn());
+        let looked = Join::RecheckProfile { before: UNSET };
         assert_eq!(replayed(Kind::Sms, &join, NOW, &inline), looked);
+        // Nobody knows whether the profile is there: nobody else may make it meanwhile.
+        assert!(State::Sms(looked).takes_turn());
         assert_eq!(replayed(Kind::Sms, &join, NOW, &rules()), join);
     }
 }

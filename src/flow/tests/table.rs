@@ -262,6 +262,19 @@ fn states(flow: Flow) -> Vec<(&'static str, State)> {
                     before: before(Subscription::Unsubscribed, true),
                 },
             ),
+            ("first Unknown", Join::RecheckProfile { before: unknown }),
+            (
+                "first Unsubscribed",
+                Join::RecheckProfile {
+                    before: before(Subscription::Unsubscribed, false),
+                },
+            ),
+            (
+                "first Unsubscribed, perhaps set",
+                Join::RecheckProfile {
+                    before: before(Subscription::Unsubscribed, true),
+                },
+            ),
             ("in time", Join::Confirm { since: NOW, until }),
             (
                 "at the end",
@@ -300,6 +313,22 @@ fn states(flow: Flow) -> Vec<(&'static str, State)> {
     }
 }
 
+/// Whether such an activation brings a job there.
+fn occurs(state: &State, rules: &Rules) -> bool {
+    let inline = rules
+        .phone
+        .as_ref()
+        .is_some_and(|phone| phone.subscribe == SubscribeBy::Inline);
+    match state {
+        State::Sms(join) | State::DoubleOptIn(join) => match join {
+            Join::RecheckProfile { .. } => inline,
+            Join::Recheck { .. } => !inline,
+            _ => true,
+        },
+        _ => true,
+    }
+}
+
 fn draw() -> String {
     let mut text =
         String::from("| flow | step | asks | hears | leads to |\n|---|---|---|---|---|\n");
@@ -322,7 +351,7 @@ fn draw() -> String {
             for (heard, attempts, reply) in replies(flow) {
                 // What is asked and where it leads, with the settings under which it is so.
                 let mut rows: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
-                for (name, rules) in &settings {
+                for (name, rules) in settings.iter().filter(|(_, rules)| occurs(&state, rules)) {
                     let own = match flow {
                         Flow::Progress => *name == "something to write",
                         other => matches!(other, Flow::Outgrow | Flow::Webhook),
@@ -340,7 +369,8 @@ fn draw() -> String {
                 for ((asked, to), under) in rows {
                     let mut hears = heard.to_owned();
                     let conditions = [note.to_owned(), under.join("; ")];
-                    let under_all = under.len() == settings.len();
+                    let all = settings.iter().filter(|(_, rules)| occurs(&state, rules));
+                    let under_all = under.len() == all.count();
                     for condition in conditions.iter().take(if under_all { 1 } else { 2 }) {
                         if !condition.is_empty() {
                             let _ = write!(hears, " ({condition})");

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use braze_relay::flow::job::{Flow, Outcome};
 use braze_relay::model::event::{Event, EventKind};
 use braze_relay::model::id::EventId;
-use braze_relay::model::rules::OnUnknown;
+use braze_relay::model::rules::{OnUnknown, Rules};
 
 use super::campaign::Life;
-use super::world::Person;
+use super::world::{Person, Write};
 
 /// Checks everything and says what is violated.
 pub async fn check(life: &Life) -> Vec<String> {
@@ -32,7 +32,55 @@ pub async fn check(life: &Life) -> Vec<String> {
     }
     created_events(life, &mut wrong);
     credits(life, &mut wrong);
+    turns(life, &dead, &mut wrong);
     wrong
+}
+
+/// Between two requests for one participant lies the gap, unless the second repeats the first; and what was delivered was
+/// delivered in order of acceptance: the last time that it left comes before the last time of whatever was accepted later.
+/// Dead letters that live again come late by their nature.
+fn turns(life: &Life, dead: &BTreeSet<EventId>, wrong: &mut Vec<String>) {
+    let gap = Rules::plain("", "").order_gap;
+    let mut by_person: BTreeMap<(&str, &str), Vec<&Write>> = BTreeMap::new();
+    let model = life.world.model();
+    for write in &model.writes {
+        let whom = (&*write.workspace, &*write.email);
+        by_person.entry(whom).or_default().push(write);
+    }
+    let own: BTreeMap<String, EventId> = life
+        .accepted
+        .iter()
+        .filter(|(id, _)| !dead.contains(id) && !life.replayed.contains(id))
+        .map(|(id, event)| (format!("own-{}", event.key), *id))
+        .collect();
+    for ((workspace, _), writes) in by_person {
+        let requests: Vec<&[&Write]> = writes
+            .chunk_by(|one, next| one.request == next.request)
+            .collect();
+        for pair in requests.windows(2) {
+            let (before, after) = (pair[0], pair[1]);
+            let repeats = after
+                .iter()
+                .all(|it| before.iter().any(|old| old.track == it.track));
+            let apart = after[0].sent.since(before[0].sent);
+            if apart < gap && !repeats {
+                wrong.push(format!(
+                    "{workspace}: two requests for one participant within {apart:?}: {before:?}, {after:?}"
+                ));
+            }
+        }
+        let mut last: BTreeMap<EventId, usize> = BTreeMap::new();
+        for (place, write) in writes.iter().enumerate() {
+            let events = write.track.events.iter().map(|it| &it.name);
+            let mut names = write.track.attributes.keys().chain(events);
+            if let Some(id) = names.find_map(|name| own.get(name)) {
+                last.insert(*id, place);
+            }
+        }
+        if !last.values().is_sorted() {
+            wrong.push(format!("{workspace}: updates have overtaken: {last:?}"));
+        }
+    }
 }
 
 pub fn conservation(life: &Life, dead: u64, wrong: &mut Vec<String>) {

@@ -106,7 +106,7 @@ impl Shaky {
                 lane.clone(),
                 it.event.clone(),
                 it.job.clone(),
-                it.address.clone(),
+                it.known.as_ref().map(|learnt| learnt.address.clone()),
             );
             lent.insert(it.token.id, row);
         }
@@ -177,7 +177,7 @@ impl Shaky {
                 let polled = job.due > now && job.state.step() == "confirm";
                 let moved = job.state != before.state || polled;
                 // Back to a step that failed, whose attempts go on counting.
-                let back = before.state.step() == "recheck" && counts == same;
+                let back = before.state.step().starts_with("recheck") && counts == same;
                 (counts == (0, None, true) && !job.alone && moved) || back
             }
             _ => true,

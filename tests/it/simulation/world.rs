@@ -66,6 +66,17 @@ pub struct Person {
     pub known: bool,
 }
 
+/// A write to a profile on its way.
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub workspace: String,
+    pub email: String,
+    /// The number of its request.
+    pub request: u64,
+    pub sent: Timestamp,
+    pub track: Track,
+}
+
 /// A call that was carried out, whatever became of its answer.
 #[derive(Clone, Debug)]
 pub struct Taken {
@@ -99,6 +110,8 @@ pub struct Model {
     /// When each request of a lane left.
     pub sent: BTreeMap<Lane, Vec<Timestamp>>,
     pub calls: u64,
+    /// Every write to a profile that left, in order.
+    pub writes: Vec<Write>,
     in_flight: BTreeMap<String, usize>,
     pub in_flight_max: usize,
     not_before: BTreeMap<Lane, Timestamp>,
@@ -212,8 +225,30 @@ impl World {
         (Verdict::Serve, weather)
     }
 
+    /// Remembers what a request writes to whom.
+    fn remember(&self, lane: &Lane, calls: &[Call], now: Timestamp) {
+        let emails: Vec<_> = calls
+            .iter()
+            .map(|call| self.emails(lane, std::slice::from_ref(call)).pop())
+            .collect();
+        let model = &mut *self.model();
+        let request = model.calls;
+        for (call, email) in calls.iter().zip(emails) {
+            if let (Call::Track(track), Some(email)) = (call, email) {
+                model.writes.push(Write {
+                    workspace: lane.workspace.to_string(),
+                    email,
+                    request,
+                    sent: now,
+                    track: track.clone(),
+                });
+            }
+        }
+    }
+
     /// What every request must keep to. Returns its number.
     fn check(&self, lane: &Lane, calls: &[Call], now: Timestamp) -> u64 {
+        self.remember(lane, calls, now);
         let mut model = self.model();
         let model = &mut *model;
         model.requests += 1;

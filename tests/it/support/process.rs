@@ -11,7 +11,7 @@ use url::Url;
 
 use super::{TOKEN, until};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_braze-relay");
+pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_braze-relay");
 
 /// Ready, or gone: both are far quicker.
 const WITHIN: Duration = Duration::from_mins(1);

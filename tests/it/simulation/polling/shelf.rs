@@ -119,12 +119,11 @@ impl Store for Shelf {
             let (_, event, job) = &jobs[&id];
             let token = Token { id, lease: *lease };
             let (event, job) = (event.clone(), job.clone());
-            let address = None;
             Leased {
                 token,
                 event,
                 job,
-                address,
+                known: None,
             }
         };
         Ok(ids.into_iter().map(lend).collect())

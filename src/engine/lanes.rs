@@ -1,0 +1,113 @@
+//! The lanes there are: what each one's worker, its requests and operators share.
+//!
+//! Invariants: the lanes of one host share its permits.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+
+use super::gate::Gate;
+use super::recent::Recent;
+use super::{EngineSettings, HostSettings};
+use crate::config::Limit;
+use crate::model::lane::{Lane, LaneKind};
+use crate::model::time::Timestamp;
+
+/// The lanes of a workspace at Braze that this version has calls for.
+const BRAZE_LANES: [LaneKind; 4] = [
+    LaneKind::UsersExportIds,
+    LaneKind::UsersTrack,
+    LaneKind::SubscriptionStatusSet,
+    LaneKind::Default,
+];
+
+/// One lane: what its worker, its requests and operators share.
+pub(super) struct LaneState {
+    pub(super) lane: Lane,
+    pub(super) gate: Mutex<Gate>,
+    /// Whose profile was written to a moment ago.
+    pub(super) recent: Mutex<Recent>,
+    /// Notified whenever the gate may have changed.
+    pub(super) changed: Notify,
+    pub(super) in_flight: AtomicUsize,
+    pub(super) limits: Vec<Limit>,
+    pub(super) share: f64,
+    pub(super) linger: Duration,
+    /// Requests under way, shared by the lanes of one host.
+    pub(super) permits: Arc<Semaphore>,
+    /// `false`: the store has work for it and the configuration does not know it.
+    pub(super) configured: bool,
+}
+
+impl LaneState {
+    pub(super) fn new(
+        lane: Lane,
+        host: &HostSettings,
+        permits: &Arc<Semaphore>,
+        before: Option<Timestamp>,
+    ) -> LaneState {
+        LaneState {
+            limits: host.limits.get(&lane.kind).cloned().unwrap_or_default(),
+            lane,
+            gate: Mutex::default(),
+            recent: Mutex::new(Recent::new(before)),
+            changed: Notify::new(),
+            in_flight: AtomicUsize::new(0),
+            share: host.share,
+            linger: host.linger,
+            permits: permits.clone(),
+            configured: true,
+        }
+    }
+
+    /// A lane that the store remembers from an earlier configuration.
+    pub(super) fn unconfigured(lane: Lane) -> LaneState {
+        let host = HostSettings {
+            limits: BTreeMap::new(),
+            share: 1.0,
+            max_in_flight: 1,
+            linger: Duration::ZERO,
+        };
+        LaneState {
+            configured: false,
+            ..LaneState::new(lane, &host, &Arc::new(Semaphore::new(1)), None)
+        }
+    }
+
+    pub(super) fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Every lane that the configuration asks for. `before`: there was a process before this one.
+pub(super) fn configured_lanes(
+    settings: &EngineSettings,
+    before: Option<Timestamp>,
+) -> impl Iterator<Item = LaneState> {
+    settings
+        .workspaces
+        .iter()
+        .flat_map(move |(name, workspace)| {
+            let braze = (&workspace.braze, &BRAZE_LANES[..]);
+            let quikly = workspace
+                .quikly
+                .as_ref()
+                .map(|host| (host, &[LaneKind::Quikly][..]));
+            std::iter::once(braze)
+                .chain(quikly)
+                .flat_map(move |(host, kinds)| {
+                    let permits = Arc::new(Semaphore::new(host.max_in_flight.max(1)));
+                    let lanes = kinds.iter();
+                    lanes.map(move |kind| {
+                        LaneState::new(Lane::new(name, *kind), host, &permits, before)
+                    })
+                })
+        })
+}
