@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::batch::{Part, parts};
 use super::gate::{HoldReason, Opening};
 use super::lane::Pace;
 use super::lanes::LaneState;
@@ -236,22 +237,13 @@ impl<S: Store, C: Client> Worker<S, C> {
         }
         let mut batch = Vec::with_capacity(first.len());
         let mut rest = VecDeque::with_capacity(self.pending.len());
-        let mut picked = first.into_iter().peekable();
-        let (mut going, mut staying) = (HashSet::new(), HashSet::new());
         let mut behind = Vec::new();
-        for (position, asked) in self.pending.drain(..).enumerate() {
-            let fits = picked.next_if_eq(&position).is_some();
-            let who = asked.who;
-            if fits && who.is_none_or(|who| !staying.contains(&who)) {
-                going.extend(who);
-                batch.push(asked);
-                continue;
-            }
-            staying.extend(who);
-            if who.is_some_and(|who| going.contains(&who)) {
-                behind.push(asked.token);
-            } else {
-                rest.push_back(asked);
+        let parts = parts(self.pending.iter().map(|asked| asked.who), &first);
+        for (asked, part) in self.pending.drain(..).zip(parts) {
+            match part {
+                Part::Goes => batch.push(asked),
+                Part::Stays => rest.push_back(asked),
+                Part::Behind => behind.push(asked.token),
             }
         }
         self.pending = rest;
