@@ -86,11 +86,14 @@ pub(super) fn prepare(
     let Some(rules) = rules else {
         return moves(vanished(job, now));
     };
-    if let Some(commit) = found_begun(&job, &event, now, &rules) {
-        return moves(commit);
-    }
+    let begun = found_begun(&job, &event, now, &rules);
     if rules.workspace != lane.lane.workspace {
-        return moves(moved(job, &event, now, &rules));
+        // What else was begun there is of no use here.
+        let dead = begun.filter(|commit| matches!(commit.fate, Fate::Bury { .. }));
+        return moves(dead.unwrap_or_else(|| moved(job, &event, now, &rules)));
+    }
+    if let Some(commit) = begun {
+        return moves(commit);
     }
     if !lane.configured {
         return Prepared::Stray(token);
@@ -129,15 +132,15 @@ fn wish(
     now: Timestamp,
 ) -> Wish {
     loop {
-        if let Some(commit) = found_begun(&job, event, now, rules) {
-            return Wish::Moves(commit);
-        }
-        let begun = job.begun;
         let Some(call) = ask(&job, event, rules) else {
             return Wish::Moves(unaskable(job, event, now, rules));
         };
         let reply = match (&call, address) {
             (Call::Recall, None) => Reply::Remembered(None),
+            // Somebody else has made the profile meanwhile: it is not made, and given what a new one gets, once more.
+            (Call::Track(_), Some(address)) if job.state.creates() => {
+                Reply::Remembered(Some(address.clone()))
+            }
             (Call::Recall | Call::LookUp { phone: false, .. }, Some(address)) => {
                 metrics.look_up_saved(&lane.lane.workspace, 1);
                 Reply::Remembered(Some(address.clone()))
@@ -148,10 +151,7 @@ fn wish(
         match settle(job, event, Ok(reply), now, rules, 0.0) {
             Settled::GiveBack => return Wish::GiveBack,
             Settled::Commit(commit) => match commit.fate {
-                Fate::Keep { lane: to, job: on } if to == lane.lane => {
-                    // What was begun before it was interrupted is still begun: nothing was asked meanwhile.
-                    job = Job { begun, ..on };
-                }
+                Fate::Keep { lane: to, job: on } if to == lane.lane => job = on,
                 fate => {
                     let gap = Duration::ZERO;
                     return Wish::Moves(Commit {

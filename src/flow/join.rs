@@ -28,8 +28,10 @@ const PART_OF_WAIT: u32 = 4;
 /// Reads fall due on a grid of at most this part of the wait, so that people who wait share requests.
 const PART_OF_GRID: u32 = 8;
 
-/// So often a profile that we remember is looked for when Braze does not show it; then it is taken for deleted.
-pub(super) const LOOKS_MAX: u32 = 4;
+/// So long a profile that we remember is looked for when Braze does not show it, from the first time that it did not; then
+/// it is taken for deleted.
+pub(super) const LOOK_FOR: Duration = Duration::from_mins(15);
+
 /// Moments are cut to whole milliseconds: a wait that begins at one may have begun so much later, and must not end early.
 const ROUNDED_OFF: Duration = Duration::from_millis(1);
 
@@ -129,7 +131,7 @@ fn begins_with_profile(phone: &PhoneRules) -> bool {
 pub(super) fn hear(
     kind: Kind,
     join: &Join,
-    attempts: u32,
+    failing_since: Option<Timestamp>,
     event: &Event,
     reply: &Reply,
     now: Timestamp,
@@ -172,8 +174,13 @@ pub(super) fn hear(
                 Found::At(person) => found(kind, *before, person, event, rules, phone),
             }
         }
-        (Join::LookUp { .. }, Reply::Remembered(Some(_))) if attempts < LOOKS_MAX => {
+        (Join::LookUp { .. }, Reply::Remembered(Some(_)))
+            if failing_since.is_none_or(|since| now < since + LOOK_FOR) =>
+        {
             Step::Again("the profile made before does not show yet")
+        }
+        (Join::Create { before }, Reply::Remembered(Some(_))) => {
+            to(identify(*before, event, rules))
         }
         (Join::LookUp { before }, Reply::Remembered(_)) => to(Join::Create { before: *before }),
         (Join::Create { before }, Reply::Tracked) => written(kind, *before, true, now, phone),
@@ -365,7 +372,13 @@ pub(super) fn once_more(join: &Join, maybe: bool) -> Join {
 }
 
 /// Where a dead letter goes on: a wait that is over begins anew, a subscription is not set unseen.
-pub(super) fn replayed(kind: Kind, join: &Join, now: Timestamp, rules: &Rules) -> Join {
+pub(super) fn replayed(
+    kind: Kind,
+    join: &Join,
+    event: &Event,
+    now: Timestamp,
+    rules: &Rules,
+) -> Join {
     match (join, &rules.phone) {
         (Join::Confirm { .. }, Some(phone)) => Join::Confirm {
             since: now,
@@ -376,6 +389,11 @@ pub(super) fn replayed(kind: Kind, join: &Join, now: Timestamp, rules: &Rules) -
             if kind == Kind::Sms && begins_with_profile(phone) =>
         {
             once_more(join, false)
+        }
+        // Somebody may have made the profile since.
+        (Join::Create { before }, _) => identify(*before, event, rules),
+        (Join::Only(missing, Profile::Create), _) => {
+            Join::Only(*missing, email::start(event, rules))
         }
         _ => join.clone(),
     }

@@ -34,7 +34,7 @@ use super::{Step, ask, email, hear, identity, join, not_known, outgrow, progress
 use crate::model::call::{Address, Answer, Call, Failure, Reply};
 use crate::model::event::Event;
 use crate::model::lane::{Lane, LaneKind};
-use crate::model::rules::Rules;
+use crate::model::rules::{OnUnknown, Rules};
 use crate::model::time::Timestamp;
 
 /// When a throttled call is due again if nobody says when.
@@ -186,8 +186,16 @@ fn decided(
 /// What becomes of a job that is found marked as begun: it was interrupted between the mark and the answer. `None`
 /// when its call may simply be repeated.
 pub fn found_begun(job: &Job, event: &Event, now: Timestamp, rules: &Rules) -> Option<Commit> {
-    let call = ask(job, event, rules).filter(|call| job.begun && call.is_marked())?;
-    if !call.parks() {
+    let call = ask(job, event, rules).filter(|_| job.begun)?;
+    // Only what parks is marked while its address is still to be recalled: that was done in memory before it was sent.
+    let parks = match call {
+        Call::Recall => rules.progress_on_unknown == OnUnknown::Park,
+        _ => call.parks(),
+    };
+    if !parks && !call.is_marked() {
+        return None;
+    }
+    if !parks {
         let state = once_more(job, Some(&call), true);
         return Some(kept(
             Job {
@@ -249,14 +257,19 @@ pub fn vanished(job: Job, now: Timestamp) -> Commit {
 
 /// What becomes of a job whose activation has moved to another workspace: it starts there with what is true anywhere.
 pub fn moved(job: Job, event: &Event, now: Timestamp, rules: &Rules) -> Commit {
-    let state = match &job.state {
+    let state = elsewhere(&job.state, event, rules);
+    kept(job.at(state, now), rules)
+}
+
+/// Where a job begins in another workspace: with what is true anywhere.
+pub(super) fn elsewhere(state: &State, event: &Event, rules: &Rules) -> State {
+    match state {
         State::Email(_) => State::Email(email::start(event, rules)),
         State::Sms(_) => State::Sms(join::start(event, rules)),
         State::DoubleOptIn(_) => State::DoubleOptIn(join::start(event, rules)),
         State::Progress(_) => State::Progress(progress::start(event, rules)),
-        State::Credit { .. } | State::Webhook | State::Outgrow => job.state.clone(),
-    };
-    kept(job.at(state, now), rules)
+        State::Credit { .. } | State::Webhook | State::Outgrow => state.clone(),
+    }
 }
 
 fn repeat(

@@ -211,12 +211,14 @@ impl State {
         }
     }
 
-    /// Whether it may be lent along with the one before it, to stand in one request with it (see
-    /// [`Store::lease`](crate::store::Store::lease)).
+    /// Whether it is an update that relies on what stands before it: it may be lent along with that, to stand in one
+    /// request with it (see [`Store::lease`](crate::store::Store::lease)), and dies with it where there is no profile then.
+    /// A lead makes its profile itself.
     pub const fn follows(&self) -> bool {
         match self {
-            State::Progress(_) | State::Outgrow => true,
+            State::Progress(_) => true,
             State::Email(_)
+            | State::Outgrow
             | State::Sms(_)
             | State::DoubleOptIn(_)
             | State::Credit { .. }

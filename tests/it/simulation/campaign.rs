@@ -193,7 +193,9 @@ impl Life {
         let mut letters = Vec::new();
         for letter in self.dead().await {
             let (event, flow, job) = (&letter.event, letter.flow, letter.job.as_ref());
-            let Ok(start) = flow::revive(event, flow, job, &self.book, now) else {
+            let Ok(start) =
+                flow::revive(event, letter.workspace.as_ref(), flow, job, &self.book, now)
+            else {
                 continue;
             };
             if letter.burial.reason == Reason::UnknownOutcome {

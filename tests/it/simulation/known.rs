@@ -6,12 +6,13 @@ use std::time::Duration;
 use braze_relay::flow::job::Reason;
 use braze_relay::model::event::{Event, EventKind};
 use braze_relay::model::lane::{Lane, LaneKind};
-use braze_relay::model::rules::{OnUnknown, RuleBook, Rules};
+use braze_relay::model::rules::{OnUnknown, RetryPolicy, RuleBook, Rules};
+use braze_relay::model::time::Timestamp;
 
 use super::campaign::{LONG, Life, event, rich, rules};
 use super::invariants;
 use super::on_paused_time;
-use super::world::{Delays, Person};
+use super::world::{Delays, Person, Weather};
 
 const KNOWN_FOR: Duration = Duration::from_hours(1);
 
@@ -127,5 +128,70 @@ fn updates_behind_a_dead_participation_die_with_it_only_where_no_profile_is_know
             (emails[1], Reason::NoProfile),
         ];
         assert_eq!(dead, expected);
+    });
+}
+
+/// A participation waits for its creation to be tried again; an older letter lives again and makes the profile first.
+#[test]
+fn a_profile_that_an_older_letter_made_meanwhile_is_found_and_not_made_again() {
+    on_paused_time(async {
+        let mut life = life();
+        life.book = Arc::new(RuleBook::new([Rules {
+            known_for: KNOWN_FOR,
+            ..rules("other", "acme", OnUnknown::Resend)
+        }]));
+        // Its activation is not configured yet: it dies at once.
+        life.accept(vec![rich(event(1, "drop", "ann@b.example"))])
+            .await;
+        life.book = Arc::new(RuleBook::new(["drop", "other"].map(|scope| Rules {
+            known_for: KNOWN_FOR,
+            retry: RetryPolicy {
+                first: Duration::from_mins(5),
+                ..RetryPolicy::default()
+            },
+            ..rules(scope, "acme", OnUnknown::Resend)
+        })));
+        let down = Weather {
+            until: Timestamp::from_millis(u64::MAX),
+            transient: 1.0,
+            ..Weather::default()
+        };
+        let tracks = Lane::new(&"acme".into(), LaneKind::UsersTrack);
+        life.world.model().exceptions.insert(tracks.clone(), down);
+        life.accept(vec![rich(event(2, "other", "ann@b.example"))])
+            .await;
+        life.start().await;
+        life.wait(Duration::from_secs(20)).await;
+        life.world.model().exceptions.remove(&tracks);
+        life.replay().await;
+        life.kill().await;
+        life.run_empty(LONG).await;
+        let wrong = invariants::check(&life).await;
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let model = life.world.model();
+        let [ann] = &model.people["acme"][..] else {
+            panic!("{:#?}", model.people)
+        };
+        assert_eq!(
+            ann.events
+                .iter()
+                .filter(|it| it.starts_with("joined-"))
+                .count(),
+            1
+        );
+        assert_eq!(
+            ann.attributes
+                .keys()
+                .filter(|it| it.starts_with("new-"))
+                .count(),
+            1
+        );
+        assert_eq!(
+            ann.attributes
+                .keys()
+                .filter(|it| it.starts_with("mark-"))
+                .count(),
+            2
+        );
     });
 }

@@ -191,7 +191,10 @@ fn webhooks_leads_and_updates_end_well_and_see_everything_there_is_to_see() {
 fn required() -> Vec<String> {
     let rows = rows::of_flows(&["progress", "webhook", "outgrow"]);
     assert!(rows.len() > 15, "the table cannot be read: {rows:?}");
-    let mut all: Vec<String> = rows.into_iter().map(|row| format!("row {row}")).collect();
+    // That somebody else has made the profile meanwhile takes a replay at the right moment: `known.rs` has one.
+    let met = |row: &String| !row.starts_with("progress/create: an address remembered");
+    let rows = rows.into_iter().filter(met);
+    let mut all: Vec<String> = rows.map(|row| format!("row {row}")).collect();
     for step in [
         "webhook/pass_on",
         "outgrow/write",

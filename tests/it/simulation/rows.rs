@@ -48,14 +48,14 @@ pub fn of(
     };
     let leads = leads(before, commit);
     match (step, heard, remembered) {
-        ("recall" | "look_up", Some(Ok(Reply::Tracked)), Some(_)) => {
+        ("recall" | "look_up" | "create", Some(Ok(Reply::Tracked)), Some(_)) => {
             let known = format!("an address remembered {written}");
             vec![
                 row(flow, step, &known, "`update`"),
                 row(flow, "update", "written", &leads),
             ]
         }
-        ("recall" | "look_up", None, Some(_)) => {
+        ("recall" | "look_up" | "create", None, Some(_)) => {
             let known = format!("an address remembered {written}");
             vec![row(flow, step, &known, &leads)]
         }
