@@ -28,8 +28,7 @@ const PART_OF_WAIT: u32 = 4;
 /// Reads fall due on a grid of at most this part of the wait, so that people who wait share requests.
 const PART_OF_GRID: u32 = 8;
 
-/// So long a profile that we remember is looked for when Braze does not show it, from the first time that it did not; then
-/// it is taken for deleted.
+/// So long a profile that we remember is looked for when Braze does not show it; then it is taken for deleted.
 pub(super) const LOOK_FOR: Duration = Duration::from_mins(15);
 
 /// Moments are cut to whole milliseconds: a wait that begins at one may have begun so much later, and must not end early.
