@@ -10,6 +10,7 @@ mod hostile;
 mod invariants;
 mod known;
 mod lab;
+mod last_word;
 mod onward;
 mod phones;
 mod polling;
