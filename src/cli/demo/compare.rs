@@ -202,7 +202,7 @@ pub(super) fn sets(must: &BTreeMap<Seat, bool>, is: &[Set], differences: &mut Ve
         if let Some(waited) = set.waited.filter(|waited| *waited < SUBSCRIPTION_DELAY) {
             let seconds = waited.as_secs_f64();
             differences.push(format!(
-                "{phone}: set {seconds:.1} s after Braze was told of the profile or its phone, must be 120 s or more"
+                "{phone}: set {seconds:.3} s after Braze was told of the profile or its phone, must be 120 s or more"
             ));
         }
     }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
-use crate::model::time::Timestamp;
+use crate::clock::ClockBase;
 use crate::sandbox::Running;
 
 /// What Quikly has to show.
@@ -105,7 +105,7 @@ pub(super) struct Launch {
     /// How many times faster than the machine's its time passes, as the sandbox's does.
     pub clock_speed: f64,
     /// Since when.
-    pub clock_base: Timestamp,
+    pub clock_base: ClockBase,
 }
 
 /// A relay that runs.
@@ -129,7 +129,7 @@ impl Launch {
         command
             .args(["serve", "--config", CONFIG_FILE])
             .args(["--clock-speed", &self.clock_speed.to_string()])
-            .args(["--clock-base", &self.clock_base.to_rfc3339()])
+            .args(["--clock-base", &self.clock_base.to_string()])
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -321,7 +321,7 @@ impl Report {
         let mut remarks = Vec::new();
         if let Some(waited) = self.shortest_wait {
             remarks.push(format!(
-                "No status was set earlier than {:.1} s after Braze was told of the profile or its phone.",
+                "No status was set earlier than {:.3} s after Braze was told of the profile or its phone.",
                 waited.as_secs_f64()
             ));
         }

@@ -20,7 +20,7 @@ use super::report::{Report, Seen};
 use super::scenario::{Kill, Name, Scenario};
 use super::show::{self, Screen, Total, say};
 use crate::client::http::Http;
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::{Clock, ClockBase, Stopwatch};
 use crate::sandbox::{self, Running};
 
 /// With no number moving for so long, in real time, something is wrong.
@@ -70,7 +70,7 @@ impl Played {
 pub(super) async fn play(part: &Part<'_>, child: &mut Option<Relay>) -> anyhow::Result<Played> {
     let scenario = Scenario::new(part.name, part.people)?;
     let speed = part.clock_speed.unwrap_or(scenario.clock_speed);
-    let clock_base = Clock::system(1.0).now();
+    let clock_base = ClockBase::now();
     let clock = Clock::sped_up_since(clock_base, speed);
     let running = sandbox::start(scenario.sandbox.clone(), clock.clone()).await?;
     let configuration = relay::configuration(&scenario.configuration, &running, 0, 0);
