@@ -74,7 +74,7 @@ pub(super) fn prepare(
         known_for.is_none_or(|known_for| learnt.holds(now, known_for))
     };
     let known = known.filter(believes);
-    let address = known.map(|learnt| learnt.address);
+    let address = known.as_ref().map(|learnt| learnt.address.clone());
     let moves = |commit| {
         Prepared::Moves(Move {
             token,
@@ -98,7 +98,7 @@ pub(super) fn prepare(
     if !lane.configured {
         return Prepared::Stray(token);
     }
-    match wish(lane, metrics, job, &event, address.as_ref(), &rules, now) {
+    match wish(lane, metrics, job, &event, known.as_ref(), &rules, now) {
         Wish::Moves(commit) => moves(commit),
         Wish::GiveBack => Prepared::Stray(token),
         Wish::Asks(job, call) => {
@@ -127,7 +127,7 @@ fn wish(
     metrics: &Metrics,
     mut job: Job,
     event: &Event,
-    address: Option<&Address>,
+    known: Option<&Learnt>,
     rules: &Arc<Rules>,
     now: Timestamp,
 ) -> Wish {
@@ -135,15 +135,15 @@ fn wish(
         let Some(call) = ask(&job, event, rules) else {
             return Wish::Moves(unaskable(job, event, now, rules));
         };
-        let reply = match (&call, address) {
+        let reply = match (&call, known) {
             (Call::Recall, None) => Reply::Remembered(None),
             // Somebody else has made the profile meanwhile: it is not made, and given what a new one gets, once more.
-            (Call::Track(_), Some(address)) if job.state.creates() => {
-                Reply::Remembered(Some(address.clone()))
+            (Call::Track(_), Some(known)) if job.state.creates() && is_news(known, &job) => {
+                Reply::Remembered(Some(known.address.clone()))
             }
-            (Call::Recall | Call::LookUp { phone: false, .. }, Some(address)) => {
+            (Call::Recall | Call::LookUp { phone: false, .. }, Some(known)) => {
                 metrics.look_up_saved(&lane.lane.workspace, 1);
-                Reply::Remembered(Some(address.clone()))
+                Reply::Remembered(Some(known.address.clone()))
             }
             (call, _) if is_empty(call) => Reply::Tracked,
             _ => return Wish::Asks(job, call),
@@ -163,6 +163,13 @@ fn wish(
             },
         }
     }
+}
+
+/// Whether what is remembered was learnt since the job set out to make the profile: most would not have come there, had
+/// they known before; of the others only their first failure tells since when they stand there.
+fn is_news(known: &Learnt, job: &Job) -> bool {
+    let since = job.failing_since;
+    !job.state.has_doubted_memory() || since.is_some_and(|since| known.at >= since)
 }
 
 /// When it may leave, if not now.

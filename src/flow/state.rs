@@ -226,6 +226,14 @@ impl State {
         }
     }
 
+    /// Whether it came to where it is knowing what was remembered, and found it wrong.
+    pub const fn has_doubted_memory(&self) -> bool {
+        matches!(
+            self,
+            State::Sms(Join::Create { .. }) | State::DoubleOptIn(Join::Create { .. })
+        )
+    }
+
     /// Whether its call makes a profile, if there is none.
     pub const fn creates(&self) -> bool {
         match self {

@@ -23,7 +23,7 @@ const DELAY: Duration = Duration::from_secs(120);
 const WITHIN: Duration = Duration::from_hours(1);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
+pub enum Way {
     Email,
     Sms,
     SmsInline,
@@ -39,7 +39,7 @@ const WAYS: [Way; 5] = [
     Way::ByLogic,
 ];
 
-fn activation(way: Way) -> Rules {
+pub fn activation(way: Way) -> Rules {
     let opt_in = match way {
         Way::Email | Way::Sms | Way::SmsInline => None,
         Way::ByEvent => Some(OptIn::Event(ConfiguredEvent {
@@ -81,7 +81,7 @@ fn activation(way: Way) -> Rules {
 }
 
 /// A participation of the one person there is. Each brings attributes of its own.
-fn participation(key: u64) -> Event {
+pub fn participation(key: u64) -> Event {
     Event {
         phone: Some("+15550001111".into()),
         sms_consent: true,

@@ -9,6 +9,7 @@ use braze_relay::model::lane::{Lane, LaneKind};
 use braze_relay::model::rules::{OnUnknown, RetryPolicy, RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
 
+use super::again::{Way, activation, participation};
 use super::campaign::{LONG, Life, event, rich, rules};
 use super::invariants;
 use super::on_paused_time;
@@ -192,6 +193,35 @@ fn a_profile_that_an_older_letter_made_meanwhile_is_found_and_not_made_again() {
                 .filter(|it| it.starts_with("mark-"))
                 .count(),
             2
+        );
+    });
+}
+
+/// Braze has deleted a profile that is still remembered: whoever joins by phone is looked for for a while, and then made anew.
+#[test]
+fn a_remembered_profile_that_braze_has_deleted_is_made_anew() {
+    on_paused_time(async {
+        let mut life = life();
+        life.book = Arc::new(RuleBook::new([
+            activation(Way::Sms),
+            rules("other", "acme", OnUnknown::Resend),
+        ]));
+        life.accept(vec![event(100, "other", "ada@b.example")])
+            .await;
+        life.run_empty(LONG).await;
+        life.clock.sleep(Duration::from_hours(1)).await;
+        life.world.model().people.clear();
+        let later = life.clock.now() + Duration::from_mins(20);
+        life.world.model().subscribed_from = Some(later);
+        life.accept(vec![participation(1)]).await;
+        life.run_empty(Duration::from_hours(2)).await;
+        assert_eq!(life.lab.state().violations, [""; 0]);
+        assert_eq!(life.counts().events.done, 2);
+        let model = life.world.model();
+        assert_eq!(model.people["acme"].len(), 1);
+        assert_eq!(
+            model.people["acme"][0].alias.as_deref(),
+            Some("ada@b.example")
         );
     });
 }

@@ -178,7 +178,10 @@ impl Shaky {
                 let moved = job.state != before.state || polled;
                 // Back to a step that failed, whose attempts go on counting.
                 let back = before.state.step().starts_with("recheck") && counts == same;
-                (counts == (0, None, true) && !job.alone && moved) || back
+                // A profile that is remembered and does not show is looked for again, as after a failure.
+                let looks = job.state.step() == "look_up" && job.state == before.state;
+                let again = looks && job.attempts == before.attempts + 1 && job.due > now;
+                (counts == (0, None, true) && !job.alone && moved) || back || again
             }
             _ => true,
         };
