@@ -156,7 +156,7 @@ fn uptime() -> Duration {
 fn start() -> (Instant, Duration) {
     let readings = std::iter::repeat_with(|| {
         let before = uptime();
-        (Instant::now(), before, uptime() - before)
+        (Instant::now(), before, uptime().saturating_sub(before))
     });
     let narrowest = readings.take(10).min_by_key(|&(_, _, width)| width);
     let (start, before, width) = narrowest.unwrap_or((Instant::now(), uptime(), Duration::ZERO));
