@@ -6,7 +6,7 @@
 //! store wakes it. The first error of the store, or a panic, ends the engine with an error: nothing is lost, since what
 //! was not committed is due again.
 //!
-//! Deliberately absent in this version: shared look-ups, the breaker, holds of activations.
+//! Deliberately absent in this version: the breaker, holds of activations.
 
 mod batch;
 pub mod gate;

@@ -40,7 +40,7 @@ pub(super) fn hear(
     now: Timestamp,
     rules: &Rules,
 ) -> Step {
-    match walk(profile, event, reply, rules) {
+    match walk(profile, event, reply, nothing_to_write(event, rules)) {
         Walk::To(profile) => Step::Next(State::Email(profile)),
         Walk::Again => Step::Again(NOT_WHOLE),
         Walk::End(outcome) => Step::Done {
@@ -59,24 +59,23 @@ pub(super) enum Walk {
     Unfitting,
 }
 
-/// One step on the way to the profile, whatever comes behind it.
-pub(super) fn walk(profile: &Profile, event: &Event, reply: &Reply, rules: &Rules) -> Walk {
+/// One step on the way to the profile, whatever comes behind it. `enough`: a profile that is there stays as it is.
+pub(super) fn walk(profile: &Profile, event: &Event, reply: &Reply, enough: bool) -> Walk {
     match (profile, reply) {
         (Profile::LookUp, Reply::Profiles(profiles)) => {
             match identity::recognise(profiles, &event.email) {
                 Found::Nobody => Walk::To(Profile::Create),
                 Found::NotWhole => Walk::Again,
-                Found::At(_) if nothing_to_write(event, rules) => Walk::End(Outcome::Found),
+                Found::At(_) if enough => Walk::End(Outcome::Found),
                 Found::At(person) => Walk::To(Profile::Update(person.address)),
             }
         }
-        (Profile::LookUp | Profile::Create, Reply::Remembered(Some(_)))
-            if nothing_to_write(event, rules) =>
-        {
-            Walk::End(Outcome::Found)
-        }
         (Profile::LookUp | Profile::Create | Profile::Recall, Reply::Remembered(Some(address))) => {
-            Walk::To(Profile::Update(address.clone()))
+            if enough {
+                Walk::End(Outcome::Found)
+            } else {
+                Walk::To(Profile::Update(address.clone()))
+            }
         }
         (Profile::Recall, Reply::Remembered(None)) => Walk::To(Profile::LookUp),
         (Profile::Create, Reply::Tracked) => Walk::End(Outcome::Created),

@@ -255,7 +255,8 @@ fn only(
         Missing::Phone => Outcome::NoPhone,
         Missing::Consent => Outcome::NoConsent,
     };
-    match email::walk(profile, event, reply, rules) {
+    let enough = email::nothing_to_write(event, rules);
+    match email::walk(profile, event, reply, enough) {
         email::Walk::To(profile) => Step::Next(kind.state(Join::Only(missing, profile))),
         email::Walk::Again => Step::Again(email::NOT_WHOLE),
         email::Walk::End(_) => Step::Done {

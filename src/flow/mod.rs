@@ -159,10 +159,12 @@ pub fn start(event: &Event, book: &RuleBook, now: Timestamp) -> (Start, Option<S
     }
 }
 
-/// How a dead letter (its event, its workspace and flow as far as known, its job if it began) lives again: a job resumes at
-/// its failed step with a clean slate, and its history stays; one that was to make a profile looks first, and one whose
-/// activation is in another workspace now begins anew there; one that never began starts anew by today's configuration, a further
-/// participation (whose flow is `progress`) as such. The error says why it still cannot run.
+/// How a dead letter (its event, its workspace and flow as far as known, its job if it began) lives again.
+///
+/// A job resumes at its failed step with a clean slate, and its history stays; one that was to make a profile looks
+/// first, and one whose activation is in another workspace now begins anew there. One that never began starts anew by
+/// today's configuration, a further participation (whose flow is `progress`) as such. The error says why it still cannot
+/// run.
 pub fn revive(
     event: &Event,
     workspace: Option<&Name>,

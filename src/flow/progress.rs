@@ -5,8 +5,7 @@
 //! in the order of their acceptance: each takes the participant's turn.
 
 use super::Step;
-use super::email;
-use super::identity::{self, Found};
+use super::email::{self, Walk};
 use super::job::{Outcome, Profile, State};
 use crate::model::call::{Address, Call, Reply};
 use crate::model::event::Event;
@@ -35,35 +34,20 @@ pub(super) fn start(event: &Event, rules: &Rules) -> Profile {
 }
 
 pub(super) fn hear(profile: &Profile, event: &Event, reply: &Reply) -> Step {
-    let done = |outcome| Step::Done {
+    let outcome = match (profile, email::walk(profile, event, reply, is_bare(event))) {
+        // To remember is no success: what failed before still counts.
+        (Profile::Recall, Walk::To(known @ Profile::Update(_))) => {
+            return Step::Resume(State::Progress(known));
+        }
+        (_, Walk::To(profile)) => return Step::Next(State::Progress(profile)),
+        (_, Walk::Again) => return Step::Again(email::NOT_WHOLE),
+        (_, Walk::Unfitting) => return Step::Unfitting,
+        (Profile::Update(_), Walk::End(_)) => Outcome::Updated,
+        (_, Walk::End(outcome)) => outcome,
+    };
+    Step::Done {
         outcome,
         spawn: Vec::new(),
-    };
-    match (profile, reply) {
-        (Profile::LookUp, Reply::Profiles(profiles)) => {
-            match identity::recognise(profiles, &event.email) {
-                Found::Nobody => Step::Next(State::Progress(Profile::Create)),
-                Found::NotWhole => Step::Again(email::NOT_WHOLE),
-                Found::At(_) if is_bare(event) => done(Outcome::Found),
-                Found::At(person) => Step::Next(State::Progress(Profile::Update(person.address))),
-            }
-        }
-        (Profile::LookUp | Profile::Create | Profile::Recall, Reply::Remembered(Some(_)))
-            if is_bare(event) =>
-        {
-            done(Outcome::Found)
-        }
-        (Profile::LookUp | Profile::Create, Reply::Remembered(Some(address))) => {
-            Step::Next(State::Progress(Profile::Update(address.clone())))
-        }
-        // To remember is no success: what failed before still counts.
-        (Profile::Recall, Reply::Remembered(Some(address))) => {
-            Step::Resume(State::Progress(Profile::Update(address.clone())))
-        }
-        (Profile::Recall, Reply::Remembered(None)) => Step::Next(State::Progress(Profile::LookUp)),
-        (Profile::Create, Reply::Tracked) => done(Outcome::Created),
-        (Profile::Update(_), Reply::Tracked) => done(Outcome::Updated),
-        _ => Step::Unfitting,
     }
 }
 

@@ -17,8 +17,9 @@
 //! | denied | given back unchanged; kept when it was marked as begun | not used | cleared |
 //! | apart | kept, due now, alone; `rejected` when it was alone already | not used | cleared |
 //!
-//! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck` (`recheck_profile`): the
-//! status is read before it is tried again. One that is found begun goes there too, unless it parks.
+//! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck`
+//! (`recheck_profile`): the status is read before it is tried again. One that is found begun goes there too, unless it
+//! parks.
 //!
 //! Whoever looked up or made a profile has learnt its address. What ends a turn after a request keeps the next of the
 //! participant waiting for `order_gap`. Where a participation dies before there is a profile, what follows it dies with it
@@ -192,39 +193,27 @@ pub fn found_begun(job: &Job, event: &Event, now: Timestamp, rules: &Rules) -> O
         Call::Recall => rules.progress_on_unknown == OnUnknown::Park,
         _ => call.parks(),
     };
-    if !parks && !call.is_marked() {
-        return None;
+    let job = job.clone();
+    if parks {
+        let answer = said("interrupted after it was begun");
+        let reason = Reason::UnknownOutcome;
+        return Some(buried(job, reason, Class::UnknownOutcome, answer, now));
     }
-    if !parks {
-        let state = once_more(job, Some(&call), true);
-        return Some(kept(
-            Job {
-                state,
-                begun: false,
-                due: now,
-                ..job.clone()
-            },
-            rules,
-        ));
-    }
-    let answer = said("interrupted after it was begun");
-    Some(buried(
-        job.clone(),
-        Reason::UnknownOutcome,
-        Class::UnknownOutcome,
-        answer,
-        now,
-    ))
+    call.is_marked().then(|| {
+        let job = Job {
+            state: once_more(&job, Some(&call), true),
+            begun: false,
+            due: now,
+            ..job
+        };
+        kept(job, rules)
+    })
 }
 
 /// Where a job goes on whose call was not answered as it should be: one that subscribes looks first whether somebody has
 /// said STOP meanwhile. `maybe`: the call may have happened.
 fn once_more(job: &Job, call: Option<&Call>, maybe: bool) -> State {
-    let subscribes = call.is_some_and(|call| match call {
-        Call::SetStatus(_) => true,
-        Call::Track(track) => track.subscribe.is_some(),
-        Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::Credit(_) => false,
-    });
+    let subscribes = call.is_some_and(Call::subscribes);
     match &job.state {
         State::Sms(join) if subscribes => State::Sms(join::once_more(join, maybe)),
         State::DoubleOptIn(join) if subscribes => State::DoubleOptIn(join::once_more(join, maybe)),

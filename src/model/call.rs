@@ -171,12 +171,16 @@ impl Call {
     /// Whether it must be marked as begun, durably, before it is sent: what parks, and what subscribes: somebody may
     /// answer STOP before we know that it had happened.
     pub fn is_marked(&self) -> bool {
-        let subscribes = match self {
+        self.subscribes() || self.parks()
+    }
+
+    /// Whether it subscribes a phone.
+    pub fn subscribes(&self) -> bool {
+        match self {
             Call::SetStatus(_) => true,
             Call::Track(track) => track.subscribe.is_some(),
             Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::Credit(_) => false,
-        };
-        subscribes || self.parks()
+        }
     }
 }
 
