@@ -24,7 +24,7 @@ use braze_relay::telemetry::Metrics;
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::lab::Lab;
+use super::lab::{Lab, PLACES};
 use super::shaky::Shaky;
 use super::world::{Delays, Person, Weather, World};
 
@@ -399,16 +399,6 @@ pub async fn live_again(life: &mut Life) {
     life.replay().await;
     life.run_empty(LONG).await;
 }
-
-const PLACES: [&str; 7] = [
-    "after_lease",
-    "before_begin",
-    "after_begin",
-    "sent",
-    "arrived",
-    "before_commit",
-    "after_commit",
-];
 
 fn storm(dice: &Lab) -> Weather {
     let some = |most: u64| {

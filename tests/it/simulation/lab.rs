@@ -9,6 +9,17 @@ use tokio::sync::Notify;
 /// How often each thing that must occur has occurred.
 pub type Coverage = BTreeMap<String, u64>;
 
+/// Where a process can die.
+pub const PLACES: [&str; 7] = [
+    "after_lease",
+    "before_begin",
+    "after_begin",
+    "sent",
+    "arrived",
+    "before_commit",
+    "after_commit",
+];
+
 /// Clones share everything.
 #[derive(Clone)]
 pub struct Lab(Arc<Mutex<State>>, Arc<Notify>);
@@ -118,4 +129,17 @@ impl Lab {
     pub async fn death(&self) {
         self.1.notified().await;
     }
+}
+
+/// Prints what a suite saw, and fails when something of `required` was not: a few seeds alone need not see all.
+pub fn saw_all(coverage: &Coverage, required: &[String], seeds: u64) {
+    for (what, count) in coverage {
+        println!("{count:>9}  {what}");
+    }
+    let seen = |it: &&String| coverage.contains_key(*it);
+    let missing: Vec<_> = required.iter().filter(|it| !seen(it)).collect();
+    assert!(
+        missing.is_empty() || seeds < 500,
+        "never occurred: {missing:#?}"
+    );
 }
