@@ -57,10 +57,7 @@ pub(super) fn ask(credit_event: &str, event: &Event, rules: &Rules) -> Call {
 
 pub(super) fn hear(reply: &Reply) -> Step {
     match reply {
-        Reply::Credited => Step::Done {
-            outcome: Outcome::Credited,
-            spawn: Vec::new(),
-        },
+        Reply::Credited => Step::end(Outcome::Credited),
         _ => Step::Unfitting,
     }
 }

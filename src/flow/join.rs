@@ -200,10 +200,7 @@ pub(super) fn hear(
             let changed = before.status != Subscription::Unsubscribed;
             if off && changed && plain {
                 // It was not so before: somebody said STOP.
-                Step::Done {
-                    outcome: Outcome::OptedOut,
-                    spawn: Vec::new(),
-                }
+                Step::end(Outcome::OptedOut)
             } else if off && (changed || (plain && before.maybe)) {
                 // Unsubscribed is where a double opt-in waits: it has begun. And a plain subscription that was so before
                 // and may have been set since: either our request was lost, or it was answered with STOP. Nobody can
@@ -221,10 +218,7 @@ pub(super) fn hear(
                 class: Class::Rejected,
                 text: "the status was not read back as Subscribed in time",
             },
-            Kind::DoubleOptIn => Step::Done {
-                outcome: Outcome::NotConfirmed,
-                spawn: Vec::new(),
-            },
+            Kind::DoubleOptIn => Step::end(Outcome::NotConfirmed),
         },
         (Join::Confirm { since, until }, Reply::Status(_)) => Step::Wait {
             state: kind.state(join.clone()),
@@ -259,10 +253,7 @@ fn only(
     match email::walk(profile, event, reply, enough) {
         email::Walk::To(profile) => Step::Next(kind.state(Join::Only(missing, profile))),
         email::Walk::Again => Step::Again(email::NOT_WHOLE),
-        email::Walk::End(_) => Step::Done {
-            outcome,
-            spawn: Vec::new(),
-        },
+        email::Walk::End(_) => Step::end(outcome),
         email::Walk::Unfitting => Step::Unfitting,
     }
 }

@@ -69,6 +69,14 @@ pub enum Step {
     Unfitting,
 }
 
+impl Step {
+    /// To the end, and nothing comes of it.
+    const fn end(outcome: Outcome) -> Step {
+        let spawn = Vec::new();
+        Step::Done { outcome, spawn }
+    }
+}
+
 /// What `job` wants of the outside now, by today's `rules` of its activation.
 ///
 /// `None`: by today's rules nobody could ask this; see [`settle::unaskable`].

@@ -41,10 +41,7 @@ pub(super) fn hear(event: &Event, reply: &Reply, rules: &Rules) -> Step {
         Some(mapped) if !mapped.bad.is_empty() => Outcome::UpdatedInPart,
         Some(_) | None => Outcome::Updated,
     };
-    Step::Done {
-        outcome,
-        spawn: Vec::new(),
-    }
+    Step::end(outcome)
 }
 
 /// Why nothing of the lead can be written: names what is bad, and repeats none of it.

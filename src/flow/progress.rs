@@ -45,10 +45,7 @@ pub(super) fn hear(profile: &Profile, event: &Event, reply: &Reply) -> Step {
         (Profile::Update(_), Walk::End(_)) => Outcome::Updated,
         (_, Walk::End(outcome)) => outcome,
     };
-    Step::Done {
-        outcome,
-        spawn: Vec::new(),
-    }
+    Step::end(outcome)
 }
 
 /// Whether it brings nothing.

@@ -29,10 +29,7 @@ pub(super) fn ask(event: &Event, rules: &Rules) -> Option<Call> {
 
 pub(super) fn hear(reply: &Reply) -> Step {
     match reply {
-        Reply::Credited => Step::Done {
-            outcome: Outcome::PassedOn,
-            spawn: Vec::new(),
-        },
+        Reply::Credited => Step::end(Outcome::PassedOn),
         _ => Step::Unfitting,
     }
 }
@@ -119,10 +116,7 @@ mod tests {
         // The activation's own credit may be parked; what Braze said may not be lost.
         assert_eq!(credit.on_unknown, OnUnknown::Resend);
         let job = Job::new(State::Webhook, NOW);
-        let done = Step::Done {
-            outcome: Outcome::PassedOn,
-            spawn: Vec::new(),
-        };
+        let done = Step::end(Outcome::PassedOn);
         assert_eq!(
             hear(&job, &webhook(), &Reply::Credited, NOW, &rules()),
             done
