@@ -9,12 +9,13 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::answer::{self, Redactor};
-use super::body::{ExportBody, TrackBody};
+use super::body::{ExportBody, TrackBody, json_bytes};
 use super::http::{Http, Method, NotBuilt, RawAnswer, Trouble};
+use super::pack::BODY_BYTES_MAX;
 use super::{Answers, connect_within, status, verdict};
 use crate::clock::Clock;
 use crate::config;
-use crate::model::call::{Failure, Reply, SetStatus, Track};
+use crate::model::call::{Answer, Failure, Reply, SetStatus, Track};
 
 /// How much of an answer to a look-up is read. A profile with the fields we ask for has well under 1 KB.
 const EXPORT_BYTES_MAX: usize = 4 << 20;
@@ -77,6 +78,10 @@ impl Braze {
         if places.attributes.is_empty() && places.events.is_empty() {
             // Braze refuses a request without objects; there is nothing to write, and it is written.
             return vec![Ok(Reply::Tracked); tracks.len()];
+        }
+        if tracks.len() == 1 && json_bytes(&body) > BODY_BYTES_MAX {
+            let (status, text) = (None, verdict::TOO_LARGE.to_owned());
+            return vec![Err(Failure::Rejected(Answer { status, text }))];
         }
         match self.post(&self.track_url, &body, TRACK_BYTES_MAX).await {
             Err(trouble) => vec![Err(answer::unanswered(&trouble)); tracks.len()],

@@ -1,12 +1,12 @@
-//! Which calls travel together: as few requests as their order allows.
+//! Which calls travel together: the next request, as full as their order allows.
 //!
-//! Invariants: pure. A call is never split; each travels in exactly one request. Of two calls for one address the
-//! earlier never stands behind the later, within a request or across them.
+//! Invariants: pure. A call is never split. Calls travel only in company that all of them may have; of two calls for one
+//! address the later never goes before the earlier.
 
 use std::collections::HashSet;
 
 use super::body::{TrackBody, has_attributes_object, json_bytes};
-use crate::model::call::{Address, Call};
+use crate::model::call::{Address, Call, Company};
 
 /// The largest body we make for `/users/track`, in bytes. Braze says 4 MB and does not say which: a margin.
 pub const BODY_BYTES_MAX: usize = 3_900_000;
@@ -34,53 +34,50 @@ pub fn may_share(one: &Call, other: &Call) -> bool {
     }
 }
 
-/// Divides `calls` (each with whether it must travel alone) into requests of at most `objects_max` objects and
-/// `bytes_max` bytes, as positions in `calls`. A single call over a maximum has a request of its own. Requests are in the
-/// order of their first call, the calls within them in the order given.
-pub fn pack(calls: &[(&Call, bool)], objects_max: usize, bytes_max: usize) -> Vec<Vec<usize>> {
-    let mut requests: Vec<Vec<usize>> = Vec::new();
-    let mut open: Vec<Open> = Vec::new();
-    for (position, (call, alone)) in calls.iter().enumerate() {
-        let kind = open.iter().position(|open| may_share(open.of, call));
-        if *alone || !may_share(call, call) {
-            requests.push(vec![position]);
-            if let (Some(kind), Some(address)) = (kind, address(call)) {
-                open[kind].overtaken.insert(address);
-            }
+/// The next request, as positions in `calls`: the first call, and what may go with it, at most `objects_max` objects and
+/// `bytes_max` bytes. A single call over a maximum goes alone. What stands behind a call that found no room waits for the
+/// request after: nobody is overtaken by who may go in the same one.
+pub fn first<'a>(
+    calls: impl IntoIterator<Item = (&'a Call, Company)>,
+    objects_max: usize,
+    bytes_max: usize,
+) -> Vec<usize> {
+    let mut calls = calls.into_iter().enumerate();
+    let Some((_, (of, company))) = calls.next() else {
+        return Vec::new();
+    };
+    let mut going = vec![0];
+    if !may_share(of, of) {
+        return going;
+    }
+    let (mut room, mut bytes) = (objects_max.saturating_sub(room(of)), bytes(of));
+    let mut left_behind = HashSet::new();
+    for (position, (call, its)) in calls {
+        if going.len() >= company.calls_max() || room == 0 {
+            break;
+        }
+        let overtakes = address(call).is_some_and(|address| left_behind.contains(address));
+        if its != company || !may_share(of, call) || overtakes {
+            left_behind.extend(address(call));
             continue;
         }
-        // A call without objects takes a place all the same, so that requests stay bounded.
-        let objects = objects(call).max(1);
-        let bytes = bytes(call);
-        let fits = |open: &Open<'_>| {
-            open.objects + objects <= objects_max
-                && open.bytes + bytes <= bytes_max
-                && address(call).is_none_or(|address| !open.overtaken.contains(address))
+        bytes += self::bytes(call);
+        let Some(left) = room.checked_sub(self::room(call)) else {
+            break;
         };
-        match kind {
-            Some(kind) if fits(&open[kind]) => {
-                let open = &mut open[kind];
-                open.objects += objects;
-                open.bytes += bytes;
-                requests[open.request].push(position);
-            }
-            full => {
-                let new = Open {
-                    of: call,
-                    request: requests.len(),
-                    objects,
-                    bytes,
-                    overtaken: HashSet::new(),
-                };
-                match full {
-                    Some(full) => open[full] = new,
-                    None => open.push(new),
-                }
-                requests.push(vec![position]);
-            }
+        if bytes > bytes_max {
+            break;
         }
+        room = left;
+        going.push(position);
     }
-    requests
+    going
+}
+
+/// What a call takes of the objects a request may carry. One without objects takes a place all the same, so that requests
+/// stay bounded.
+pub fn room(call: &Call) -> usize {
+    objects(call).max(1)
 }
 
 /// Whose order must be kept.
@@ -91,7 +88,7 @@ fn address(call: &Call) -> Option<&Address> {
     }
 }
 
-/// What a call adds to the body: writes are counted, the rest is bounded by its number.
+/// What a call adds to the body, brackets of its own included: writes are counted, the rest is bounded by its number.
 fn bytes(call: &Call) -> usize {
     match call {
         Call::Track(track) => json_bytes(&TrackBody::new(&[track]).0),
@@ -99,23 +96,12 @@ fn bytes(call: &Call) -> usize {
     }
 }
 
-/// A request that still has room.
-struct Open<'a> {
-    /// One of its calls.
-    of: &'a Call,
-    request: usize,
-    objects: usize,
-    /// At least the size of the body: each call is counted with brackets of its own.
-    bytes: usize,
-    /// Addresses that have a call alone behind this request: their next call must stand behind that one.
-    overtaken: HashSet<&'a Address>,
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use super::Company::{Alone, Any, AtMost, WithoutEvents};
     use super::*;
     use crate::model::call::{SetStatus, Track, TrackEvent};
     use crate::model::json::Object;
@@ -151,17 +137,37 @@ mod tests {
         }
     }
 
-    fn packed(calls: &[(Call, bool)], objects_max: usize) -> Vec<Vec<usize>> {
-        let calls: Vec<_> = calls.iter().map(|(call, alone)| (call, *alone)).collect();
-        pack(&calls, objects_max, BODY_BYTES_MAX)
+    /// All requests, one after another.
+    fn packed(calls: &[(Call, Company)], objects_max: usize, bytes_max: usize) -> Vec<Vec<usize>> {
+        let mut left: Vec<usize> = (0..calls.len()).collect();
+        let mut requests = Vec::new();
+        while !left.is_empty() {
+            let waiting = left.iter().map(|place| (&calls[*place].0, calls[*place].1));
+            let going = first(waiting, objects_max, bytes_max);
+            assert_eq!(going.first(), Some(&0), "whoever is first goes");
+            requests.push(going.iter().map(|position| left[*position]).collect());
+            for position in going.iter().rev() {
+                left.remove(*position);
+            }
+        }
+        requests
+    }
+
+    fn check(calls: &[(Call, Company)], objects_max: usize, expected: &[&[usize]]) {
+        let requests = packed(calls, objects_max, BODY_BYTES_MAX);
+        assert_eq!(requests, expected, "{calls:?}");
+    }
+
+    fn bare(address: &str, company: Company) -> (Call, Company) {
+        (track(address, true, 0, 0), company)
     }
 
     #[test]
     fn seventy_five_objects_fill_a_request_whatever_array_they_stand_in() {
         let calls: Vec<_> = (0..100)
-            .map(|n| (track(&n.to_string(), true, 0, 2), false))
+            .map(|n| (track(&n.to_string(), true, 0, 2), Any))
             .collect();
-        let requests = packed(&calls, 75);
+        let requests = packed(&calls, 75, BODY_BYTES_MAX);
         assert_eq!(
             requests.iter().map(Vec::len).collect::<Vec<_>>(),
             [25, 25, 25, 25]
@@ -171,32 +177,42 @@ mod tests {
     #[test]
     fn a_call_is_never_split_and_one_that_is_too_large_travels_by_itself() {
         let calls = [
-            (track("a", true, 0, 0), false),
-            (track("b", true, 0, 99), false),
-            (track("c", true, 0, 0), false),
+            bare("a", Any),
+            (track("b", true, 0, 99), Any),
+            bare("c", Any),
         ];
-        assert_eq!(packed(&calls, 75), [[0], [1], [2]]);
+        check(&calls, 75, &[&[0], &[1], &[2]]);
+        let large = track("b", true, BODY_BYTES_MAX, 0);
+        let calls = [bare("a", Any), (large, Any), bare("c", Any)];
+        check(&calls, 75, &[&[0], &[1], &[2]]);
     }
 
     #[test]
-    fn calls_alone_and_calls_of_other_kinds_do_not_break_up_a_request() {
+    fn calls_travel_only_in_company_that_all_of_them_may_have() {
         let calls = [
-            (track("a", true, 0, 0), false),
-            (track("b", true, 0, 0), true),
-            (look_up(), false),
-            (track("c", true, 0, 0), false),
+            bare("a", Any),
+            bare("b", Alone),
+            (look_up(), Any),
+            bare("c", AtMost(2)),
+            bare("d", Any),
+            bare("e", WithoutEvents(2)),
+            bare("f", AtMost(2)),
+            bare("g", AtMost(3)),
+            bare("h", AtMost(2)),
+            bare("i", WithoutEvents(2)),
+            bare("j", Alone),
         ];
-        assert_eq!(packed(&calls, 75), [vec![0, 3], vec![1], vec![2]]);
+        let expected: &[&[usize]] = &[&[0, 4], &[1], &[2], &[3, 6], &[5, 9], &[7], &[8], &[10]];
+        check(&calls, 75, expected);
     }
 
     #[test]
-    fn an_update_never_overtakes_one_of_the_same_profile_that_travels_alone() {
-        let calls = [
-            (track("a", false, 1, 0), false),
-            (track("a", false, 1, 0), true),
-            (track("a", false, 1, 0), false),
-        ];
-        assert_eq!(packed(&calls, 75), [[0], [1], [2]]);
+    fn an_update_never_overtakes_one_of_the_same_profile_that_travels_in_other_company() {
+        for other in [Alone, AtMost(9)] {
+            let update = |company| (track("a", false, 1, 0), company);
+            let calls = [update(Any), update(other), update(Any), bare("b", Any)];
+            check(&calls, 75, &[&[0, 3], &[1], &[2]]);
+        }
     }
 
     #[test]
@@ -213,31 +229,29 @@ mod tests {
                 on_unknown: OnUnknown::Resend,
             })
         };
-        let reads =
-            [read("a"), read("b"), read("a"), read("b"), read("a")].map(|call| (call, false));
-        assert_eq!(packed(&reads, 2), [vec![0, 2], vec![1, 3], vec![4]]);
+        let reads = [read("a"), read("b"), read("a"), read("b"), read("a")].map(|call| (call, Any));
+        check(&reads, 2, &[&[0, 2], &[1, 3], &[4]]);
         let sets = [
             set("a", false),
             set("a", true),
             set("b", false),
             set("a", false),
         ];
-        assert_eq!(
-            packed(&sets.map(|call| (call, false)), 50),
-            [vec![0, 3], vec![1], vec![2]]
-        );
-        assert_eq!(
-            packed(&[(read("a"), true), (read("a"), false)], 50),
-            [[0], [1]]
-        );
+        check(&sets.map(|call| (call, Any)), 50, &[&[0, 3], &[1], &[2]]);
+        check(&[(read("a"), Alone), (read("a"), Any)], 50, &[&[0], &[1]]);
     }
 
-    fn any_call() -> impl Strategy<Value = (Call, bool)> {
+    fn any_call() -> impl Strategy<Value = (Call, Company)> {
         let tracks = ("[a-d]", any::<bool>(), 0..400usize, 0..6usize)
             .prop_map(|(address, create, bytes, events)| track(&address, create, bytes, events));
         (
             prop_oneof![9 => tracks, 1 => Just(look_up())],
-            prop::bool::weighted(0.2),
+            prop_oneof![
+                6 => Just(Any),
+                1 => Just(Alone),
+                2 => (2..4u8).prop_map(AtMost),
+                1 => (1..4u8).prop_map(WithoutEvents),
+            ],
         )
     }
 
@@ -248,8 +262,7 @@ mod tests {
             objects_max in 1..12usize,
             bytes_max in 200..2000usize,
         ) {
-            let given: Vec<_> = calls.iter().map(|(call, alone)| (call, *alone)).collect();
-            let requests = pack(&given, objects_max, bytes_max);
+            let requests = packed(&calls, objects_max, bytes_max);
 
             let mut seen: Vec<_> = requests.iter().flatten().copied().collect();
             seen.sort_unstable();
@@ -266,7 +279,9 @@ mod tests {
                 }).collect();
                 if request.len() > 1 {
                     prop_assert_eq!(tracks.len(), request.len());
-                    prop_assert!(request.iter().all(|position| !calls[*position].1));
+                    let company = calls[request[0]].1;
+                    prop_assert!(request.iter().all(|position| calls[*position].1 == company));
+                    prop_assert!(request.len() <= company.calls_max());
                     prop_assert!(request.iter().map(|p| objects(&calls[*p].0)).sum::<usize>() <= objects_max);
                     prop_assert!(json_bytes(&TrackBody::new(&tracks).0) <= bytes_max);
                 }
@@ -289,7 +304,7 @@ mod tests {
         fn without_calls_alone_no_division_in_order_has_fewer_requests(
             sizes in prop::collection::vec(1..6usize, 1..60),
         ) {
-            let calls: Vec<_> = sizes.iter().map(|events| (track("a", false, 0, *events), false)).collect();
+            let calls: Vec<_> = sizes.iter().map(|events| (track("a", false, 0, *events), Any)).collect();
             let mut fewest = vec![0; sizes.len() + 1];
             for end in 1..=sizes.len() {
                 fewest[end] = (0..end)
@@ -298,7 +313,7 @@ mod tests {
                     .min()
                     .unwrap_or(usize::MAX);
             }
-            prop_assert_eq!(packed(&calls, 10).len(), fewest[sizes.len()]);
+            prop_assert_eq!(packed(&calls, 10, BODY_BYTES_MAX).len(), fewest[sizes.len()]);
         }
     }
 }

@@ -133,7 +133,7 @@ mod tests {
                     Failure::Throttled { .. } => "throttled",
                     Failure::Rejected(_) => "rejected",
                     Failure::Denied(_) => "denied",
-                    Failure::Apart(_) => "apart",
+                    Failure::Apart { .. } => "apart",
                 }
             }
         }

@@ -12,7 +12,7 @@ use super::Answers;
 use super::answer::{self, Redactor};
 use super::http::RawAnswer;
 use super::verdict::{object, refusal, says};
-use crate::model::call::{Failure, Reply, SetStatus, Subscription};
+use crate::model::call::{Answer, Failure, Happened, Reply, SetStatus, Subscription};
 use crate::model::time::Timestamp;
 
 /// The most phones that one request may ask about or set.
@@ -20,6 +20,9 @@ pub const PHONES_MAX: usize = 50;
 
 /// What Braze is said to answer about somebody it does not know.
 const NOBODY: &str = "user not found";
+
+/// What Braze says of a group that does not exist.
+const BAD_GROUP: &str = "invalid subscription group id";
 
 /// `url` with the question about these phones.
 pub fn question(url: &Url, group: &str, phones: &[&str]) -> Url {
@@ -84,11 +87,13 @@ pub fn read(answer: &RawAnswer, phones: &[&str], redactor: &Redactor, now: Times
         if unknown_person && answer.status != 401 {
             return match phones {
                 [_] => vec![Ok(Reply::Status(Subscription::Unknown))],
-                _ => all(Failure::Apart(redactor.answer(answer.status, NOBODY))),
+                _ => all(apart(phones.len(), redactor.answer(answer.status, NOBODY))),
             };
         }
         return match super::verdict::once_more(refusal(answer, redactor, now)) {
-            Failure::Rejected(said) if phones.len() > 1 => all(Failure::Apart(said)),
+            Failure::Rejected(said) if blames_one_of(phones.len(), answer) => {
+                all(apart(phones.len(), said))
+            }
             failure => all(failure),
         };
     }
@@ -123,18 +128,38 @@ pub fn read(answer: &RawAnswer, phones: &[&str], redactor: &Redactor, now: Times
 /// Reads the answer to a set of so many phones.
 pub fn set(answer: &RawAnswer, phones: usize, redactor: &Redactor, now: Timestamp) -> Answers {
     if (200..300).contains(&answer.status) {
-        let fine = object(answer).is_some_and(|body| says(&body, &["success", "queued"]));
-        if fine {
-            return vec![Ok(Reply::StatusSet); phones];
-        }
         let said = redactor.answer(answer.status, &answer::message(answer));
-        return vec![Err(Failure::Unknown(said)); phones];
+        let one = match object(answer) {
+            Some(body) if says(&body, &["success", "queued"]) => Ok(Reply::StatusSet),
+            Some(_) if phones > 1 => Err(Failure::Apart {
+                among: phones,
+                happened: Happened::Unknown,
+                answer: said,
+            }),
+            Some(_) => Err(Failure::Rejected(said)),
+            None => Err(Failure::Unknown(said)),
+        };
+        return vec![one; phones];
     }
     let failure = match refusal(answer, redactor, now) {
-        Failure::Rejected(said) if phones > 1 => Failure::Apart(said),
+        Failure::Rejected(said) if blames_one_of(phones, answer) => apart(phones, said),
         failure => failure,
     };
     vec![Err(failure); phones]
+}
+
+/// Whether a refused request with so many phones may have been refused for one of them: the group is everybody's.
+fn blames_one_of(phones: usize, answer: &RawAnswer) -> bool {
+    let message = answer::message(answer).to_ascii_lowercase();
+    phones > 1 && !message.contains(BAD_GROUP)
+}
+
+fn apart(phones: usize, answer: Answer) -> Failure {
+    Failure::Apart {
+        among: phones,
+        happened: Happened::Nothing,
+        answer,
+    }
 }
 
 fn status(value: Option<&Value>) -> Subscription {
@@ -152,7 +177,7 @@ fn digits(phone: &str) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
     use crate::model::rules::OnUnknown;
@@ -225,10 +250,10 @@ mod tests {
                 "{status}"
             );
         }
-        assert!(matches!(
-            asked(404, nobody, &[ANN, BOB])[1],
-            Err(Failure::Apart(_))
-        ));
+        assert_eq!(
+            apart_of(&asked(404, nobody, &[ANN, BOB])),
+            [(2, Happened::Nothing); 2]
+        );
         for body in [
             "",
             "[]",
@@ -244,10 +269,26 @@ mod tests {
         assert!(matches!(one(401, nobody), Err(Failure::Denied(_))));
         let group = r#"{"message":"Invalid subscription group ID"}"#;
         assert!(matches!(one(400, group), Err(Failure::Rejected(_))));
-        assert!(matches!(
-            asked(400, group, &[ANN, BOB])[0],
-            Err(Failure::Apart(_))
-        ));
+        // The group is everybody's: nobody need be asked again to know who is to blame.
+        for answer in asked(400, group, &[ANN, BOB]) {
+            assert!(matches!(answer, Err(Failure::Rejected(_))));
+        }
+        let phone = r#"{"message":"phone numbers must be in E.164 format"}"#;
+        assert_eq!(
+            apart_of(&asked(400, phone, &[ANN, BOB])),
+            [(2, Happened::Nothing); 2]
+        );
+    }
+
+    /// Of answers that take the request apart: among how many, and what has happened.
+    fn apart_of(answers: &Answers) -> Vec<(usize, Happened)> {
+        let apart = |answer: &Result<Reply, Failure>| match answer {
+            Err(Failure::Apart {
+                among, happened, ..
+            }) => (*among, *happened),
+            other => panic!("{other:?}"),
+        };
+        answers.iter().map(apart).collect()
     }
 
     #[test]
@@ -291,10 +332,12 @@ mod tests {
             all(400, r#"{"message":"no"}"#, 1)[0],
             Err(Failure::Rejected(_))
         ));
-        assert!(matches!(
-            all(400, r#"{"message":"no"}"#, 3)[2],
-            Err(Failure::Apart(_))
-        ));
+        let no = r#"{"message":"no"}"#;
+        assert_eq!(apart_of(&all(400, no, 3)), [(3, Happened::Nothing); 3]);
+        assert_eq!(apart_of(&all(201, no, 3)), [(3, Happened::Unknown); 3]);
+        assert!(matches!(all(201, no, 1)[0], Err(Failure::Rejected(_))));
+        let group = r#"{"message":"Invalid subscription group ID"}"#;
+        assert!(matches!(all(400, group, 3)[2], Err(Failure::Rejected(_))));
         assert!(matches!(all(503, "", 3)[2], Err(Failure::Transient(_))));
     }
 }

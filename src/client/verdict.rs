@@ -11,9 +11,12 @@ use super::Answers;
 use super::answer::{self, Redactor};
 use super::body::{Places, has_attributes_object};
 use super::http::RawAnswer;
-use crate::model::call::{Failure, Profile, Reply, Track};
+use crate::model::call::{Failure, Happened, Profile, Reply, Track};
 use crate::model::json::Object;
 use crate::model::time::Timestamp;
+
+/// What is told of a body that is too large.
+pub(super) const TOO_LARGE: &str = "larger than Braze takes in one request";
 
 /// Reads the answer to a look-up. Without a list of profiles that is plainly complete it is a failure: taking it for
 /// "nobody" would make a second profile.
@@ -45,7 +48,7 @@ pub fn once_more(failure: Failure) -> Failure {
         | Failure::Throttled { .. }
         | Failure::Rejected(_)
         | Failure::Denied(_)
-        | Failure::Apart(_)) => other,
+        | Failure::Apart { .. }) => other,
     }
 }
 
@@ -62,20 +65,18 @@ pub fn tracked(
     }
     match refusal(answer, redactor, now) {
         Failure::Rejected(said) if tracks.len() > 1 => {
-            let blame = object(answer).map_or_else(Blame::default, |body| {
-                Blame::read(&body, places, tracks.len())
-            });
-            blame
-                .named
-                .iter()
-                .map(|named| {
-                    Err(match named {
-                        Some(text) => Failure::Rejected(redactor.answer(answer.status, text)),
-                        None => Failure::Apart(said.clone()),
-                    })
-                })
-                .chain(std::iter::repeat_with(|| Err(Failure::Apart(said.clone()))))
-                .take(tracks.len())
+            let body = object(answer).unwrap_or_default();
+            let blame = Blame::read(&body, places, tracks.len());
+            let among = blame.named.iter().filter(|named| named.is_none()).count();
+            let unnamed = Failure::Apart {
+                among,
+                happened: Happened::Nothing,
+                answer: said,
+            };
+            let named = blame.named.into_iter();
+            let named = named.map(|named| named.map(|text| redactor.answer(answer.status, &text)));
+            named
+                .map(|named| Err(named.map_or_else(|| unnamed.clone(), Failure::Rejected)))
                 .collect()
         }
         failure => vec![Err(failure); tracks.len()],
@@ -93,33 +94,32 @@ fn accepted(
         let said = redactor.answer(answer.status, "the answer cannot be read");
         return vec![Err(Failure::Unknown(said)); tracks.len()];
     };
-    let blame = Blame::read(&body, places, tracks.len());
-    let refused = !says(&body, &["success", "queued"]);
+    let mut blame = Blame::read(&body, places, tracks.len());
+    if says(&body, &["success", "queued"]) {
+        blame.clear_by_counters(&body, places);
+    } else {
+        (blame.some_attributes, blame.some_events) = (true, true);
+    }
+    let doubts: Vec<_> = tracks.iter().map(|track| blame.doubt(track)).collect();
+    let both = doubts.iter().zip(&blame.named);
+    let among = both
+        .filter(|(doubt, named)| doubt.is_some() && named.is_none())
+        .count();
     let said = redactor.answer(answer.status, &answer::message(answer));
-    let judge = |(track, named): (&&Track, Option<String>)| {
-        if let Some(text) = named {
-            return Err(Failure::Rejected(redactor.answer(answer.status, &text)));
-        }
-        if !(refused || blame.suspects(track)) {
-            return Ok(Reply::Tracked);
-        }
-        Err(if tracks.len() == 1 {
-            Failure::Rejected(said.clone())
-        } else if track.events.is_empty() {
-            Failure::Apart(said.clone())
-        } else {
-            Failure::Unknown(said.clone())
-        })
+    let judge = |(doubt, named): (Option<Happened>, &Option<String>)| match (named, doubt) {
+        (Some(text), _) => Err(Failure::Rejected(redactor.answer(answer.status, text))),
+        (None, None) => Ok(Reply::Tracked),
+        (None, Some(_)) if tracks.len() == 1 => Err(Failure::Rejected(said.clone())),
+        (None, Some(happened)) => Err(Failure::Apart {
+            among,
+            happened,
+            answer: said.clone(),
+        }),
     };
-    tracks
-        .iter()
-        .zip(blame.named.iter().cloned())
-        .map(judge)
-        .collect()
+    doubts.into_iter().zip(&blame.named).map(judge).collect()
 }
 
 /// Whom `errors` names.
-#[derive(Default)]
 struct Blame {
     /// For each call what was said of it.
     named: Vec<Option<String>>,
@@ -133,7 +133,8 @@ impl Blame {
     fn read(body: &Object, places: &Places, calls: usize) -> Blame {
         let mut blame = Blame {
             named: vec![None; calls],
-            ..Blame::default()
+            some_attributes: false,
+            some_events: false,
         };
         for entry in answer::entries(body) {
             let array = match entry.get("input_array").and_then(Value::as_str) {
@@ -164,9 +165,45 @@ impl Blame {
         blame
     }
 
-    fn suspects(&self, track: &Track) -> bool {
-        (self.some_attributes && has_attributes_object(track))
-            || (self.some_events && !track.events.is_empty())
+    /// Clears an array that was taken whole, by the numbers of objects that Braze says it took. They are believed only
+    /// where they and the errors make up all that was sent: then they leave out what was refused.
+    fn clear_by_counters(&mut self, body: &Object, places: &Places) {
+        let taken = |counter: &str, sent: usize| match body.get(counter) {
+            Some(taken) => taken.as_u64().and_then(|taken| usize::try_from(taken).ok()),
+            None => (sent == 0).then_some(0),
+        };
+        let sent = (places.attributes.len(), places.events.len());
+        let attributes = taken("attributes_processed", sent.0);
+        let events = taken("events_processed", sent.1);
+        let (Some(attributes), Some(events)) = (attributes, events) else {
+            return;
+        };
+        let missing = (
+            sent.0.saturating_sub(attributes),
+            sent.1.saturating_sub(events),
+        );
+        let some_attributes = self.some_attributes && missing.0 > 0;
+        let some_events = self.some_events && missing.1 > 0;
+        // What contradicts itself clears nobody.
+        if missing.0 + missing.1 == answer::entries(body).len() && (some_attributes || some_events)
+        {
+            (self.some_attributes, self.some_events) = (some_attributes, some_events);
+        }
+    }
+
+    /// What of a track has happened, if something of it may be what was refused. What of it should not happen twice is its
+    /// events and a subscription.
+    fn doubt(&self, track: &Track) -> Option<Happened> {
+        let attributes = self.some_attributes && has_attributes_object(track);
+        let events = self.some_events && !track.events.is_empty();
+        if events || (attributes && track.subscribe.is_some()) {
+            return Some(Happened::Unknown);
+        }
+        attributes.then_some(if track.events.is_empty() {
+            Happened::Nothing
+        } else {
+            Happened::Events
+        })
     }
 }
 
@@ -176,7 +213,11 @@ impl Blame {
 pub(super) fn refusal(answer: &RawAnswer, redactor: &Redactor, now: Timestamp) -> Failure {
     let said = || redactor.answer(answer.status, &answer::message(answer));
     match answer.status {
-        400 | 413 | 422 => Failure::Rejected(said()),
+        400 | 422 => Failure::Rejected(said()),
+        413 => Failure::Rejected(redactor.answer(
+            answer.status,
+            &format!("{TOO_LARGE}: {}", answer::message(answer)),
+        )),
         401 => answer::key_refused(),
         429 => answer::throttled(answer, redactor, now),
         520 | 524 => Failure::Unknown(said()),
@@ -293,7 +334,11 @@ mod tests {
             Err(Failure::Throttled { .. }) => "throttled",
             Err(Failure::Rejected(_)) => "rejected",
             Err(Failure::Denied(_)) => "denied",
-            Err(Failure::Apart(_)) => "apart",
+            Err(Failure::Apart { happened, .. }) => match happened {
+                Happened::Nothing => "apart",
+                Happened::Events => "apart, events taken",
+                Happened::Unknown => "apart, in doubt",
+            },
         }
     }
 
@@ -351,7 +396,7 @@ mod tests {
         assert_eq!(classes(&both, 201, body), ["tracked", "rejected"]);
         assert_eq!(
             classes(&three(), 201, body),
-            ["apart", "unknown", "unknown"]
+            ["apart", "apart, in doubt", "apart, in doubt"]
         );
     }
 
@@ -369,7 +414,7 @@ mod tests {
             let body = format!(r#"{{"message":"success","errors":{errors}}}"#);
             assert_eq!(
                 classes(&three(), 201, &body),
-                ["apart", "unknown", "unknown"],
+                ["apart", "apart, in doubt", "apart, in doubt"],
                 "{errors}"
             );
         }
@@ -388,11 +433,11 @@ mod tests {
         };
         assert_eq!(
             classes(&three(), 201, &body("attributes")),
-            ["apart", "tracked", "unknown"]
+            ["apart", "tracked", "apart, events taken"]
         );
         assert_eq!(
             classes(&three(), 201, &body("events")),
-            ["tracked", "unknown", "unknown"]
+            ["tracked", "apart, in doubt", "apart, in doubt"]
         );
     }
 
@@ -405,7 +450,7 @@ mod tests {
         ] {
             assert_eq!(
                 classes(&three(), 201, body),
-                ["apart", "unknown", "unknown"],
+                ["apart", "apart, in doubt", "apart, in doubt"],
                 "{body}"
             );
             assert_eq!(classes(&three()[..1], 201, body), ["rejected"]);
@@ -593,7 +638,8 @@ mod tests {
             prop_assert_eq!(answers.len(), tracks.len());
             for (track, answer) in tracks.iter().zip(&answers) {
                 if status < 300 && !track.events.is_empty() {
-                    prop_assert!(!matches!(answer, Err(Failure::Apart(_) | Failure::Transient(_))));
+                    let again = matches!(answer, Err(Failure::Transient(_) | Failure::Apart { happened: Happened::Nothing, .. }));
+                    prop_assert!(!again, "{:?}", answer);
                 }
                 if status >= 300 {
                     prop_assert!(answer.is_err());

@@ -102,7 +102,10 @@ pub(super) async fn carry<S: Store, C: Client>(
             who,
             call,
         } = asked;
-        if let Some(who) = who {
+        // Whoever is taken apart repeats what it wrote, if that was taken: between the two no order is needed.
+        if let Some(who) = who
+            && !matches!(answer, Err(Failure::Apart { .. }))
+        {
             lane.recent().note(who, now, rules.order_gap);
         }
         let answer = match (&call, answer) {
@@ -178,7 +181,7 @@ impl<S: Store, C: Client> Shared<S, C> {
         let taken = |answer: &Result<Reply, Failure>| {
             matches!(
                 answer,
-                Ok(_) | Err(Failure::Rejected(_) | Failure::Apart(_))
+                Ok(_) | Err(Failure::Rejected(_) | Failure::Apart { .. })
             )
         };
         let mut gate = lane.gate();
@@ -265,7 +268,7 @@ fn outcome_of(answers: &Answers) -> RequestOutcome {
         Err(Failure::Transient(_)) => RequestOutcome::Transient,
         Err(Failure::Unknown(_)) => RequestOutcome::Unknown,
         Err(Failure::Throttled { .. }) => RequestOutcome::Throttled,
-        Err(Failure::Rejected(_) | Failure::Apart(_)) => RequestOutcome::Rejected,
+        Err(Failure::Rejected(_) | Failure::Apart { .. }) => RequestOutcome::Rejected,
         Err(Failure::Denied(_)) => RequestOutcome::Denied,
     });
     let first = classes.next().unwrap_or(RequestOutcome::Unknown);

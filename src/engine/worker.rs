@@ -19,9 +19,9 @@ use super::recent::Who;
 use super::request::{Asked, carry};
 use super::{EngineError, Shared};
 use crate::client::Client;
-use crate::client::pack::{BODY_BYTES_MAX, pack};
+use crate::client::pack::{BODY_BYTES_MAX, first, room};
 use crate::clock::Clock;
-use crate::model::call::Call;
+use crate::model::call::Company;
 use crate::model::lane::LaneKind;
 use crate::model::time::Timestamp;
 use crate::store::{Store, Token};
@@ -44,6 +44,8 @@ pub(super) struct Worker<S, C> {
     objects_max: usize,
     /// On loan, in order, not sent yet.
     pending: VecDeque<Asked>,
+    /// The last lease brought all there was.
+    drained: bool,
     /// Under way.
     requests: JoinSet<Result<(), EngineError>>,
     /// What each request under way carries.
@@ -63,6 +65,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             shared,
             lane,
             pending: VecDeque::new(),
+            drained: false,
             requests: JoinSet::new(),
             lent: HashMap::new(),
             stop,
@@ -141,6 +144,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             .lease(&self.lane.lane, now, at_most)
             .await?;
         let count = leased.len();
+        self.drained = count < at_most;
         let mut moves = Vec::new();
         let mut stray = Vec::new();
         let mut behind = Vec::new();
@@ -182,7 +186,12 @@ impl<S: Store, C: Client> Worker<S, C> {
         opening: Opening,
     ) -> Result<Option<OwnedSemaphorePermit>, EngineError> {
         let fills = opening == Opening::Open && self.objects_max > 1;
-        if fills && self.pending.len() < self.objects_max {
+        if fills && self.lacks() && !self.drained {
+            self.lease(self.window(opening)).await?;
+        }
+        // Nobody is waited for who may not come along.
+        let company = self.pending.front().map(|asked| asked.job.company);
+        if fills && self.lacks() && company == Some(Company::Any) {
             // The pace recovers meanwhile: a lane without budget to spare loses nothing by it.
             tokio::select! {
                 () = told(&mut self.stop) => return Ok(None),
@@ -200,10 +209,10 @@ impl<S: Store, C: Client> Worker<S, C> {
                 permit = may_leave(&mut self.pace, &self.lane, &self.shared.clock) => break permit,
             }
         };
-        let enough = if self.is_grouped() {
-            self.window(opening)
-        } else {
-            self.objects_max
+        let enough = match self.is_grouped() {
+            true => self.window(opening),
+            false if self.lacks() => self.objects_max,
+            false => 0,
         };
         if fills && self.pending.len() < enough {
             self.lease(enough - self.pending.len()).await?;
@@ -211,25 +220,21 @@ impl<S: Store, C: Client> Worker<S, C> {
         Ok(permit)
     }
 
+    /// Whether the next request would not be full.
+    fn lacks(&self) -> bool {
+        let objects = self.pending.iter().map(|asked| room(&asked.call));
+        objects.sum::<usize>() < self.objects_max
+    }
+
     /// Sends the first request of what is pending. Returns those that stand behind something in it and do not go along:
     /// their turn is over for now.
     fn send(&mut self, opening: Opening, permit: OwnedSemaphorePermit) -> Vec<Token> {
         let now = self.shared.clock.now();
-        // Writes all share requests; what asks about groups is looked through, so that each group's requests are full.
-        let look = match self.lane.lane.kind {
-            LaneKind::UsersTrack => self.objects_max,
-            _ => self.pending.len(),
-        };
-        let calls: Vec<(&Call, bool)> = self
+        let calls = self
             .pending
             .iter()
-            .take(look)
-            .map(|asked| (&asked.call, asked.job.alone))
-            .collect();
-        let mut first = pack(&calls, self.objects_max, BODY_BYTES_MAX)
-            .into_iter()
-            .next()
-            .unwrap_or_default();
+            .map(|asked| (&asked.call, asked.job.company));
+        let mut first = first(calls, self.objects_max, BODY_BYTES_MAX);
         let probes = opening == Opening::Probe;
         if probes {
             first.truncate(1);

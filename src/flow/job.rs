@@ -10,7 +10,7 @@ use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::model::Name;
-use crate::model::call::{Address, Answer};
+use crate::model::call::{Address, Answer, Company};
 use crate::model::event::Event;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
@@ -172,8 +172,8 @@ pub struct Job {
     pub failing_since: Option<Timestamp>,
     /// A call that must not happen twice was about to be sent.
     pub begun: bool,
-    /// Its calls travel in requests of their own, because a shared one was refused without saying why.
-    pub alone: bool,
+    /// With whom its call travels.
+    pub company: Company,
     /// All failed attempts so far, whatever the step.
     pub failures: u32,
     /// The last [`HISTORY_MAX`] of them.
@@ -190,16 +190,23 @@ impl Job {
             attempts: 0,
             failing_since: None,
             begun: false,
-            alone: false,
+            company: Company::Any,
             failures: 0,
             history: Vec::new(),
         }
     }
 
-    /// The same job at a new step: what failed before counts no longer, what is remembered of it stays.
+    /// The same job at a new step: what failed before counts no longer, what is remembered of it stays. On the way to its
+    /// profile it keeps its company: the write that was refused may still be before it.
     #[must_use]
     pub fn at(self, state: State, due: Timestamp) -> Job {
+        let company = if state.takes_turn() {
+            self.company
+        } else {
+            Company::Any
+        };
         Job {
+            company,
             failures: self.failures,
             history: self.history,
             ..Job::new(state, due)

@@ -27,7 +27,7 @@ use join::Kind;
 use job::{Burial, Child, Class, Flow, Job, Outcome, Profile, Reason, Start, State};
 
 use crate::model::Name;
-use crate::model::call::{Answer, Call, Reply};
+use crate::model::call::{Answer, Call, Company, Reply};
 use crate::model::event::{Event, EventKind};
 use crate::model::lane::Lane;
 use crate::model::rules::{ParticipationFlow, RuleBook, Rules};
@@ -81,7 +81,15 @@ impl Step {
 ///
 /// `None`: by today's rules nobody could ask this; see [`settle::unaskable`].
 pub fn ask(job: &Job, event: &Event, rules: &Rules) -> Option<Call> {
-    Some(match &job.state {
+    let mut call = whole(&job.state, event, rules)?;
+    if let (Call::Track(track), Company::WithoutEvents(_)) = (&mut call, job.company) {
+        track.events.clear();
+    }
+    Some(call)
+}
+
+fn whole(state: &State, event: &Event, rules: &Rules) -> Option<Call> {
+    Some(match state {
         State::Email(profile) => email::ask(profile, event, rules),
         State::Sms(join) | State::DoubleOptIn(join) => return join::ask(join, event, rules),
         State::Progress(profile) => progress::ask(profile, event, rules),
@@ -199,10 +207,9 @@ pub fn revive(
         };
     };
     let rules = book.of(event).ok_or(Reason::UnknownActivation)?;
+    let moved = workspace.is_some_and(|workspace| workspace != &rules.workspace);
     let state = match &job.state {
-        state if workspace.is_some_and(|workspace| workspace != &rules.workspace) => {
-            settle::elsewhere(state, event, rules)
-        }
+        state if moved => settle::elsewhere(state, event, rules),
         State::Sms(join) => State::Sms(join::replayed(Kind::Sms, join, event, now, rules)),
         State::DoubleOptIn(join) => {
             State::DoubleOptIn(join::replayed(Kind::DoubleOptIn, join, event, now, rules))
@@ -216,7 +223,7 @@ pub fn revive(
         lane: Lane::new(&rules.workspace, state.lane()),
         job: Job {
             fresh: false,
-            alone: job.alone,
+            company: if moved { Company::Any } else { job.company },
             ..job.clone().at(state, now)
         },
     })

@@ -15,7 +15,10 @@
 //! | throttled | kept, due when said, as fresh as it was | not used | cleared |
 //! | rejected | buried, `rejected` | – | – |
 //! | denied | given back unchanged; kept when it was marked as begun | not used | cleared |
-//! | apart | kept, due now, alone; `rejected` when it was alone already | not used | cleared |
+//! | apart | kept, due now, among half as many; `rejected` when it was alone already | not used | cleared |
+//! | apart, events taken | the same, without them | not used | cleared |
+//! | apart, nobody knows what happened, call may be repeated | kept, due now, alone if it counts, else among half as many | not used | cleared |
+//! | apart, nobody knows what happened, call parks | buried, `unknown_outcome` | – | – |
 //!
 //! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck`
 //! (`recheck_profile`): the status is read before it is tried again. One that is found begun goes there too, unless it
@@ -32,7 +35,7 @@ use std::time::Duration;
 
 use super::job::{Burial, Class, Commit, Fate, Job, Reason, State};
 use super::{Step, ask, email, hear, identity, join, not_known, outgrow, progress, retry, said};
-use crate::model::call::{Address, Answer, Call, Failure, Reply};
+use crate::model::call::{Address, Answer, Call, Company, Failure, Happened, Reply};
 use crate::model::event::Event;
 use crate::model::lane::{Lane, LaneKind};
 use crate::model::rules::{OnUnknown, Rules};
@@ -169,18 +172,36 @@ fn decided(
             rules,
         ),
         Failure::Denied(_) => Settled::GiveBack,
-        Failure::Apart(answer) if job.alone => {
+        Failure::Apart {
+            happened: Happened::Unknown,
+            answer,
+            ..
+        } if parks => {
+            let reason = Reason::UnknownOutcome;
+            bury(job, reason, Class::UnknownOutcome, answer, now)
+        }
+        Failure::Apart { answer, .. } if job.company.calls_max() == 1 => {
             bury(job, Reason::Rejected, Class::Rejected, answer, now)
         }
-        Failure::Apart(_) => keep(
-            Job {
-                alone: true,
-                begun: false,
-                due: now,
-                ..job
-            },
-            rules,
-        ),
+        Failure::Apart {
+            among, happened, ..
+        } => {
+            let counts = call.as_ref().is_some_and(Call::counts);
+            let state = match happened {
+                Happened::Unknown => once_more(&job, call.as_ref(), true),
+                Happened::Nothing | Happened::Events => job.state.clone(),
+            };
+            keep(
+                Job {
+                    company: job.company.after(among, happened, counts),
+                    begun: false,
+                    due: now,
+                    state,
+                    ..job
+                },
+                rules,
+            )
+        }
     }
 }
 
@@ -247,7 +268,14 @@ pub fn vanished(job: Job, now: Timestamp) -> Commit {
 /// What becomes of a job whose activation has moved to another workspace: it starts there with what is true anywhere.
 pub fn moved(job: Job, event: &Event, now: Timestamp, rules: &Rules) -> Commit {
     let state = elsewhere(&job.state, event, rules);
-    kept(job.at(state, now), rules)
+    let company = Company::Any;
+    kept(
+        Job {
+            company,
+            ..job.at(state, now)
+        },
+        rules,
+    )
 }
 
 /// Where a job begins in another workspace: with what is true anywhere.

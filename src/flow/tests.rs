@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
+mod apart;
 mod table;
 mod turns;
 
@@ -669,34 +670,12 @@ fn a_rejection_kills_and_a_denial_changes_nothing() {
 }
 
 #[test]
-fn a_request_refused_whole_is_taken_apart_once() {
-    let job = Job {
-        begun: true,
-        ..email_at(Profile::Create)
-    };
-    let apart = || Err(Failure::Apart(said("too many")));
-    let alone = kept(settled(&job, apart(), &rules()));
-    assert_eq!(
-        alone,
-        Job {
-            alone: true,
-            begun: false,
-            ..job
-        }
-    );
-    assert_eq!(
-        buried(settled(&alone, apart(), &rules())),
-        (Reason::Rejected, Class::Rejected)
-    );
-}
-
-#[test]
 fn a_step_forward_starts_clean_and_keeps_the_history() {
     let mut job = Job {
         attempts: 3,
         failing_since: Some(NOW),
         fresh: false,
-        alone: true,
+        company: Company::AtMost(9),
         ..email_at(Profile::LookUp)
     };
     job.note(NOW, said("503"));
@@ -706,8 +685,10 @@ fn a_step_forward_starts_clean_and_keeps_the_history() {
         Job {
             failures: 1,
             history: job.history,
+            company: Company::AtMost(9),
             ..email_at(Profile::Create)
-        }
+        },
+        "its company is that of its way to the profile"
     );
 }
 

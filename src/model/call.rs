@@ -150,22 +150,29 @@ impl Call {
         }
     }
 
-    /// Whether doing it twice would count twice and the activation prefers losing it to that: with an unknown outcome it
-    /// is put aside.
-    pub fn parks(&self) -> bool {
+    /// Whether doing it twice would count twice.
+    pub fn counts(&self) -> bool {
         match self {
             Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } => false,
             Call::Track(track) => {
-                let counts = !track.events.is_empty()
-                    || track
-                        .subscribe
-                        .as_ref()
-                        .is_some_and(|subscribe| subscribe.double_opt_in);
-                counts && track.on_unknown == OnUnknown::Park
+                let subscribe = track.subscribe.as_ref();
+                !track.events.is_empty() || subscribe.is_some_and(|it| it.double_opt_in)
             }
-            Call::SetStatus(set) => set.double_opt_in && set.on_unknown == OnUnknown::Park,
-            Call::Credit(credit) => credit.on_unknown == OnUnknown::Park,
+            Call::SetStatus(set) => set.double_opt_in,
+            Call::Credit(_) => true,
         }
+    }
+
+    /// Whether it counts and the activation prefers losing it to its counting twice: with an unknown outcome it is put
+    /// aside.
+    pub fn parks(&self) -> bool {
+        let on_unknown = match self {
+            Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } => return false,
+            Call::Track(track) => track.on_unknown,
+            Call::SetStatus(set) => set.on_unknown,
+            Call::Credit(credit) => credit.on_unknown,
+        };
+        self.counts() && on_unknown == OnUnknown::Park
     }
 
     /// Whether it must be marked as begun, durably, before it is sent: what parks, and what subscribes: somebody may
@@ -254,8 +261,67 @@ pub enum Failure {
     Rejected(Answer),
     /// The key, the permission or the address of the endpoint is wrong: nothing on this lane will work.
     Denied(Answer),
-    /// The request was refused whole, nothing of it happened, and it was not said for which of its calls: each is to be asked alone.
-    Apart(Answer),
+    /// Something in its request was refused, and it was not said for which of its calls: to be asked again among fewer.
+    Apart {
+        /// Among how many calls it may be.
+        among: usize,
+        /// What of this call has happened.
+        happened: Happened,
+        /// What was said.
+        answer: Answer,
+    },
+}
+
+/// What of a call has happened that should not happen twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// Nothing: all of it may be asked again.
+    Nothing,
+    /// Its custom events were taken: the rest may be asked again.
+    Events,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// With whom, and with what, a call travels once a request that carried it was refused without a word about whom.
+///
+/// Stored, and that in the place of what was once `true` for [`Company::Alone`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Company {
+    /// With whoever goes.
+    Any,
+    /// In a request of its own.
+    Alone,
+    /// In requests of at most so many calls that may be no more either.
+    AtMost(u8),
+    /// The same, without its custom events: those were taken.
+    WithoutEvents(u8),
+}
+
+impl Company {
+    /// How many calls a request with this one may carry.
+    pub const fn calls_max(self) -> usize {
+        match self {
+            Company::Any => usize::MAX,
+            Company::Alone => 1,
+            Company::AtMost(calls) | Company::WithoutEvents(calls) => calls as usize,
+        }
+    }
+
+    /// The company after a refusal among so many calls: half as many. What counts and may have been taken is sent once
+    /// more at most: alone, where whatever is said is said of it. `counts`: what nobody knows of it counts.
+    #[must_use]
+    pub fn after(self, among: usize, happened: Happened, counts: bool) -> Company {
+        let among = among.min(self.calls_max());
+        let half = u8::try_from(among.div_ceil(2).max(1)).unwrap_or(u8::MAX);
+        match (self, happened) {
+            (_, Happened::Events) | (Company::WithoutEvents(_), _) => Company::WithoutEvents(half),
+            (_, Happened::Unknown) if counts => Company::Alone,
+            _ if half == 1 => Company::Alone,
+            _ => Company::AtMost(half),
+        }
+    }
 }
 
 impl Failure {
@@ -267,7 +333,7 @@ impl Failure {
             | Failure::Throttled { answer, .. }
             | Failure::Rejected(answer)
             | Failure::Denied(answer)
-            | Failure::Apart(answer) => answer,
+            | Failure::Apart { answer, .. } => answer,
         }
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::flow::job::{Commit, Fate, Job, Start};
 use crate::flow::settle::{Settled, settle};
 use crate::flow::{ask, revive};
-use crate::model::call::{Answer, Failure};
+use crate::model::call::{Answer, Company, Failure, Happened};
 use crate::model::rules::{ParticipationFlow, RuleBook};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -92,6 +92,67 @@ fn a_subscription_that_failed_is_looked_at_before_it_is_tried_again() {
         kept(begun, Err(Failure::Denied(said())), NOW).state,
         recheck(false)
     );
+}
+
+#[test]
+fn a_subscription_that_may_have_been_taken_among_others_is_looked_at_first_and_keeps_its_company() {
+    let apart = |happened| Failure::Apart {
+        among: 50,
+        happened,
+        answer: said(),
+    };
+    let maybe = Before {
+        maybe: true,
+        ..UNSET
+    };
+    let set = at(Join::Set { before: UNSET });
+    let refused = kept(set.clone(), Err(apart(Happened::Nothing)), NOW);
+    assert_eq!(
+        (refused.state, refused.company),
+        (set.state.clone(), Company::AtMost(25))
+    );
+
+    let unknown = || Ok(Reply::Status(Subscription::Unknown));
+    let looks = kept(set, Err(apart(Happened::Unknown)), NOW);
+    assert_eq!(looks.state, State::Sms(Join::Recheck { before: maybe }));
+    let again = kept(looks, unknown(), NOW);
+    assert_eq!(again.state, State::Sms(Join::Set { before: maybe }));
+    assert_eq!((again.company, again.attempts), (Company::AtMost(25), 0));
+
+    // The same, where it goes with the profile: by way of a look-up.
+    let inline = Rules {
+        phone: rules().phone.map(|phone| PhoneRules {
+            subscribe: SubscribeBy::Inline,
+            ..phone
+        }),
+        ..rules()
+    };
+    let by = |job, answer| match settle(job, &event(), answer, NOW, &inline, 0.0) {
+        Settled::Commit(Commit {
+            fate: Fate::Keep { job, .. },
+            ..
+        }) => job,
+        other => panic!("{other:?}"),
+    };
+    let looks = by(
+        at(Join::Create { before: UNSET }),
+        Err(apart(Happened::Unknown)),
+    );
+    assert_eq!(
+        looks.state,
+        State::Sms(Join::RecheckProfile { before: maybe })
+    );
+    let looks_up = by(looks, unknown());
+    let again = by(looks_up, Ok(Reply::Profiles(Vec::new())));
+    assert_eq!(again.state, State::Sms(Join::Create { before: maybe }));
+    assert_eq!(
+        again.company,
+        Company::AtMost(25),
+        "else the same would be refused again, for ever"
+    );
+    // Once it is written the company of before is nobody's any more.
+    let waits = by(again, Ok(Reply::Tracked));
+    assert_eq!(waits.company, Company::Any);
 }
 
 #[test]
