@@ -259,7 +259,7 @@ fn class(answer: &Result<Reply, Failure>) -> &'static str {
         Err(Failure::Throttled { .. }) => "throttled",
         Err(Failure::Rejected(_)) => "rejected",
         Err(Failure::Denied(_)) => "denied",
-        Err(Failure::Apart(_)) => "apart",
+        Err(Failure::Apart { .. }) => "apart",
     }
 }
 

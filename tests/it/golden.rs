@@ -16,7 +16,7 @@ use std::sync::Once;
 use braze_relay::flow::job::{
     Attempt, Burial, Class, Flow, Job, Join, Outcome, Profile, Reason, State,
 };
-use braze_relay::model::call::{Address, Answer};
+use braze_relay::model::call::{Address, Answer, Company};
 use braze_relay::model::event::{CustomEvent, Event, EventKind, Source};
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::json::ObjectText;
@@ -143,7 +143,7 @@ fn tried(state: State) -> Job {
         attempts: 2,
         failing_since: Some(at(2)),
         begun: true,
-        alone: true,
+        company: Company::Alone,
         failures: 300,
         history: vec![
             Attempt {
@@ -158,6 +158,14 @@ fn tried(state: State) -> Job {
             },
         ],
         ..Job::new(state, at(60))
+    }
+}
+
+/// A job that travels in such company.
+fn among(company: Company) -> Job {
+    Job {
+        company,
+        ..Job::new(State::Email(Profile::Create), at(3))
     }
 }
 
@@ -221,6 +229,14 @@ fn records() -> Vec<(&'static str, Record)> {
                 burial: Some(burial(Reason::UnknownActivation, Class::Configuration)),
                 ..record(event(), None)
             },
+        ),
+        (
+            "record-halved",
+            record(event(), Some(among(Company::AtMost(38)))),
+        ),
+        (
+            "record-without-events",
+            record(event(), Some(among(Company::WithoutEvents(19)))),
         ),
         ("record-long", record(long, Some(Job::new(look_up, at(1))))),
     ]
@@ -573,6 +589,21 @@ fn golden_numbers_of_variants_that_hold_more_never_change() {
             Address::Email(_) => 3,
         };
         assert_eq!(number!(&address), fixed, "{address:?}");
+    }
+    for company in [
+        Company::Any,
+        Company::Alone,
+        Company::AtMost(1),
+        Company::WithoutEvents(1),
+    ] {
+        // The first two stand where once `false` and `true` stood.
+        let fixed = match company {
+            Company::Any => 0,
+            Company::Alone => 1,
+            Company::AtMost(_) => 2,
+            Company::WithoutEvents(_) => 3,
+        };
+        assert_eq!(number!(&company), fixed, "{company:?}");
     }
     for profile in [
         Profile::LookUp,

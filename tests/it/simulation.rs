@@ -13,6 +13,7 @@ mod lab;
 mod last_word;
 mod onward;
 mod phones;
+mod poison;
 mod polling;
 mod rows;
 mod shaky;

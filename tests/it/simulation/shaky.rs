@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use braze_relay::clock::Clock;
 use braze_relay::flow::job::{Commit, Fate, Flow, Job, Seed, Start};
-use braze_relay::model::call::{Address, Failure, Reply};
+use braze_relay::model::call::{Address, Company, Failure, Reply};
 use braze_relay::model::event::Event;
 use braze_relay::model::id::JobId;
 use braze_relay::model::lane::Lane;
@@ -171,7 +171,11 @@ impl Shaky {
             Some(&("transient" | "unknown, resent")) => {
                 job.attempts == before.attempts + 1 && !job.fresh && job.due > now
             }
-            Some(&("throttled" | "denied" | "apart")) => counts == same,
+            Some(&("throttled" | "denied")) => counts == same,
+            // Among fewer each time: it must end.
+            Some(&"apart") => {
+                counts == same && job.company.calls_max() < before.company.calls_max()
+            }
             Some(&"ok") => {
                 // Whoever is polled stays where she is, until later.
                 let polled = job.due > now && job.state.step() == "confirm";
@@ -181,7 +185,8 @@ impl Shaky {
                 // A profile that is remembered and does not show is looked for again, as after a failure.
                 let looks = job.state.step() == "look_up" && job.state == before.state;
                 let again = looks && job.attempts == before.attempts + 1 && job.due > now;
-                (counts == (0, None, true) && !job.alone && moved) || back || again
+                let free = job.company == Company::Any || job.state.takes_turn();
+                (counts == (0, None, true) && free && moved) || back || again
             }
             _ => true,
         };

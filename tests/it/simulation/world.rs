@@ -11,7 +11,7 @@ use braze_relay::client::pack::objects;
 use braze_relay::client::{Answers, Client};
 use braze_relay::clock::Clock;
 use braze_relay::model::call::{
-    Address, Answer, Call, Credit, Failure, Profile, Reply, Subscription, Track,
+    Address, Answer, Call, Credit, Failure, Happened, Profile, Reply, Subscription, Track,
 };
 use braze_relay::model::json::Object;
 use braze_relay::model::lane::{Lane, LaneKind};
@@ -91,6 +91,31 @@ pub struct Taken {
     pub answered: bool,
 }
 
+/// Writes that Braze refuses, by an attribute that they bring.
+#[derive(Clone, Debug, Default)]
+pub struct Poison {
+    pub attributes: BTreeSet<String>,
+    pub told: Told,
+}
+
+/// How a refused write is told of that shares its request with others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing of the request is taken, and nobody is named.
+    #[default]
+    Whole,
+    /// The others are taken, and nobody is named.
+    InPart,
+    /// The others are taken, and only that it is an attributes object is said.
+    Attributes,
+}
+
+impl Poison {
+    fn is_in(&self, call: &Call) -> bool {
+        matches!(call, Call::Track(track) if track.attributes.keys().any(|it| self.attributes.contains(it)))
+    }
+}
+
 #[derive(Default)]
 pub struct Model {
     pub people: BTreeMap<String, Vec<Person>>,
@@ -107,6 +132,7 @@ pub struct Model {
     pub keys: BTreeMap<(String, String), BTreeSet<String>>,
     pub weather: Weather,
     pub exceptions: BTreeMap<Lane, Weather>,
+    pub poison: Poison,
     /// When each request of a lane left.
     pub sent: BTreeMap<Lane, Vec<Timestamp>>,
     pub calls: u64,
@@ -483,10 +509,7 @@ impl World {
         let now = self.clock.now();
         let each = |failure: Failure| vec![Err(failure); calls.len()];
         match verdict {
-            Verdict::Serve => calls
-                .iter()
-                .map(|it| self.serve(lane, it, weather.rejected, request))
-                .collect(),
+            Verdict::Serve => self.served(lane, calls, weather.rejected, request),
             Verdict::Transient => each(Failure::Transient(answer(503, "sim transient"))),
             Verdict::UnknownLost => {
                 self.allow(lane, calls);
@@ -506,8 +529,46 @@ impl World {
                 answer: answer(429, "sim throttled"),
             }),
             Verdict::Denied => each(Failure::Denied(answer(401, "sim denied"))),
-            Verdict::Apart => each(Failure::Apart(answer(400, "sim apart"))),
+            Verdict::Apart => each(Failure::Apart {
+                among: calls.len(),
+                happened: Happened::Nothing,
+                answer: answer(400, "sim apart"),
+            }),
         }
+    }
+
+    fn served(&self, lane: &Lane, calls: &[Call], rejected: f64, request: u64) -> Answers {
+        let poison = self.model().poison.clone();
+        let is_poisoned = calls.iter().any(|call| poison.is_in(call));
+        let refused = |happened| match calls.len() {
+            1 => Err(Failure::Rejected(answer(400, "sim poison"))),
+            among => Err(Failure::Apart {
+                among,
+                happened,
+                answer: answer(400, "sim poison"),
+            }),
+        };
+        let one = |call: &Call| {
+            if is_poisoned && poison.told == Told::Whole {
+                return refused(Happened::Nothing);
+            }
+            if !poison.is_in(call) {
+                let reply = self.serve(lane, call, rejected, request);
+                if !is_poisoned {
+                    return reply;
+                }
+            }
+            let events = matches!(call, Call::Track(track) if !track.events.is_empty());
+            refused(match poison.told {
+                Told::Attributes if events => Happened::Events,
+                Told::InPart if events => {
+                    self.allow(lane, std::slice::from_ref(call));
+                    Happened::Unknown
+                }
+                Told::Whole | Told::InPart | Told::Attributes => Happened::Nothing,
+            })
+        };
+        calls.iter().map(one).collect()
     }
 
     /// What the other side expects after this answer.
@@ -612,7 +673,7 @@ fn class(call: &Call, answer: &Result<Reply, Failure>) -> &'static str {
         Err(Failure::Throttled { .. }) => "throttled",
         Err(Failure::Rejected(_)) => "rejected",
         Err(Failure::Denied(_)) => "denied",
-        Err(Failure::Apart(_)) => "apart",
+        Err(Failure::Apart { .. }) => "apart",
     }
 }
 

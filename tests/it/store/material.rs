@@ -8,7 +8,7 @@ use braze_relay::flow::job::{
     Seed, Start, State,
 };
 use braze_relay::model::Name;
-use braze_relay::model::call::Answer;
+use braze_relay::model::call::{Answer, Company};
 use braze_relay::model::event::{Event, EventKind, Source};
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::json::{Object, ObjectText};
@@ -120,7 +120,7 @@ pub fn laden(due: Timestamp, bytes_per_attempt: usize) -> Job {
     };
     Job {
         begun: true,
-        alone: true,
+        company: Company::Alone,
         history: vec![attempt; HISTORY_MAX],
         ..failed(due)
     }
