@@ -442,6 +442,164 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_account_for_every_object_and_error_clear_the_array_that_was_taken_whole() {
+        // Sent are two attributes objects and three events: of calls 0 and 2, of calls 1 (twice) and 2.
+        let error = || json!("something is wrong");
+        for (attributes, events, errors, expected) in [
+            (
+                1,
+                3,
+                vec![error()],
+                ["apart", "tracked", "apart, events taken"],
+            ),
+            (
+                2,
+                2,
+                vec![error()],
+                ["tracked", "apart, in doubt", "apart, in doubt"],
+            ),
+            (
+                0,
+                3,
+                vec![error(), error()],
+                ["apart", "tracked", "apart, events taken"],
+            ),
+            (
+                1,
+                2,
+                vec![error(), error()],
+                ["apart", "apart, in doubt", "apart, in doubt"],
+            ),
+            // All are counted, refused or not: that clears nobody.
+            (
+                2,
+                3,
+                vec![error()],
+                ["apart", "apart, in doubt", "apart, in doubt"],
+            ),
+            // Two errors of one object, one error for two objects, numbers that cannot be.
+            (
+                1,
+                3,
+                vec![error(), error()],
+                ["apart", "apart, in doubt", "apart, in doubt"],
+            ),
+            (
+                0,
+                3,
+                vec![error()],
+                ["apart", "apart, in doubt", "apart, in doubt"],
+            ),
+            (
+                9,
+                2,
+                vec![error(), error()],
+                ["apart", "apart, in doubt", "apart, in doubt"],
+            ),
+            // One is named; the other is in the same array, or not.
+            (
+                1,
+                2,
+                vec![
+                    error(),
+                    json!({"type": "BAD", "input_array": "events", "index": 0}),
+                ],
+                ["apart", "rejected", "apart, in doubt"],
+            ),
+            (
+                0,
+                3,
+                vec![
+                    error(),
+                    json!({"type": "BAD", "input_array": "attributes", "index": 0}),
+                ],
+                ["rejected", "tracked", "apart, events taken"],
+            ),
+            // What contradicts itself clears nobody.
+            (
+                2,
+                2,
+                vec![json!({"type": "BAD", "input_array": "attributes"})],
+                ["apart", "tracked", "apart, events taken"],
+            ),
+        ] {
+            let body = json!({"message": "success", "attributes_processed": attributes,
+                "events_processed": events, "errors": errors});
+            assert_eq!(
+                classes(&three(), 201, &body.to_string()),
+                expected,
+                "{body}"
+            );
+            let numbers = ["attributes_processed", "events_processed"];
+            for missing in numbers {
+                let mut body = body.clone();
+                body.as_object_mut().unwrap().remove(missing);
+                let without = classes(&three(), 201, &body.to_string());
+                assert!(
+                    !without.contains(&"tracked") || expected[1] == "tracked" && attributes == 2,
+                    "{body}"
+                );
+            }
+        }
+        let refused =
+            r#"{"message":"no","attributes_processed":1,"events_processed":3,"errors":["x"]}"#;
+        assert_eq!(
+            classes(&three(), 201, refused),
+            ["apart", "apart, in doubt", "apart, in doubt"]
+        );
+    }
+
+    #[test]
+    fn a_subscription_that_travelled_with_attributes_in_doubt_may_have_happened() {
+        let subscribe = |double_opt_in| {
+            let mut track = track(Address::BrazeId("d".into()), true, 1);
+            track.subscribe = Some(crate::model::call::Subscribe {
+                group: "g".into(),
+                double_opt_in,
+            });
+            track
+        };
+        for double_opt_in in [false, true] {
+            let tracks = [three().remove(0), subscribe(double_opt_in)];
+            let body = |array| {
+                format!(
+                    r#"{{"message":"success","errors":[{{"type":"BAD","input_array":"{array}"}}]}}"#
+                )
+            };
+            assert_eq!(
+                classes(&tracks, 201, &body("attributes")),
+                ["apart", "apart, in doubt"]
+            );
+            assert_eq!(
+                classes(&tracks, 400, &body("attributes")),
+                ["apart", "apart"]
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_is_cleared_or_named_is_not_among_those_to_be_halved() {
+        let among = |status, body: &str| -> Vec<usize> {
+            let answers = answers(&three(), &RawAnswer::made(status, &[], body));
+            let among = |answer: &Result<Reply, Failure>| match answer {
+                Err(Failure::Apart { among, .. }) => Some(*among),
+                _ => None,
+            };
+            answers.iter().filter_map(among).collect()
+        };
+        let named = r#"{"message":"success","errors":[{"type":"BAD","input_array":"events","index":0},"?"]}"#;
+        assert_eq!(among(201, named), [2, 2]);
+        assert_eq!(among(400, named), [2, 2]);
+        assert_eq!(
+            among(201, r#"{"message":"success","errors":["?"]}"#),
+            [3, 3, 3]
+        );
+        let array = r#"{"message":"success","errors":[{"type":"BAD","input_array":"attributes"}]}"#;
+        assert_eq!(among(201, array), [2, 2]);
+        assert_eq!(among(413, ""), [3, 3, 3]);
+    }
+
+    #[test]
     fn a_2xx_that_does_not_say_success_is_nobodys_success() {
         for body in [
             r#"{"message":"fatal error message"}"#,

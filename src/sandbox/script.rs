@@ -90,6 +90,14 @@ pub enum Action {
     EmailLater(Spread),
     /// `/users/track` refuses objects that name this e-mail or alias.
     RejectEmail(String),
+    /// `/subscription/status/get` and `/subscription/status/set` in both versions refuse requests that name this phone.
+    RejectPhone(String),
+    /// `/users/track` takes nothing of a request with an object to refuse, and answers 400.
+    RefuseWhole,
+    /// `/users/track` does not say how many objects it took when it refuses some.
+    NotCounted,
+    /// `/users/track` takes at most so many objects in a request.
+    ObjectsMax(usize),
 }
 
 /// The shapes of `errors` seen in the world.
@@ -105,6 +113,11 @@ pub enum ErrorShape {
     Strings,
     /// Objects without `index`.
     NoIndex,
+    /// Objects with neither `index` nor `input_array`.
+    NoPlace,
+    /// None: a message other than "success", no numbers. `/subscription/status/set` tells a refused phone so, too, with
+    /// 201, and takes the others.
+    NoErrors,
 }
 
 impl Script {
@@ -196,6 +209,14 @@ pub struct Effects {
     pub email_later: Option<Spread>,
     /// Refused e-mails.
     pub rejected: Vec<String>,
+    /// Refused phones.
+    pub rejected_phones: Vec<String>,
+    /// A request with an object to refuse is refused whole.
+    pub whole: bool,
+    /// The numbers of objects taken are left out of an answer with errors.
+    pub not_counted: bool,
+    /// Most objects of a request, if fewer than ever.
+    pub objects_max: Option<usize>,
 }
 
 /// A script being played.
@@ -266,6 +287,10 @@ impl Rule {
             Action::Appear(spread) => effects.appear = Some(*spread),
             Action::EmailLater(spread) => effects.email_later = Some(*spread),
             Action::RejectEmail(email) => effects.rejected.push(email.clone()),
+            Action::RejectPhone(phone) => effects.rejected_phones.push(phone.clone()),
+            Action::RefuseWhole => effects.whole = true,
+            Action::NotCounted => effects.not_counted = true,
+            Action::ObjectsMax(objects) => effects.objects_max = Some(*objects),
         }
     }
 }

@@ -10,6 +10,7 @@ use super::attributes::{GroupWish, group_wish};
 use super::email;
 use super::identifier::Identifier;
 use super::profiles::Object;
+use super::script::ErrorShape;
 use super::sets::{Outcome, Via, status};
 use super::wire::Answer;
 use super::workspace::Workspace;
@@ -22,6 +23,7 @@ const TOO_MANY: &str = "The max number of ids per request was exceeded";
 const BAD_GROUP: &str = "Invalid subscription group ID";
 const NOT_BOTH: &str =
     "Either an email address or a phone number should be provided, but not both.";
+const BAD_PHONE: &str = "phone numbers must be in E.164 format";
 const NOBODY: &str = "One of external_id, email or phone is required";
 
 /// Name and value of each pair, decoded as forms are: a `+` is a space.
@@ -70,6 +72,9 @@ pub fn get(workspace: &Workspace, query: &str, means: &mut Means<'_>) -> Answer 
     };
     if people.len() > PEOPLE_MAX {
         return Answer::message(400, TOO_MANY);
+    }
+    if people.iter().any(|person| is_refused(person, means)) {
+        return Answer::message(400, BAD_PHONE);
     }
     let by_email = !emails.is_empty();
     let by_phone = !phones.is_empty();
@@ -135,8 +140,7 @@ pub fn set(workspace: &mut Workspace, body: &Object, means: &mut Means<'_>) -> A
         .into_iter()
         .map(|identifier| write(identifier, &wish, Via::V1))
         .collect();
-    accept(workspace, writes, means);
-    Answer::message(201, "success").about(people.len())
+    taken(workspace, writes, people.len(), means)
 }
 
 /// `POST /v2/subscription/status/set`: several groups.
@@ -161,7 +165,7 @@ pub fn set_v2(workspace: &mut Workspace, body: &Object, means: &mut Means<'_>) -
             .iter()
             .any(|one| matches!(one, Identifier::Phone(phone) if !email::is_e164(phone)))
         {
-            return Answer::message(400, "phone numbers must be in E.164 format");
+            return Answer::message(400, BAD_PHONE);
         }
         let mine = people
             .iter()
@@ -178,8 +182,34 @@ pub fn set_v2(workspace: &mut Workspace, body: &Object, means: &mut Means<'_>) -
     if both(&everybody) {
         return Answer::message(400, NOT_BOTH);
     }
+    taken(workspace, writes, everybody.len(), means)
+}
+
+/// Takes the sets of a request that is as it should be, unless the script has something against a phone.
+fn taken(
+    workspace: &mut Workspace,
+    mut writes: Vec<Write>,
+    people: usize,
+    means: &mut Means<'_>,
+) -> Answer {
+    let is_fine = |write: &Write| match write.identifier() {
+        Identifier::Phone(phone) => !is_refused(phone, means),
+        _ => true,
+    };
+    let asked = writes.len();
+    writes.retain(is_fine);
+    let refused = writes.len() < asked;
+    if refused && (writes.is_empty() || means.effects.shape != ErrorShape::NoErrors) {
+        return Answer::message(400, BAD_PHONE).about(people);
+    }
     accept(workspace, writes, means);
-    Answer::message(201, "success").about(everybody.len())
+    let message = if refused { BAD_PHONE } else { "success" };
+    Answer::message(201, message).about(people)
+}
+
+fn is_refused(phone: &str, means: &Means<'_>) -> bool {
+    let refused = &means.effects.rejected_phones;
+    refused.iter().any(|one| one == phone)
 }
 
 fn accept(workspace: &mut Workspace, writes: Vec<Write>, means: &mut Means<'_>) {

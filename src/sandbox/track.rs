@@ -20,6 +20,8 @@ use super::write::Write;
 const OBJECTS_MAX: usize = 75;
 const NO_DATA: &str =
     "Valid data must be provided in the 'attributes', 'events', or 'purchases' fields.";
+/// A made-up sentence: "other fatal errors" have a message and nothing that is documented besides.
+const SOME_WRONG: &str = "Some of the data is not valid";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Array {
@@ -62,7 +64,7 @@ pub fn track(workspace: &mut Workspace, mut body: Object, means: &mut Means<'_>)
     if total == 0 {
         return Answer::message(400, NO_DATA);
     }
-    if total > OBJECTS_MAX {
+    if total > means.effects.objects_max.unwrap_or(OBJECTS_MAX) {
         return Answer::message(400, "Max Input Length Exceeded").about(total);
     }
     let mut writes = Vec::with_capacity(total);
@@ -73,16 +75,30 @@ pub fn track(workspace: &mut Workspace, mut body: Object, means: &mut Means<'_>)
         for (index, object) in objects.into_iter().enumerate() {
             match judge(workspace, array, object, means) {
                 Ok(write) => writes.push(write),
-                Err(problem) => errors.push(shaped(means.effects.shape, problem, array, index)),
+                Err(problem) => errors.push((problem, array, index)),
             }
         }
         answer.insert(array.processed().to_owned(), json!(writes.len() - before));
     }
-    if writes.is_empty() {
-        return Answer::new(400, json!({"message": NO_DATA, "errors": errors})).about(total);
+    if writes.is_empty() || (means.effects.whole && !errors.is_empty()) {
+        answer.clear();
+        let message = if writes.is_empty() {
+            NO_DATA
+        } else {
+            SOME_WRONG
+        };
+        answer.insert("message".to_owned(), json!(message));
+        tell(&mut answer, errors, means.effects.shape);
+        return Answer::new(400, Value::Object(answer)).about(total);
     }
     if !errors.is_empty() {
-        answer.insert("errors".to_owned(), Value::Array(errors));
+        if means.effects.not_counted || means.effects.shape == ErrorShape::NoErrors {
+            answer.retain(|key, _| key == "message");
+        }
+        if means.effects.shape == ErrorShape::NoErrors {
+            answer.insert("message".to_owned(), json!(SOME_WRONG));
+        }
+        tell(&mut answer, errors, means.effects.shape);
     }
     let delay = means
         .effects
@@ -99,6 +115,16 @@ pub fn track(workspace: &mut Workspace, mut body: Object, means: &mut Means<'_>)
     Answer::new(201, Value::Object(answer)).about(total)
 }
 
+/// Adds what is wrong to an answer.
+fn tell(answer: &mut Object, errors: Vec<(Problem, Array, usize)>, shape: ErrorShape) {
+    if shape == ErrorShape::NoErrors {
+        return;
+    }
+    let errors = errors.into_iter();
+    let told = errors.map(|(problem, array, index)| shaped(shape, problem, array, index));
+    answer.insert("errors".to_owned(), told.collect());
+}
+
 fn shaped(shape: ErrorShape, problem: Problem, array: Array, index: usize) -> Value {
     let array = array.as_str();
     match shape {
@@ -108,6 +134,7 @@ fn shaped(shape: ErrorShape, problem: Problem, array: Array, index: usize) -> Va
         ErrorShape::Codes => json!({"type": problem.code, "input_array": array, "index": index}),
         ErrorShape::Strings => json!(problem.sentence),
         ErrorShape::NoIndex => json!({"type": problem.sentence, "input_array": array}),
+        ErrorShape::NoPlace | ErrorShape::NoErrors => json!({"type": problem.sentence}),
     }
 }
 
@@ -416,6 +443,61 @@ mod tests {
             told(ErrorShape::NoIndex),
             json!({"type": BAD_EMAIL.sentence, "input_array": "attributes"})
         );
+    }
+
+    #[test]
+    fn a_request_with_something_wrong_can_be_refused_whole_or_told_of_without_numbers_or_errors() {
+        let body = json!({"attributes": [{"email": "x"}, {"email": "c@d.co"}]});
+        let told = |effects: Effects| {
+            let mut workspace = workspace(&[]);
+            let answer = post_with(&mut workspace, &effects, body.clone(), NOW);
+            (answer.status, answer.body, settled(&mut workspace).len())
+        };
+        let error = json!([{"type": BAD_EMAIL.sentence}]);
+        for (shape, whole, not_counted, expected) in [
+            (
+                ErrorShape::NoPlace,
+                true,
+                false,
+                (400, json!({"message": SOME_WRONG, "errors": error}), 0),
+            ),
+            (
+                ErrorShape::NoErrors,
+                true,
+                false,
+                (400, json!({"message": SOME_WRONG}), 0),
+            ),
+            (
+                ErrorShape::NoPlace,
+                false,
+                false,
+                (
+                    201,
+                    json!({"message": "success", "attributes_processed": 1, "errors": error}),
+                    1,
+                ),
+            ),
+            (
+                ErrorShape::NoPlace,
+                false,
+                true,
+                (201, json!({"message": "success", "errors": error}), 1),
+            ),
+            (
+                ErrorShape::NoErrors,
+                false,
+                false,
+                (201, json!({"message": SOME_WRONG}), 1),
+            ),
+        ] {
+            let effects = Effects {
+                shape,
+                whole,
+                not_counted,
+                ..Effects::default()
+            };
+            assert_eq!(told(effects), expected, "{shape:?} {whole} {not_counted}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod golden;
 mod ingest;
 mod ops;
 mod outgrow;
+mod packing;
 mod process;
 mod sandbox;
 mod simulation;
