@@ -102,12 +102,6 @@ pub(super) async fn carry<S: Store, C: Client>(
             who,
             call,
         } = asked;
-        // Whoever is taken apart repeats what it wrote, if that was taken: between the two no order is needed.
-        if let Some(who) = who
-            && !matches!(answer, Err(Failure::Apart { .. }))
-        {
-            lane.recent().note(who, now, rules.order_gap);
-        }
         let answer = match (&call, answer) {
             (Call::LookUp { .. }, Ok(Reply::Profiles(shown)))
                 if shown.is_empty() && known.is_some() =>
@@ -116,7 +110,10 @@ pub(super) async fn carry<S: Store, C: Client>(
             }
             (_, answer) => answer,
         };
+        let is_apart = matches!(answer, Err(Failure::Apart { .. }));
+        let note = |who| lane.recent().note(who, now, rules.order_gap);
         if answer.is_ok() && writes_again(&call) && who.is_some_and(|who| held.contains(&who)) {
+            who.into_iter().for_each(note);
             // What stood before it will be written once more, and must not have the last word.
             unchanged.push(token);
             continue;
@@ -126,6 +123,10 @@ pub(super) async fn carry<S: Store, C: Client>(
         let ends = matches!(&settled, Settled::Commit(commit) if !matches!(commit.fate, Fate::Keep { .. }));
         if !ends {
             held.extend(who);
+        }
+        // Whoever is asked again among fewer repeats what it wrote, if that was taken: between the two no order is needed.
+        if ends || !is_apart {
+            who.into_iter().for_each(note);
         }
         match settled {
             Settled::Commit(commit) => moves.push(Move {

@@ -293,7 +293,7 @@ pub enum Company {
     Any,
     /// In a request of its own.
     Alone,
-    /// In requests of at most so many calls that may be no more either.
+    /// In requests of at most so many calls, all of the same company.
     AtMost(u8),
     /// The same, without its custom events: those were taken.
     WithoutEvents(u8),

@@ -7,7 +7,7 @@ use braze_relay::flow::job::{Class, Reason};
 use braze_relay::model::call::Call;
 use braze_relay::model::event::EventKind;
 use braze_relay::model::lane::{Lane, LaneKind};
-use braze_relay::model::rules::{OnUnknown, Rules};
+use braze_relay::model::rules::{Identity, OnUnknown, Rules};
 
 use super::campaign::{LONG, Life, event, rich, rules};
 use super::world::{Delays, Poison, Told};
@@ -123,6 +123,7 @@ fn whoever_was_innocent_and_healthy_newcomers_are_not_kept_waiting() {
         life.accept(newcomers.collect()).await;
         life.wait(Duration::from_secs(3)).await;
         assert_eq!(life.counts().events.done, 72 + 40);
+        life.kill().await;
         // Nobody new has ever shared a request with somebody who was refused before.
         let model = life.world.model();
         let guilty = |email: &str| keys(3).any(|key| email == format!("p{key}@b.example"));
@@ -131,7 +132,61 @@ fn whoever_was_innocent_and_healthy_newcomers_are_not_kept_waiting() {
             let with = model.writes.iter().filter(|it| it.request == write.request);
             assert!(with.clone().all(|it| !is_new(&it.email)));
         }
-        drop(model);
+    });
+}
+
+#[test]
+fn nobody_waits_for_company_that_cannot_come() {
+    on_paused_time(async {
+        let nothing = Delays {
+            latency_min: 0,
+            latency: 0,
+            appears: 0,
+            whole: 0,
+        };
+        let rules = Rules {
+            identity: Identity::Email,
+            created_event: None,
+            credit: None,
+            ..rules("drop", "acme", OnUnknown::Resend)
+        };
+        let mut life = Life::new(8, nothing, 0, vec![rules]);
+        for host in life.settings.workspaces.values_mut() {
+            host.braze.limits.clear();
+        }
+        let linger = life.settings.workspaces["acme"].braze.linger;
+        // A backlog: of two objects each 37 fill a request, and the last one alone may linger.
+        let one = |key| rich(event(key, "drop", &format!("p{key}@b.example")));
+        let engine = life.start().await;
+        engine.hold(&lane(), None);
+        let backlog = 1000..1000 + 37 * 60 + 1;
+        life.accept(backlog.map(one).collect()).await;
+        engine.release(&lane());
+        let start = life.clock.now();
+        while life.counts().events.queued > 1 {
+            life.wait(Duration::from_millis(1)).await;
+        }
+        let took = life.clock.now().since(start);
+        assert!(took < linger, "{took:?}");
+        life.wait(linger * 2).await;
+        assert_eq!((life.counts().events.queued, sent(&life)), (0, 61));
+        // Halves wait for nobody either.
+        engine.hold(&lane(), None);
+        let attributes = keys(3).map(|key| format!("own-{key}")).collect();
+        life.world.model().poison = Poison {
+            attributes,
+            told: Told::Whole,
+        };
+        life.accept((0..74).map(one).collect()).await;
+        life.wait(Duration::from_secs(1)).await;
+        engine.release(&lane());
+        let start = life.clock.now();
+        while life.counts().events.queued > 0 {
+            life.wait(Duration::from_millis(1)).await;
+        }
+        let took = life.clock.now().since(start);
+        assert!(took < linger, "{took:?}");
+        assert_eq!(dead(&life).await, keys(3).collect());
         life.kill().await;
     });
 }
