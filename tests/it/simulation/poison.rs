@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use braze_relay::flow::job::{Class, Reason};
 use braze_relay::model::call::Call;
-use braze_relay::model::event::EventKind;
+use braze_relay::model::event::{Event, EventKind};
 use braze_relay::model::lane::{Lane, LaneKind};
 use braze_relay::model::rules::{Identity, OnUnknown, Rules};
 
@@ -177,7 +177,11 @@ fn nobody_waits_for_company_that_cannot_come() {
             attributes,
             told: Told::Whole,
         };
-        life.accept((0..74).map(one).collect()).await;
+        let full = (0..PEOPLE).map(one).map(|event| Event {
+            event: None,
+            ..event
+        });
+        life.accept(full.collect()).await;
         life.wait(Duration::from_secs(1)).await;
         engine.release(&lane());
         let start = life.clock.now();
