@@ -6,7 +6,7 @@ use std::io::Write;
 use super::remote::{Failed, Remote, write};
 use super::text::{Column, bytes, duration, plain, table, tally};
 use crate::config::Env;
-use crate::ops::wire::{Events, LaneRow, Status};
+use crate::ops::wire::{Events, HeldActivation, LaneRow, Status};
 
 /// Show where everything is: events, jobs, lanes, the store
 ///
@@ -53,6 +53,12 @@ fn render(status: &Status) -> String {
         text += "\ndead letters by reason: ";
         text += &tally(reasons.map(|dead| (dead.reason.as_str(), dead.count)));
         text += "; see braze-relay dead list\n";
+    }
+    if !status.held_activations.is_empty() {
+        text += "\n";
+    }
+    for held in &status.held_activations {
+        text += &held_activation(held);
     }
     if !status.lanes.is_empty() {
         text += "\n";
@@ -147,6 +153,19 @@ fn lanes(lanes: &[LaneRow]) -> String {
     table(columns, &rows)
 }
 
+fn held_activation(held: &HeldActivation) -> String {
+    let why = match (held.reason.as_str(), held.died_of) {
+        (_, Some(reason)) => format!("too many died of {} in a row", reason.as_str()),
+        ("invalid_group", None) => "Braze does not know its subscription group".into(),
+        (other, None) => other.into(),
+    };
+    let (workspace, activation) = (plain(&held.workspace), plain(&held.activation));
+    format!(
+        "{workspace}: activation {activation} is HELD since {}: {why}; its jobs wait until it is released or the relay is started again\n",
+        held.since
+    )
+}
+
 fn pace(lane: &LaneRow) -> String {
     let objects = lane.objects_max.filter(|objects| *objects > 1);
     let objects = objects.map_or(String::new(), |objects| format!(" × {objects}"));
@@ -175,7 +194,7 @@ mod tests {
     use super::*;
     use crate::flow::job::Reason;
     use crate::model::time::Timestamp;
-    use crate::ops::wire::{Dead, Group, Held, Jobs, StoreRow};
+    use crate::ops::wire::{Dead, Group, Held, HeldActivation, Jobs, StoreRow};
 
     fn moment(seconds: u64) -> Timestamp {
         Timestamp::from_millis(1_795_770_600_000 + seconds * 1000)
@@ -227,6 +246,13 @@ mod tests {
                 count: 1,
             }],
             done: Vec::new(),
+            held_activations: vec![HeldActivation {
+                workspace: "acme".into(),
+                activation: "autumn".into(),
+                reason: "burials".into(),
+                died_of: Some(Reason::Rejected),
+                since: moment(3),
+            }],
             lanes: vec![
                 LaneRow {
                     depth: 2,
@@ -273,6 +299,8 @@ WORKSPACE  ACTIVATION   FLOW   WAITING  READY  IN FLIGHT  DEAD
 acme       spring-drop  email        1      1          1     1
 
 dead letters by reason: gave_up 1; see braze-relay dead list
+
+acme: activation autumn is HELD since 2026-11-27T09:10:03.000Z: too many died of rejected in a row; its jobs wait until it is released or the relay is started again
 
 LANE                   DUE  LATER  OLDEST  REQUESTS         PACE  STATE
 acme/users_track         2      1   1m 1s         1  1000/s × 75  open

@@ -133,6 +133,7 @@ mod tests {
                     Failure::Throttled { .. } => "throttled",
                     Failure::Rejected(_) => "rejected",
                     Failure::Denied(_) => "denied",
+                    Failure::WrongGroup(_) => "wrong group",
                     Failure::Apart(_) => "apart",
                 }
             }

@@ -242,12 +242,14 @@ mod tests {
         }
         assert!(matches!(one(503, ""), Err(Failure::Transient(_))));
         assert!(matches!(one(401, nobody), Err(Failure::Denied(_))));
+        let bad = r#"{"message":"phone is invalid"}"#;
+        assert!(matches!(one(400, bad), Err(Failure::Rejected(_))));
+        let two = &asked(400, bad, &[ANN, BOB])[0];
+        assert!(matches!(two, Err(Failure::Apart(_))));
         let group = r#"{"message":"Invalid subscription group ID"}"#;
-        assert!(matches!(one(400, group), Err(Failure::Rejected(_))));
-        assert!(matches!(
-            asked(400, group, &[ANN, BOB])[0],
-            Err(Failure::Apart(_))
-        ));
+        for answer in asked(400, group, &[ANN, BOB]) {
+            assert!(matches!(answer, Err(Failure::WrongGroup(_))));
+        }
     }
 
     #[test]

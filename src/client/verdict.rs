@@ -11,7 +11,7 @@ use super::Answers;
 use super::answer::{self, Redactor};
 use super::body::{Places, has_attributes_object};
 use super::http::RawAnswer;
-use crate::model::call::{Failure, Profile, Reply, Track};
+use crate::model::call::{Answer, Failure, Profile, Reply, Track};
 use crate::model::json::Object;
 use crate::model::time::Timestamp;
 
@@ -45,6 +45,7 @@ pub fn once_more(failure: Failure) -> Failure {
         | Failure::Throttled { .. }
         | Failure::Rejected(_)
         | Failure::Denied(_)
+        | Failure::WrongGroup(_)
         | Failure::Apart(_)) => other,
     }
 }
@@ -70,7 +71,7 @@ pub fn tracked(
                 .iter()
                 .map(|named| {
                     Err(match named {
-                        Some(text) => Failure::Rejected(redactor.answer(answer.status, text)),
+                        Some(text) => rejected(redactor.answer(answer.status, text)),
                         None => Failure::Apart(said.clone()),
                     })
                 })
@@ -98,7 +99,7 @@ fn accepted(
     let said = redactor.answer(answer.status, &answer::message(answer));
     let judge = |(track, named): (&&Track, Option<String>)| {
         if let Some(text) = named {
-            return Err(Failure::Rejected(redactor.answer(answer.status, &text)));
+            return Err(rejected(redactor.answer(answer.status, &text)));
         }
         if !(refused || blame.suspects(track)) {
             return Ok(Reply::Tracked);
@@ -176,13 +177,23 @@ impl Blame {
 pub(super) fn refusal(answer: &RawAnswer, redactor: &Redactor, now: Timestamp) -> Failure {
     let said = || redactor.answer(answer.status, &answer::message(answer));
     match answer.status {
-        400 | 413 | 422 => Failure::Rejected(said()),
+        400 | 413 | 422 => rejected(said()),
         401 => answer::key_refused(),
         429 => answer::throttled(answer, redactor, now),
         520 | 524 => Failure::Unknown(said()),
         408 | 409 | 423 | 425 | 500.. => Failure::Transient(said()),
         300..400 => answer::redirected(answer.status),
         _ => Failure::Denied(said()),
+    }
+}
+
+/// What was plainly refused: for ever, unless it is the activation that asks for a group that Braze does not know.
+fn rejected(said: Answer) -> Failure {
+    let text = said.text.to_ascii_lowercase();
+    if text.contains("invalid subscription group") {
+        Failure::WrongGroup(said)
+    } else {
+        Failure::Rejected(said)
     }
 }
 
@@ -288,6 +299,7 @@ mod tests {
             Ok(Reply::Remembered(_)) => "remembered",
             Ok(Reply::Status(_) | Reply::StatusSet) => "status",
             Ok(Reply::Credited) => "credited",
+            Err(Failure::WrongGroup(_)) => "wrong group",
             Err(Failure::Transient(_)) => "transient",
             Err(Failure::Unknown(_)) => "unknown",
             Err(Failure::Throttled { .. }) => "throttled",

@@ -16,12 +16,13 @@ use crate::config::Limit;
 use crate::model::lane::{Lane, LaneKind};
 use crate::model::time::Timestamp;
 
-/// The lanes of a workspace at Braze that this version has calls for.
-const BRAZE_LANES: [LaneKind; 4] = [
+/// The lanes of a workspace at Braze that this version has calls for, and the one of what is held.
+const BRAZE_LANES: [LaneKind; 5] = [
     LaneKind::UsersExportIds,
     LaneKind::UsersTrack,
     LaneKind::SubscriptionStatusSet,
     LaneKind::Default,
+    LaneKind::Held,
 ];
 
 /// One lane: what its worker, its requests and operators share.

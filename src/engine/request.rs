@@ -3,13 +3,14 @@
 //! Invariants: every job that a request carries is settled exactly once, with its own answer. A call that parks is
 //! marked as begun, durably, before it leaves; if the gate closes meanwhile it does not leave and the mark goes again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::gate::Opening;
+use super::holds::{Activation, ActivationHoldReason};
 use super::lanes::LaneState;
 use super::prepare::spare;
 use super::recent::Who;
@@ -19,6 +20,7 @@ use crate::flow::job::{Commit, Fate, Flow, Job};
 use crate::flow::settle::{Settled, settle};
 use crate::model::call::{Address, Answer, Call, Failure, Reply};
 use crate::model::event::Event;
+use crate::model::lane::LaneKind;
 use crate::model::rules::Rules;
 use crate::model::time::Timestamp;
 use crate::store::{Committed, Store, Token};
@@ -41,6 +43,7 @@ pub(super) struct Asked {
 pub(super) struct Move {
     pub(super) token: Token,
     pub(super) commit: Commit,
+    pub(super) activation: Activation,
     pub(super) flow: Flow,
     pub(super) accepted_at: Timestamp,
 }
@@ -119,6 +122,10 @@ pub(super) async fn carry<S: Store, C: Client>(
             continue;
         }
         let flow = job.state.flow();
+        let activation = (rules.workspace.clone(), rules.scope.clone());
+        if matches!(answer, Err(Failure::WrongGroup(_))) {
+            shared.hold(&activation, ActivationHoldReason::InvalidGroup);
+        }
         let settled = settle(job, &event, answer, now, &rules, shared.jitter.next());
         let ends = matches!(&settled, Settled::Commit(commit) if !matches!(commit.fate, Fate::Keep { .. }));
         if !ends {
@@ -128,6 +135,7 @@ pub(super) async fn carry<S: Store, C: Client>(
             Settled::Commit(commit) => moves.push(Move {
                 token,
                 commit: spare(commit, known.as_ref()),
+                activation,
                 flow,
                 accepted_at: event.accepted_at,
             }),
@@ -178,7 +186,7 @@ impl<S: Store, C: Client> Shared<S, C> {
         let taken = |answer: &Result<Reply, Failure>| {
             matches!(
                 answer,
-                Ok(_) | Err(Failure::Rejected(_) | Failure::Apart(_))
+                Ok(_) | Err(Failure::Rejected(_) | Failure::Apart(_) | Failure::WrongGroup(_))
             )
         };
         let mut gate = lane.gate();
@@ -231,16 +239,23 @@ impl<S: Store, C: Client> Shared<S, C> {
         let now = self.clock.now();
         let mut counted = Vec::with_capacity(moves.len());
         let mut commits = Vec::with_capacity(moves.len());
+        let mut aside = BTreeSet::new();
         for it in moves {
-            let end = match &it.commit.fate {
+            let commit = self.pass(&it.activation, it.flow, it.commit, now);
+            let end = match &commit.fate {
+                Fate::Keep { lane, .. } if lane.kind == LaneKind::Held => {
+                    aside.insert(it.activation);
+                    None
+                }
                 Fate::Keep { .. } => None,
                 Fate::Finish(outcome) => Some(Ok(*outcome)),
                 Fate::Bury { burial, .. } => Some(Err(burial.reason)),
             };
             counted.push((it.flow, it.accepted_at, end));
-            commits.push((it.token, it.commit));
+            commits.push((it.token, commit));
         }
         let stored = self.store.commit(commits, now).await?;
+        self.ended_meanwhile(&aside);
         let workspace = &lane.lane.workspace;
         for ((flow, accepted_at, end), stored) in counted.into_iter().zip(stored) {
             match (stored, end) {
@@ -265,7 +280,9 @@ fn outcome_of(answers: &Answers) -> RequestOutcome {
         Err(Failure::Transient(_)) => RequestOutcome::Transient,
         Err(Failure::Unknown(_)) => RequestOutcome::Unknown,
         Err(Failure::Throttled { .. }) => RequestOutcome::Throttled,
-        Err(Failure::Rejected(_) | Failure::Apart(_)) => RequestOutcome::Rejected,
+        Err(Failure::Rejected(_) | Failure::Apart(_) | Failure::WrongGroup(_)) => {
+            RequestOutcome::Rejected
+        }
         Err(Failure::Denied(_)) => RequestOutcome::Denied,
     });
     let first = classes.next().unwrap_or(RequestOutcome::Unknown);

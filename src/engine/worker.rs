@@ -126,7 +126,8 @@ impl<S: Store, C: Client> Worker<S, C> {
             LaneKind::UsersTrack
             | LaneKind::UsersExportIds
             | LaneKind::UsersDelete
-            | LaneKind::Quikly => false,
+            | LaneKind::Quikly
+            | LaneKind::Held => false,
         }
     }
 
@@ -155,7 +156,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             self.shared
                 .metrics
                 .due_lag(now.since(leased.job.due).as_secs_f64());
-            let prepared = prepare(&self.lane, &self.shared.metrics, leased, &book, now);
+            let prepared = prepare(&self.shared, &self.lane, leased, &book, now);
             if !prepared.lets_pass() {
                 halted.extend(who);
             }

@@ -15,6 +15,7 @@
 //! | throttled | kept, due when said, as fresh as it was | not used | cleared |
 //! | rejected | buried, `rejected` | – | – |
 //! | denied | given back unchanged; kept when it was marked as begun | not used | cleared |
+//! | the subscription group is unknown | as denied | | |
 //! | apart | kept, due now, alone; `rejected` when it was alone already | not used | cleared |
 //!
 //! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck`
@@ -160,7 +161,7 @@ fn decided(
             )
         }
         Failure::Rejected(answer) => bury(job, Reason::Rejected, Class::Rejected, answer, now),
-        Failure::Denied(_) if job.begun => keep(
+        Failure::Denied(_) | Failure::WrongGroup(_) if job.begun => keep(
             Job {
                 begun: false,
                 state: once_more(&job, call.as_ref(), false),
@@ -168,7 +169,7 @@ fn decided(
             },
             rules,
         ),
-        Failure::Denied(_) => Settled::GiveBack,
+        Failure::Denied(_) | Failure::WrongGroup(_) => Settled::GiveBack,
         Failure::Apart(answer) if job.alone => {
             bury(job, Reason::Rejected, Class::Rejected, answer, now)
         }

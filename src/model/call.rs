@@ -254,6 +254,8 @@ pub enum Failure {
     Rejected(Answer),
     /// The key, the permission or the address of the endpoint is wrong: nothing on this lane will work.
     Denied(Answer),
+    /// Braze does not know the subscription group: nothing of this activation that needs it will work.
+    WrongGroup(Answer),
     /// The request was refused whole, nothing of it happened, and it was not said for which of its calls: each is to be asked alone.
     Apart(Answer),
 }
@@ -267,6 +269,7 @@ impl Failure {
             | Failure::Throttled { answer, .. }
             | Failure::Rejected(answer)
             | Failure::Denied(answer)
+            | Failure::WrongGroup(answer)
             | Failure::Apart(answer) => answer,
         }
     }

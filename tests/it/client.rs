@@ -258,6 +258,7 @@ fn class(answer: &Result<Reply, Failure>) -> &'static str {
         Err(Failure::Unknown(_)) => "unknown",
         Err(Failure::Throttled { .. }) => "throttled",
         Err(Failure::Rejected(_)) => "rejected",
+        Err(Failure::WrongGroup(_)) => "wrong group",
         Err(Failure::Denied(_)) => "denied",
         Err(Failure::Apart(_)) => "apart",
     }

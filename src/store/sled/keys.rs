@@ -59,6 +59,7 @@ const fn kind_byte(kind: LaneKind) -> u8 {
         LaneKind::Default => 4,
         LaneKind::UsersDelete => 5,
         LaneKind::Quikly => 6,
+        LaneKind::Held => 7,
     }
 }
 

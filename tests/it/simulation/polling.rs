@@ -157,7 +157,10 @@ impl Client for Braze {
         match lane.kind {
             LaneKind::UsersTrack => 75,
             LaneKind::Default | LaneKind::SubscriptionStatusSet => PHONES_MAX,
-            LaneKind::UsersExportIds | LaneKind::UsersDelete | LaneKind::Quikly => 1,
+            LaneKind::UsersExportIds
+            | LaneKind::UsersDelete
+            | LaneKind::Quikly
+            | LaneKind::Held => 1,
         }
     }
 }
@@ -217,6 +220,7 @@ fn settings() -> EngineSettings {
     EngineSettings {
         workspaces: [("acme".into(), acme)].into(),
         stop_within: Duration::from_secs(10),
+        hold_after: u32::MAX,
     }
 }
 

@@ -239,8 +239,8 @@ impl Store for Shaky {
     async fn give_back(&self, tokens: Vec<Token>) -> Result<(), StoreError> {
         let answered = std::mem::take(&mut self.lab.state().answered);
         self.cover(&tokens, &answered);
-        // Of one request that was denied, jobs marked as begun are committed behind this.
-        if answered.first() == Some(&"denied") {
+        // Of one request that was denied, jobs marked as begun are committed behind this, if there are any.
+        if answered.first() == Some(&"denied") && answered.len() > tokens.len() {
             self.lab.state().answered = answered;
         }
         for token in &tokens {

@@ -11,7 +11,7 @@ use braze_relay::client::pack::objects;
 use braze_relay::client::{Answers, Client};
 use braze_relay::clock::Clock;
 use braze_relay::model::call::{
-    Address, Answer, Call, Credit, Failure, Profile, Reply, Subscription, Track,
+    Address, Answer, Call, Credit, Failure, Profile, Reply, SetStatus, Subscription, Track,
 };
 use braze_relay::model::json::Object;
 use braze_relay::model::lane::{Lane, LaneKind};
@@ -105,6 +105,8 @@ pub struct Model {
     /// Every time Quikly took a credit, by (`q_scope`, e-mail), whatever the key; and the keys.
     pub credits: BTreeMap<(String, String), u32>,
     pub keys: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Subscription groups that nobody has made.
+    pub unknown_groups: BTreeSet<String>,
     pub weather: Weather,
     pub exceptions: BTreeMap<Lane, Weather>,
     /// When each request of a lane left.
@@ -323,6 +325,11 @@ impl World {
                 Ok(Reply::Credited)
             }
             Call::Recall => Err(Failure::Rejected(answer(400, "asked outside"))),
+            Call::ReadStatus { group, .. } | Call::SetStatus(SetStatus { group, .. })
+                if self.model().unknown_groups.contains(group) =>
+            {
+                Err(Failure::WrongGroup(answer(400, "sim unknown group")))
+            }
             Call::ReadStatus { .. } => Ok(Reply::Status(self.status(now))),
             Call::SetStatus(_) => Ok(Reply::StatusSet),
         }
@@ -611,6 +618,7 @@ fn class(call: &Call, answer: &Result<Reply, Failure>) -> &'static str {
         Err(Failure::Unknown(_)) => "unknown, resent",
         Err(Failure::Throttled { .. }) => "throttled",
         Err(Failure::Rejected(_)) => "rejected",
+        Err(Failure::WrongGroup(_)) => "wrong group",
         Err(Failure::Denied(_)) => "denied",
         Err(Failure::Apart(_)) => "apart",
     }
