@@ -235,6 +235,7 @@ impl<S: Store, C: Client> Worker<S, C> {
         }
         self.pending = rest;
         self.pace.spend();
+        self.lane.gate().budget.sent();
         let tokens = batch.iter().map(|asked| asked.token).collect();
         let lane = self.lane.clone();
         let handle = self
@@ -312,7 +313,7 @@ impl<S: Store, C: Client> Worker<S, C> {
     }
 }
 
-/// Returns when a request may leave at once: the host has room for it and the pace allows it, both at this moment. The
+/// Returns when a request may leave at once: the host has room for it and pace and budget allow it, both at this moment. The
 /// room is not kept while the pace is waited for: it belongs to the host's other lanes as well.
 async fn may_leave(
     pace: &mut Pace,
@@ -321,12 +322,14 @@ async fn may_leave(
 ) -> Option<OwnedSemaphorePermit> {
     loop {
         let permit = lane.permits.clone().acquire_owned().await.ok()?;
-        match pace.check() {
-            Ok(()) => return Some(permit),
-            Err(wait) => {
-                drop(permit);
-                clock.sleep(wait).await;
-            }
+        let checked = pace.check(&mut lane.gate().budget);
+        let Err(wait) = checked else {
+            return Some(permit);
+        };
+        drop(permit);
+        tokio::select! {
+            () = clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+            () = lane.heard.notified() => {}
         }
     }
 }

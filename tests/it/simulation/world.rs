@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use braze_relay::client::pack::objects;
-use braze_relay::client::{Answers, Client};
+use braze_relay::client::{Answers, Client, Heard};
 use braze_relay::clock::Clock;
 use braze_relay::model::call::{Address, Answer, Call, Credit, Failure, Profile, Reply, Track};
 use braze_relay::model::json::Object;
@@ -451,7 +451,7 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Client for World {
-    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Answers {
+    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Heard {
         let now = self.clock.now();
         self.check(lane, &calls, now);
         let under_way = UnderWay(self, host(lane));
@@ -474,7 +474,7 @@ impl Client for World {
         let named = calls.iter().zip(&answers).map(|(call, it)| class(call, it));
         self.lab.state().answered = named.collect();
         drop(under_way);
-        answers
+        Heard::silent(answers)
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {

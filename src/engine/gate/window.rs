@@ -1,0 +1,373 @@
+//! One window of a budget: whether it has room for one more request, and when to use what is left of it.
+//!
+//! Invariants: pure. Without a word from the other side a request takes its place from the moment it leaves until the
+//! window's length after its answer. It was counted somewhere in between, so no stretch of that length ever sees more
+//! than the limit, whether the other side's window rolls or stands still, and whatever its clock says. That costs
+//! latency / length of the budget. A word says what is left, and then exactly that is used: less what is under way, less
+//! what the word does not include yet, less what others are expected to take before the window begins anew; spread
+//! evenly over the time until then. Around that moment a request could be counted on either side of it: until
+//! [`GUARD`] after it the old window has to have room, and what is under way takes room in the new one as well.
+
+use std::time::Duration;
+
+use super::rolling::Rolling;
+use crate::model::budget::{Reset, Word};
+use crate::model::time::Timestamp;
+
+/// How far the other side's clock may be from ours; a little more than the 50 ms that are allowed, for moments are whole
+/// milliseconds.
+pub(super) const GUARD: Duration = Duration::from_millis(60);
+
+/// How much further away than its length a window's end is believed to be: seconds are rounded, and clocks differ.
+pub(super) const SLACK: Duration = Duration::from_secs(2);
+
+/// Which part of a window may leave at once; never less than one request.
+pub(in crate::engine) const BURST_SHARE: f64 = 0.015;
+
+/// From so many requests in a window on, at least two may leave at once: with a burst of one, every request that leaves
+/// a little late is lost for good.
+pub(in crate::engine) const BURST_OF_TWO_FROM: u32 = 20;
+
+/// What is true of the whole lane at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) now: Timestamp,
+    /// Requests under way.
+    pub(super) under_way: u32,
+    /// How long an answer takes, rather too long than too short.
+    pub(super) latency: Duration,
+    /// The part of the limit that we may use.
+    pub(super) part: f64,
+}
+
+/// A limit with what is used of it.
+#[derive(Clone, Debug)]
+pub(super) struct Window {
+    pub(super) limit: u32,
+    pub(super) length: Duration,
+    /// `false`: the configuration does not know it, the other side told of it.
+    pub(super) configured: bool,
+    rolling: Rolling,
+    standing: Option<Standing>,
+    /// It was seen to begin anew as a whole: there was far more left than if it rolled.
+    begins_anew: bool,
+    /// What others took of the window before this one.
+    others: u32,
+    /// What may leave at once, while a word says how much in all; and as of when.
+    credit: f64,
+    credit_at: Timestamp,
+}
+
+/// What is known of a window that ends at a known moment.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    /// What the latest word left.
+    remaining: u32,
+    reset: Timestamp,
+    /// When the latest word was heard.
+    heard_at: Timestamp,
+    /// Nobody said so: it follows from the window before.
+    assumed: bool,
+    /// Our requests that were answered in this window.
+    own: u32,
+    /// Those of them that the latest word may not include, and when the last of these was answered.
+    unsaid: u32,
+    unsaid_at: Timestamp,
+    /// What others took, by the latest word.
+    others: u32,
+}
+
+impl Window {
+    pub(super) fn new(limit: u32, length: Duration, configured: bool) -> Window {
+        Window {
+            limit,
+            length,
+            configured,
+            rolling: Rolling::new(length),
+            standing: None,
+            begins_anew: false,
+            others: 0,
+            credit: 0.0,
+            credit_at: Timestamp::ZERO,
+        }
+    }
+
+    /// Whether it has room for one more request; else the moment until which it has none unless an answer says otherwise.
+    /// `None`: only an answer can make room.
+    pub(super) fn check(&mut self, at: &Moment) -> Result<(), Option<Timestamp>> {
+        self.turn(at.now);
+        let cap = self.cap(at.part);
+        let Some(standing) = self.standing else {
+            let used = self.rolling.used(at.now).saturating_add(at.under_way);
+            return if used < cap {
+                Ok(())
+            } else {
+                Err(self.rolling.next_free())
+            };
+        };
+        let over = standing.reset + GUARD;
+        let left = self.left(&standing, at);
+        if left < 1 || (at.under_way > 0 && self.is_scarce(&standing, at)) {
+            return Err(Some(over));
+        }
+        let end = standing.reset - at.latency - GUARD;
+        self.spread(left as u32, end, cap, at.now).map_err(Some)
+    }
+
+    /// A request leaves.
+    pub(super) fn sent(&mut self) {
+        self.credit = (self.credit - 1.0).max(0.0);
+    }
+
+    /// A request that was counted as under way was answered, and nothing was said of this window.
+    pub(super) fn answered(&mut self, now: Timestamp) {
+        self.turn(now);
+        self.rolling.note(now, 1);
+        if let Some(standing) = &mut self.standing {
+            standing.own += 1;
+            standing.unsaid += 1;
+            standing.unsaid_at = now;
+        }
+    }
+
+    /// A request that left at `sent_at` was answered, with a word of this window. What is wrong with the word, if
+    /// something is.
+    pub(super) fn heard(
+        &mut self,
+        word: &Word,
+        sent_at: Timestamp,
+        at: &Moment,
+    ) -> Option<&'static str> {
+        self.turn(at.now);
+        let mut complaint = None;
+        let mut reset = self.reset(word.reset, sent_at, at.now);
+        if reset > at.now + self.length + SLACK {
+            complaint = Some("the window is said to last longer than it is long");
+            reset = at.now + self.length;
+        }
+        if reset + GUARD < sent_at {
+            self.answered(at.now);
+            return Some(
+                "the window is said to have ended before it was used: do the clocks differ?",
+            );
+        }
+        self.rolling.note(at.now, 1);
+        let half = self.length / 2;
+        match &mut self.standing {
+            // It was counted in the window before.
+            Some(standing) if reset + half <= standing.reset => {}
+            Some(standing) if reset < standing.reset + half => {
+                let later = standing.assumed || sent_at > standing.heard_at;
+                let jump = u64::from(word.remaining)
+                    > u64::from(standing.remaining) + u64::from(self.limit / 4);
+                if later && jump && !standing.assumed {
+                    self.begin(word.remaining, reset, at);
+                    return complaint;
+                }
+                standing.own += 1;
+                if later && standing.unsaid_at < sent_at {
+                    standing.unsaid = 0;
+                }
+                if later || word.remaining < standing.remaining {
+                    standing.remaining = word.remaining;
+                    standing.heard_at = at.now;
+                    standing.assumed = false;
+                    standing.others = self
+                        .limit
+                        .saturating_sub(word.remaining)
+                        .saturating_sub(standing.own + at.under_way);
+                }
+            }
+            _ => self.begin(word.remaining, reset, at),
+        }
+        complaint
+    }
+
+    /// A new window begins with this word.
+    fn begin(&mut self, remaining: u32, reset: Timestamp, at: &Moment) {
+        let rolls = self.rolling.used(at.now).saturating_add(at.under_way);
+        let left_if_it_rolls = self.limit.saturating_sub(rolls);
+        if remaining > left_if_it_rolls.saturating_add(self.limit / 4) {
+            self.begins_anew = true;
+        }
+        let own = match self.standing {
+            Some(before) => {
+                self.remember_others(&before);
+                1
+            }
+            None => self.rolling.used_since(reset - self.length).max(1),
+        };
+        let used = self.limit.saturating_sub(remaining);
+        self.standing = Some(Standing {
+            remaining,
+            reset,
+            heard_at: at.now,
+            assumed: false,
+            own,
+            unsaid: 0,
+            unsaid_at: Timestamp::ZERO,
+            others: used.saturating_sub(own.saturating_add(at.under_way)),
+        });
+    }
+
+    /// Leaves a window that is over.
+    fn turn(&mut self, now: Timestamp) {
+        let Some(before) = self.standing else { return };
+        let over = before.reset + GUARD;
+        if now < over {
+            return;
+        }
+        self.remember_others(&before);
+        let unheard = before.assumed && !self.configured;
+        self.standing = (self.begins_anew && !unheard).then(|| {
+            let length_ms = (self.length.as_millis() as u64).max(1);
+            let windows = now.since(over).as_millis() as u64 / length_ms + 1;
+            Standing {
+                remaining: self.limit,
+                reset: before.reset + Duration::from_millis(windows.saturating_mul(length_ms)),
+                heard_at: now,
+                assumed: true,
+                own: 0,
+                unsaid: 0,
+                unsaid_at: Timestamp::ZERO,
+                others: 0,
+            }
+        });
+    }
+
+    fn remember_others(&mut self, before: &Standing) {
+        if !before.assumed {
+            self.others = before.others;
+        }
+    }
+
+    /// When the window begins anew. Seconds to go are whole ones: of the moments that they allow, the window's next
+    /// boundary by the clock is the one, if it is among them.
+    fn reset(&self, reset: Reset, sent_at: Timestamp, now: Timestamp) -> Timestamp {
+        match reset {
+            Reset::At(moment) => moment,
+            Reset::In(rest) => {
+                let told = now + rest;
+                let length_ms = (self.length.as_millis() as u64).max(1);
+                let boundary = (sent_at.as_millis() / length_ms + 1) * length_ms;
+                let boundary = Timestamp::from_millis(boundary);
+                let apart = boundary.since(told).max(told.since(boundary));
+                if apart <= Duration::from_secs(1) + GUARD {
+                    boundary
+                } else {
+                    told
+                }
+            }
+        }
+    }
+
+    /// Requests of a window that may be ours.
+    fn cap(&self, part: f64) -> u32 {
+        // A hair more, for parts that have no exact number.
+        ((f64::from(self.limit) * part + 1e-6) as u32).clamp(1, self.limit.max(1))
+    }
+
+    /// What may still leave in this window.
+    fn left(&self, standing: &Standing, at: &Moment) -> i64 {
+        let under_way = i64::from(at.under_way);
+        let everybody = i64::from(standing.remaining) - i64::from(standing.unsaid) - under_way;
+        let left = everybody - i64::from(self.reserve(standing, at.now));
+        let cap = self.cap(at.part);
+        if cap >= self.limit {
+            return left;
+        }
+        left.min(i64::from(cap) - i64::from(standing.own) - under_way)
+    }
+
+    /// What others are expected to take until the window begins anew: what they took of the one before and did not take
+    /// yet; but at the end of the window they cannot still take all of it.
+    fn reserve(&self, standing: &Standing, now: Timestamp) -> u32 {
+        let expected = self.others.saturating_sub(standing.others);
+        let rest = standing.reset.since(now).as_secs_f64() / self.length.as_secs_f64();
+        let at_most = (2.0 * f64::from(self.others) * rest).ceil() as u32;
+        expected.min(at_most)
+    }
+
+    /// Others are about and little is left: whatever is under way may meet an empty window.
+    fn is_scarce(&self, standing: &Standing, at: &Moment) -> bool {
+        let others = self.others.max(standing.others) > 0;
+        let taken = standing.unsaid.saturating_add(at.under_way);
+        others && standing.remaining.saturating_sub(taken) <= 2 + self.limit / 50
+    }
+
+    /// Whether one more may leave now, when `left` of them are to leave evenly until `end`; else when.
+    fn spread(
+        &mut self,
+        left: u32,
+        end: Timestamp,
+        cap: u32,
+        now: Timestamp,
+    ) -> Result<(), Timestamp> {
+        let rest_ms = end.since(now).as_millis() as f64;
+        if rest_ms < 1.0 {
+            return Ok(());
+        }
+        let burst_min = if cap < BURST_OF_TWO_FROM { 1.0 } else { 2.0 };
+        let burst = (f64::from(cap) * BURST_SHARE).max(burst_min);
+        let per_ms = f64::from(left) / rest_ms;
+        let elapsed_ms = now.since(self.credit_at).as_millis() as f64;
+        self.credit = (self.credit + elapsed_ms * per_ms).min(burst);
+        self.credit_at = now;
+        let missing = 1.0 - self.credit;
+        if missing < 1e-9 {
+            return Ok(());
+        }
+        Err(now + Duration::from_millis((missing / per_ms).ceil() as u64))
+    }
+
+    /// Whether the other side's word, or what follows from it, decides now.
+    pub(super) fn is_told(&self) -> bool {
+        self.standing.is_some()
+    }
+
+    /// Whether a refusal now can be explained by what is known: others are about, or it was as good as used up.
+    pub(super) fn explains_refusal(&mut self, at: &Moment) -> bool {
+        self.turn(at.now);
+        let Some(standing) = self.standing.filter(|standing| !standing.assumed) else {
+            return false;
+        };
+        self.others.max(standing.others) > 0 || self.left(&standing, at) < 1
+    }
+
+    /// It was refused without a reason that is known: it does not begin anew when we think so.
+    pub(super) fn doubt(&mut self) {
+        self.begins_anew = false;
+    }
+
+    /// How much of it is used, 0–1: by everybody where that is told, else by us of what is ours.
+    pub(super) fn used_ratio(&mut self, at: &Moment) -> f64 {
+        self.turn(at.now);
+        let (used, of) = match &self.standing {
+            Some(standing) => {
+                let used = self.limit.saturating_sub(standing.remaining);
+                let used = used.saturating_add(standing.unsaid);
+                (used.saturating_add(at.under_way), self.limit)
+            }
+            None => {
+                let used = self.rolling.used(at.now).saturating_add(at.under_way);
+                (used, self.cap(at.part))
+            }
+        };
+        (f64::from(used) / f64::from(of.max(1))).min(1.0)
+    }
+
+    /// So many requests were made until `moment`, before this process.
+    pub(super) fn note_before(&mut self, moment: Timestamp, count: u32) {
+        self.rolling.note(moment, count);
+    }
+
+    pub(super) fn rolling(&mut self) -> &mut Rolling {
+        &mut self.rolling
+    }
+
+    /// Its length was guessed, and too short.
+    pub(super) fn lengthen(&mut self, length: Duration) {
+        self.length = length;
+        self.rolling.lengthen(length);
+    }
+}
