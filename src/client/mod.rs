@@ -198,9 +198,7 @@ impl Workspace {
             (Call::LookUp { email, .. }, _) => self.braze.look_up(email).await,
             (Call::Recall, _) => nobody("nobody outside can say what is remembered here"),
             (Call::Track(track), _) => self.braze.track(&[track]).await,
-            (Call::ReadStatus { group, phone }, _) => {
-                self.braze.read_status(group, &[phone]).await
-            }
+            (Call::ReadStatus { group, phone }, _) => self.braze.read_status(group, &[phone]).await,
             (Call::SetStatus(set), _) => self.braze.set_status(&[set]).await,
             (Call::Credit(credit), Some(quikly)) => quikly.credit(credit).await,
             (Call::Credit(_), None) => nobody("the workspace has no quikly settings"),

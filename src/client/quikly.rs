@@ -10,8 +10,8 @@ use serde::Serialize;
 use url::Url;
 
 use super::answer::{self, Redactor};
-use super::{Heard, connect_within};
 use super::http::{Http, Method, NotBuilt, RawAnswer};
+use super::{Heard, connect_within};
 use crate::clock::Clock;
 use crate::config;
 use crate::model::call::{Credit, Failure, Reply};

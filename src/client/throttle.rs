@@ -54,8 +54,7 @@ pub fn wait(answer: &RawAnswer, now: Timestamp) -> Wait {
 /// with a 401, are not there; where one is missing nothing is told.
 pub fn told(answer: &RawAnswer) -> Told {
     let name = ["limit", "remaining", "reset"];
-    let [limit, remaining, reset] =
-        name.map(|name| answer.header(&format!("x-ratelimit-{name}")));
+    let [limit, remaining, reset] = name.map(|name| answer.header(&format!("x-ratelimit-{name}")));
     let (Some(limit), Some(remaining), Some(reset)) = (limit, remaining, reset) else {
         return Told::Nothing;
     };
@@ -182,9 +181,21 @@ mod tests {
                 reset,
             })
         };
-        let lower = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
-        let mixed = ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"];
-        let upper = ["X-RATELIMIT-LIMIT", "X-RATELIMIT-REMAINING", "X-RATELIMIT-RESET"];
+        let lower = [
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+        ];
+        let mixed = [
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+        ];
+        let upper = [
+            "X-RATELIMIT-LIMIT",
+            "X-RATELIMIT-REMAINING",
+            "X-RATELIMIT-RESET",
+        ];
         let epoch = Reset::At(Timestamp::from_millis(1_795_771_807_000));
         for names in [lower, mixed, upper] {
             assert_eq!(answer(names, ["40", "7", "1795771807"]), word(epoch));

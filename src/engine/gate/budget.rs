@@ -261,3 +261,6 @@ impl Budget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

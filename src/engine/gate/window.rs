@@ -51,7 +51,9 @@ pub(super) struct Window {
     standing: Option<Standing>,
     /// It was seen to begin anew as a whole: there was far more left than if it rolled.
     begins_anew: bool,
-    /// What others took of the window before this one.
+    /// It was seen to roll: a little more was left than before. Then its words are of no use.
+    rolls: bool,
+    /// What others are expected to take of a whole window.
     others: u32,
     /// What may leave at once, while a word says how much in all; and as of when.
     credit: f64,
@@ -66,6 +68,8 @@ struct Standing {
     reset: Timestamp,
     /// When the latest word was heard.
     heard_at: Timestamp,
+    /// The moment of the reset was told, not the seconds until then.
+    exact: bool,
     /// Nobody said so: it follows from the window before.
     assumed: bool,
     /// Our requests that were answered in this window.
@@ -86,6 +90,7 @@ impl Window {
             rolling: Rolling::new(length),
             standing: None,
             begins_anew: false,
+            rolls: false,
             others: 0,
             credit: 0.0,
             credit_at: Timestamp::ZERO,
@@ -97,13 +102,16 @@ impl Window {
     pub(super) fn check(&mut self, at: &Moment) -> Result<(), Option<Timestamp>> {
         self.turn(at.now);
         let cap = self.cap(at.part);
-        let Some(standing) = self.standing else {
+        let told = self.standing;
+        // A share is kept to by our own count where the word leaves open when the window begins.
+        if told.is_none_or(|told| cap < self.limit && !told.exact) {
             let used = self.rolling.used(at.now).saturating_add(at.under_way);
-            return if used < cap {
-                Ok(())
-            } else {
-                Err(self.rolling.next_free())
-            };
+            if used >= cap {
+                return Err(self.rolling.next_free());
+            }
+        }
+        let Some(standing) = told else {
+            return Ok(());
         };
         let over = standing.reset + GUARD;
         let left = self.left(&standing, at);
@@ -140,7 +148,10 @@ impl Window {
     ) -> Option<&'static str> {
         self.turn(at.now);
         let mut complaint = None;
-        let mut reset = self.reset(word.reset, sent_at, at.now);
+        let Some(mut reset) = self.reset(word.reset, sent_at, at.now) else {
+            self.answered(at.now);
+            return None;
+        };
         if reset > at.now + self.length + SLACK {
             complaint = Some("the window is said to last longer than it is long");
             reset = at.now + self.length;
@@ -152,8 +163,15 @@ impl Window {
             );
         }
         self.rolling.note(at.now, 1);
+        let rolls = self.rolling.used(at.now).saturating_add(at.under_way);
+        let left_if_it_rolls = self.limit.saturating_sub(rolls);
+        if word.remaining > left_if_it_rolls.saturating_add(self.limit / 4) {
+            self.begins_anew = true;
+            self.rolls = false;
+        }
         let half = self.length / 2;
         match &mut self.standing {
+            _ if self.rolls => {}
             // It was counted in the window before.
             Some(standing) if reset + half <= standing.reset => {}
             Some(standing) if reset < standing.reset + half => {
@@ -161,7 +179,16 @@ impl Window {
                 let jump = u64::from(word.remaining)
                     > u64::from(standing.remaining) + u64::from(self.limit / 4);
                 if later && jump && !standing.assumed {
-                    self.begin(word.remaining, reset, at);
+                    // Whole seconds do not say it: the other side's clock is a little ahead.
+                    if at.now + GUARD >= reset {
+                        reset = reset + self.length;
+                    }
+                    self.begin(word, reset, at);
+                    return complaint;
+                }
+                if later && !standing.assumed && word.remaining > standing.remaining {
+                    self.rolls = true;
+                    self.standing = None;
                     return complaint;
                 }
                 standing.own += 1;
@@ -178,18 +205,13 @@ impl Window {
                         .saturating_sub(standing.own + at.under_way);
                 }
             }
-            _ => self.begin(word.remaining, reset, at),
+            _ => self.begin(word, reset, at),
         }
         complaint
     }
 
     /// A new window begins with this word.
-    fn begin(&mut self, remaining: u32, reset: Timestamp, at: &Moment) {
-        let rolls = self.rolling.used(at.now).saturating_add(at.under_way);
-        let left_if_it_rolls = self.limit.saturating_sub(rolls);
-        if remaining > left_if_it_rolls.saturating_add(self.limit / 4) {
-            self.begins_anew = true;
-        }
+    fn begin(&mut self, word: &Word, reset: Timestamp, at: &Moment) {
         let own = match self.standing {
             Some(before) => {
                 self.remember_others(&before);
@@ -197,11 +219,12 @@ impl Window {
             }
             None => self.rolling.used_since(reset - self.length).max(1),
         };
-        let used = self.limit.saturating_sub(remaining);
+        let used = self.limit.saturating_sub(word.remaining);
         self.standing = Some(Standing {
-            remaining,
+            remaining: word.remaining,
             reset,
             heard_at: at.now,
+            exact: matches!(word.reset, Reset::At(_)),
             assumed: false,
             own,
             unsaid: 0,
@@ -226,6 +249,7 @@ impl Window {
                 remaining: self.limit,
                 reset: before.reset + Duration::from_millis(windows.saturating_mul(length_ms)),
                 heard_at: now,
+                exact: before.exact,
                 assumed: true,
                 own: 0,
                 unsaid: 0,
@@ -235,30 +259,45 @@ impl Window {
         });
     }
 
+    /// What others took of a window that is over is what they are expected to take of the next one.
     fn remember_others(&mut self, before: &Standing) {
-        if !before.assumed {
-            self.others = before.others;
+        if before.assumed {
+            return;
+        }
+        let rest = before.reset.since(before.heard_at).as_secs_f64() / self.length.as_secs_f64();
+        if rest > 0.5 {
+            // Too little of it was seen.
+            self.others = self.others.max(before.others);
+            return;
+        }
+        self.others = (f64::from(before.others) / (1.0 - rest)).round() as u32;
+        let to_come = self.others.saturating_sub(before.others);
+        let spare = before
+            .remaining
+            .saturating_sub(before.unsaid.saturating_add(to_come));
+        if self.others > 0 && spare <= self.limit / 100 {
+            // Nothing was spared: they may have wanted more.
+            self.others += (self.others / 20).max(1);
         }
     }
 
     /// When the window begins anew. Seconds to go are whole ones: of the moments that they allow, the window's next
-    /// boundary by the clock is the one, if it is among them.
-    fn reset(&self, reset: Reset, sent_at: Timestamp, now: Timestamp) -> Timestamp {
-        match reset {
-            Reset::At(moment) => moment,
-            Reset::In(rest) => {
-                let told = now + rest;
-                let length_ms = (self.length.as_millis() as u64).max(1);
-                let boundary = (sent_at.as_millis() / length_ms + 1) * length_ms;
-                let boundary = Timestamp::from_millis(boundary);
-                let apart = boundary.since(told).max(told.since(boundary));
-                if apart <= Duration::from_secs(1) + GUARD {
-                    boundary
-                } else {
-                    told
-                }
-            }
+    /// boundary by the clock is the one, if it is among them. `None`: right behind a boundary it cannot be told which.
+    fn reset(&self, reset: Reset, sent_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let rest = match reset {
+            Reset::At(moment) => return Some(moment),
+            Reset::In(rest) => rest,
+        };
+        let told = now + rest;
+        let length_ms = (self.length.as_millis() as u64).max(1);
+        let window = sent_at.as_millis() / length_ms;
+        let boundary = Timestamp::from_millis((window + 1) * length_ms);
+        let apart = boundary.since(told).max(told.since(boundary));
+        if apart > Duration::from_secs(1) + GUARD {
+            return Some(told);
         }
+        let into = Duration::from_millis(sent_at.as_millis() - window * length_ms);
+        (into >= GUARD).then_some(boundary)
     }
 
     /// Requests of a window that may be ours.
