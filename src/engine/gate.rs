@@ -8,7 +8,8 @@
 
 pub mod budget;
 mod rolling;
-pub(super) mod window;
+pub mod spread;
+mod window;
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use super::gate::budget::Budget;
-use super::gate::window::{BURST_OF_TWO_FROM, BURST_SHARE};
+use super::gate::spread::burst;
 use crate::clock::Clock;
 use crate::config::Limit;
 
@@ -119,12 +119,7 @@ pub(super) fn requests_per_second(limits: &[Limit], share: f64) -> Option<f64> {
 /// `times` as fast as `share` of a limit allows.
 fn quota(limit: Limit, share: f64, times: f64) -> Option<Quota> {
     let part = (f64::from(limit.requests) * share.clamp(0.0, 1.0)).max(1e-6);
-    let burst_min = if part < f64::from(BURST_OF_TWO_FROM) {
-        1
-    } else {
-        2
-    };
-    let burst = NonZeroU32::new(((part * BURST_SHARE) as u32).max(burst_min))?;
+    let burst = NonZeroU32::new(burst(part))?;
     let period = limit.window.div_f64(part * times);
     Some(Quota::with_period(period)?.allow_burst(burst))
 }

@@ -128,6 +128,8 @@ pub struct LaneView {
     pub in_flight: usize,
     /// Requests a second that its limits allow in the long run; `None` without limits.
     pub requests_per_second: Option<f64>,
+    /// How much of its fullest window is used, 0–1: by everybody where the other side tells, else by us of our share.
+    pub budget_used_ratio: f64,
     /// Objects a request may carry.
     pub objects_max: usize,
 }
@@ -174,6 +176,14 @@ impl<S: Store, C: Client> Engine<S, C> {
         let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, before)
             .map(|state| (state.lane.clone(), Arc::new(state)))
             .collect();
+        for (lane, used) in store.budgets().await? {
+            if let Some(state) = lanes.get(&lane) {
+                let unknown = u32::try_from(state.permits.available_permits());
+                let mut gate = state.gate();
+                let unknown = unknown.unwrap_or(u32::MAX);
+                gate.budget.restore(&used, unknown, clock.now());
+            }
+        }
         // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.
         let untold = settings.workspaces.keys();
         let untold = untold.map(|name| Lane::new(name, LaneKind::Quikly));
@@ -237,12 +247,13 @@ impl<S: Store, C: Client> Engine<S, C> {
     pub fn lanes(&self) -> Vec<LaneView> {
         let now = self.shared.clock.now();
         let view = |state: &Arc<LaneState>| {
-            let gate = state.gate();
+            let mut gate = state.gate();
             LaneView {
                 lane: state.lane.clone(),
                 held: gate.held(now),
                 stopped_until: gate.stopped_until(now),
                 in_flight: state.in_flight.load(Ordering::Relaxed),
+                budget_used_ratio: gate.budget.used_ratio(now),
                 requests_per_second: lane::requests_per_second(&state.limits, state.share),
                 objects_max: self.shared.client.objects_max(&state.lane),
             }

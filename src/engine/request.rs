@@ -128,6 +128,7 @@ pub(super) async fn carry<S: Store, C: Client>(
     if !unchanged.is_empty() {
         shared.store.give_back(unchanged).await?;
     }
+    shared.note_budget(&lane, false);
     shared.store_moves(&lane, moves).await
 }
 
@@ -212,6 +213,12 @@ impl<S: Store, C: Client> Shared<S, C> {
         if changed {
             lane.changed.notify_one();
         }
+    }
+
+    /// Notes what is used of the lane's budget; the next commit carries it. `last`: nothing leaves any more.
+    pub(super) fn note_budget(&self, lane: &LaneState, last: bool) {
+        let used = lane.gate().budget.remembered(self.clock.now(), last);
+        self.store.note_budget(&lane.lane, used);
     }
 
     /// Stores `moves` and counts what ended.

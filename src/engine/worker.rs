@@ -69,7 +69,10 @@ impl<S: Store, C: Client> Worker<S, C> {
         while !*self.stop.borrow() {
             self.turn().await?;
         }
-        self.finish().await
+        let (shared, lane) = (self.shared.clone(), self.lane.clone());
+        self.finish().await?;
+        shared.note_budget(&lane, true);
+        Ok(())
     }
 
     /// One request, or one rest.

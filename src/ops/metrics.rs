@@ -47,6 +47,7 @@ fn render(
     let gauges = Gauges::default();
     jobs(&gauges, counts, book)?;
     queues(&gauges, counts, lanes, now)?;
+    budgets(&gauges, lanes)?;
     holds(&gauges, lanes)?;
     for (name, help, value) in [
         (
@@ -161,6 +162,19 @@ fn queues(
             .map_or(0.0, |due| now.since(due).as_secs_f64());
         depth.set(&labels, counts.depth as f64)?;
         oldest.set(&labels, age)?;
+    }
+    Ok(())
+}
+
+fn budgets(gauges: &Gauges, views: &[LaneView]) -> Result<(), MetricsError> {
+    let used = gauges.family(
+        "relay_lane_budget_used_ratio",
+        "How much of the lane's fullest window is used, from 0 to 1.",
+        &["workspace", "lane"],
+    )?;
+    for view in views {
+        let labels = [&*view.lane.workspace, view.lane.kind.as_str()];
+        used.set(&labels, view.budget_used_ratio)?;
     }
     Ok(())
 }

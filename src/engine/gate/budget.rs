@@ -109,7 +109,8 @@ impl Budget {
     ) -> Option<&'static str> {
         self.under_way = self.under_way.saturating_sub(1);
         let took = now.since(sent_at);
-        self.latency = took.max(self.latency - (self.latency.saturating_sub(took)) / LATENCY_STEPS);
+        let faster = self.latency.saturating_sub(took) / LATENCY_STEPS;
+        self.latency = took.max(self.latency.saturating_sub(faster));
         let at = self.moment(now);
         let (word, mut complaint) = match told {
             Told::Nothing => (None, None),
@@ -218,12 +219,12 @@ impl Budget {
             .fold(0.0, f64::max)
     }
 
-    /// What a process after this one has to know.
-    pub fn remembered(&mut self, now: Timestamp) -> BudgetUse {
+    /// What a process after this one has to know. `last`: nothing leaves any more.
+    pub fn remembered(&mut self, now: Timestamp, last: bool) -> BudgetUse {
         let under_way = self.under_way;
         let configured = self.windows.iter_mut().filter(|window| window.configured);
         BudgetUse {
-            complete: under_way == 0,
+            complete: last && under_way == 0,
             windows: configured
                 .map(|window| window.rolling().remembered(now, under_way))
                 .collect(),

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use super::rolling::Rolling;
+use super::spread::Spread;
 use crate::model::budget::{Reset, Word};
 use crate::model::time::Timestamp;
 
@@ -20,13 +21,6 @@ pub(super) const GUARD: Duration = Duration::from_millis(60);
 
 /// How much further away than its length a window's end is believed to be: seconds are rounded, and clocks differ.
 pub(super) const SLACK: Duration = Duration::from_secs(2);
-
-/// Which part of a window may leave at once; never less than one request.
-pub(in crate::engine) const BURST_SHARE: f64 = 0.015;
-
-/// From so many requests in a window on, at least two may leave at once: with a burst of one, every request that leaves
-/// a little late is lost for good.
-pub(in crate::engine) const BURST_OF_TWO_FROM: u32 = 20;
 
 /// What is true of the whole lane at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -55,9 +49,8 @@ pub(super) struct Window {
     rolls: bool,
     /// What others are expected to take of a whole window.
     others: u32,
-    /// What may leave at once, while a word says how much in all; and as of when.
-    credit: f64,
-    credit_at: Timestamp,
+    /// How what a word leaves is used.
+    spread: Spread,
 }
 
 /// What is known of a window that ends at a known moment.
@@ -92,8 +85,7 @@ impl Window {
             begins_anew: false,
             rolls: false,
             others: 0,
-            credit: 0.0,
-            credit_at: Timestamp::ZERO,
+            spread: Spread::default(),
         }
     }
 
@@ -119,12 +111,13 @@ impl Window {
             return Err(Some(over));
         }
         let end = standing.reset - at.latency - GUARD;
-        self.spread(left as u32, end, cap, at.now).map_err(Some)
+        let spread = self.spread.check(left as u32, end, cap, at.now);
+        spread.map_err(Some)
     }
 
     /// A request leaves.
     pub(super) fn sent(&mut self) {
-        self.credit = (self.credit - 1.0).max(0.0);
+        self.spread.sent();
     }
 
     /// A request that was counted as under way was answered, and nothing was said of this window.
@@ -170,44 +163,53 @@ impl Window {
             self.rolls = false;
         }
         let half = self.length / 2;
-        match &mut self.standing {
+        match self.standing {
             _ if self.rolls => {}
             // It was counted in the window before.
             Some(standing) if reset + half <= standing.reset => {}
             Some(standing) if reset < standing.reset + half => {
-                let later = standing.assumed || sent_at > standing.heard_at;
-                let jump = u64::from(word.remaining)
-                    > u64::from(standing.remaining) + u64::from(self.limit / 4);
-                if later && jump && !standing.assumed {
-                    // Whole seconds do not say it: the other side's clock is a little ahead.
-                    if at.now + GUARD >= reset {
-                        reset = reset + self.length;
-                    }
-                    self.begin(word, reset, at);
-                    return complaint;
-                }
-                if later && !standing.assumed && word.remaining > standing.remaining {
-                    self.rolls = true;
-                    self.standing = None;
-                    return complaint;
-                }
-                standing.own += 1;
-                if later && standing.unsaid_at < sent_at {
-                    standing.unsaid = 0;
-                }
-                if later || word.remaining < standing.remaining {
-                    standing.remaining = word.remaining;
-                    standing.heard_at = at.now;
-                    standing.assumed = false;
-                    standing.others = self
-                        .limit
-                        .saturating_sub(word.remaining)
-                        .saturating_sub(standing.own + at.under_way);
-                }
+                self.heard_again(standing, word, reset, sent_at, at);
             }
             _ => self.begin(word, reset, at),
         }
         complaint
+    }
+
+    /// One more word of the window that `standing` is about.
+    fn heard_again(
+        &mut self,
+        mut standing: Standing,
+        word: &Word,
+        mut reset: Timestamp,
+        sent_at: Timestamp,
+        at: &Moment,
+    ) {
+        let later = standing.assumed || sent_at > standing.heard_at;
+        if later && !standing.assumed && word.remaining > standing.remaining {
+            if word.remaining - standing.remaining <= self.limit / 4 {
+                self.rolls = true;
+                self.standing = None;
+                return;
+            }
+            // It is a new one. Whole seconds do not say so where the other side's clock is a little ahead.
+            if at.now + GUARD >= reset {
+                reset = reset + self.length;
+            }
+            self.begin(word, reset, at);
+            return;
+        }
+        standing.own += 1;
+        if later && standing.unsaid_at < sent_at {
+            standing.unsaid = 0;
+        }
+        if later || word.remaining < standing.remaining {
+            standing.remaining = word.remaining;
+            standing.heard_at = at.now;
+            standing.assumed = false;
+            let used = self.limit.saturating_sub(word.remaining);
+            standing.others = used.saturating_sub(standing.own.saturating_add(at.under_way));
+        }
+        self.standing = Some(standing);
     }
 
     /// A new window begins with this word.
@@ -334,31 +336,6 @@ impl Window {
         others && standing.remaining.saturating_sub(taken) <= 2 + self.limit / 50
     }
 
-    /// Whether one more may leave now, when `left` of them are to leave evenly until `end`; else when.
-    fn spread(
-        &mut self,
-        left: u32,
-        end: Timestamp,
-        cap: u32,
-        now: Timestamp,
-    ) -> Result<(), Timestamp> {
-        let rest_ms = end.since(now).as_millis() as f64;
-        if rest_ms < 1.0 {
-            return Ok(());
-        }
-        let burst_min = if cap < BURST_OF_TWO_FROM { 1.0 } else { 2.0 };
-        let burst = (f64::from(cap) * BURST_SHARE).max(burst_min);
-        let per_ms = f64::from(left) / rest_ms;
-        let elapsed_ms = now.since(self.credit_at).as_millis() as f64;
-        self.credit = (self.credit + elapsed_ms * per_ms).min(burst);
-        self.credit_at = now;
-        let missing = 1.0 - self.credit;
-        if missing < 1e-9 {
-            return Ok(());
-        }
-        Err(now + Duration::from_millis((missing / per_ms).ceil() as u64))
-    }
-
     /// Whether the other side's word, or what follows from it, decides now.
     pub(super) fn is_told(&self) -> bool {
         self.standing.is_some()
@@ -381,17 +358,13 @@ impl Window {
     /// How much of it is used, 0–1: by everybody where that is told, else by us of what is ours.
     pub(super) fn used_ratio(&mut self, at: &Moment) -> f64 {
         self.turn(at.now);
-        let (used, of) = match &self.standing {
-            Some(standing) => {
-                let used = self.limit.saturating_sub(standing.remaining);
-                let used = used.saturating_add(standing.unsaid);
-                (used.saturating_add(at.under_way), self.limit)
-            }
-            None => {
-                let used = self.rolling.used(at.now).saturating_add(at.under_way);
-                (used, self.cap(at.part))
-            }
+        let (used, of) = if let Some(standing) = &self.standing {
+            let used = self.limit.saturating_sub(standing.remaining);
+            (used.saturating_add(standing.unsaid), self.limit)
+        } else {
+            (self.rolling.used(at.now), self.cap(at.part))
         };
+        let used = used.saturating_add(at.under_way);
         (f64::from(used) / f64::from(of.max(1))).min(1.0)
     }
 

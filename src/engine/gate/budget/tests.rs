@@ -169,16 +169,10 @@ fn what_cannot_be_is_complained_about_and_never_stops_the_lane_for_long() {
 #[test]
 fn a_refusal_that_nothing_explains_lowers_the_factor_and_quiet_windows_give_it_back() {
     let mut budget = Budget::new([(100, SECOND), (250_000, HOUR)], 1.0);
-    let mut now = 0;
-    let mut factors = Vec::new();
-    for _ in 0..9 {
-        factors.push(
-            budget
-                .refused(at(now))
-                .map(|factor| (factor * 1000.0) as u32),
-        );
-        now += 1;
-    }
+    let factors = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|now| {
+        let factor = budget.refused(at(now));
+        factor.map(|factor| (factor * 1000.0) as u32)
+    });
     let expected = [700, 489, 342, 240, 168, 117, 100, 100, 100];
     assert_eq!(factors, expected.map(Some));
     assert_eq!(room(&budget, 1000), 10);
@@ -219,11 +213,12 @@ fn a_window_goes_on_after_a_restart_and_what_nobody_wrote_down_is_added() {
         }
     }
     let now = at(40_000);
-    let complete = before.remembered(now);
+    let complete = before.remembered(now, true);
     assert!(complete.complete);
+    assert!(!before.remembered(now, false).complete, "more may leave");
     before.sent();
-    let cut_off = before.remembered(now);
-    assert!(!cut_off.complete);
+    let cut_off = before.remembered(now, true);
+    assert!(!cut_off.complete, "one was given up");
     let restored = |before: &BudgetUse, limit| {
         let mut budget = Budget::new([limit], 1.0);
         budget.restore(before, 64, now);
