@@ -205,7 +205,9 @@ pub async fn what_was_noted_of_a_budget_is_found_by_the_next_process<H: Harness>
         store.note_budget(&look_ups(), used(count + 2, false));
         // A clean stop needs nothing more; over a crash the next durable call carries it.
         if !clean {
-            store.settle_next(&look_ups(), moved(finish()), now).await;
+            let leased = store.lend(&look_ups(), now, 1).await;
+            let commit = moved(finish());
+            store.settle(leased[0].token, commit, now).await;
         }
         reopen(&mut house, clean).await;
         let expected = [
