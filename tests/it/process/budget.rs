@@ -1,7 +1,7 @@
 //! How much of what Braze permits is used, and that nothing is refused: with the real binary, measured by the sandbox's own
 //! record of requests, whose limits are real and told in headers.
 //!
-//! `RELAY_FULL=1 cargo test --release --test it process::budget -- --nocapture` prints the figures of whole campaigns and
+//! `RELAY_FULL=1 cargo test --test it process::budget -- --nocapture` prints the figures of whole campaigns and
 //! fails when less than 98 % is used (95 % to 105 % of what another consumer leaves). Otherwise a few seconds are played,
 //! and only that nothing is refused counts, for a busy machine uses less.
 

@@ -104,6 +104,22 @@ fn a_word_counts_before_anything_is_refused() {
 }
 
 #[test]
+fn a_slow_answer_of_the_window_before_says_nothing_about_this_one() {
+    let mut budget = Budget::new([(40, SECOND)], 1.0);
+    for left in (0..40).rev() {
+        ask(&mut budget, &word(40, left, Reset::At(at(1000))), 500);
+    }
+    assert_eq!(rest(&budget, 1059), 0);
+    // Far more is left than if it rolled: it begins anew.
+    ask(&mut budget, &word(40, 39, Reset::At(at(2000))), 1100);
+    assert_eq!(rest(&budget, 2059), 39);
+    budget.sent();
+    assert!(budget.check(at(2060)).is_ok());
+    budget.answered(&word(40, 0, Reset::At(at(2000))), at(1990), at(2100));
+    assert_eq!(rest(&budget, 2990), 40);
+}
+
+#[test]
 fn a_limit_that_the_configuration_does_not_know_counts_as_well_while_it_is_told() {
     let mut budget = Budget::new([(40, SECOND)], 1.0);
     let told = word(250, 2, Reset::In(Duration::from_secs(30)));
