@@ -257,12 +257,15 @@ fn store_settings(config: &Config) -> (Place, Settings) {
         ballast_bytes: store.ballast_bytes,
         young_max: Place::YOUNG_MAX,
     };
+    // Each workspace's own is the engine's to keep; the store forgets what none of them would believe.
+    let known_for = config.workspaces.values().map(|it| it.braze.known_for);
     let settings = Settings {
         event_dedupe: store.event_dedupe,
         credit_dedupe: store.credit_dedupe,
         webhook_dedupe: store.webhook_dedupe,
         done_retention: store.done_retention,
         dead_retention: store.dead_retention,
+        known_for: known_for.max().unwrap_or_default(),
         max_jobs: store.max_jobs,
     };
     (place, settings)

@@ -14,8 +14,7 @@ mod text;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::clock::Clock;
-use crate::model::time::Timestamp;
+use crate::clock::{Clock, ClockBase};
 
 /// Carries events between campaign platforms and Braze, and does not lose them
 ///
@@ -79,8 +78,8 @@ struct TimeArgs {
     #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = speed)]
     clock_speed: f64,
     /// Since when it passes that fast (RFC 3339), so that several processes agree; default: the start of this one
-    #[arg(long, value_name = "MOMENT", value_parser = Timestamp::parse_rfc3339)]
-    clock_base: Option<Timestamp>,
+    #[arg(long, value_name = "MOMENT", value_parser = ClockBase::parse)]
+    clock_base: Option<ClockBase>,
 }
 
 impl TimeArgs {

@@ -9,7 +9,7 @@ use super::attributes;
 use super::field::{Field, TEXT_CHARS_MAX};
 use super::mistake::Mistake;
 use super::read::Section;
-use super::workspaces::{Known, ORDER_GAP};
+use super::workspaces::{KNOWN_FOR, Known, ORDER_GAP};
 use crate::model::Name;
 use crate::model::rules::{
     ConfiguredEvent, ConfirmEvery, CreditRule, Identity, OnUnknown, OptIn, ParticipationFlow,
@@ -111,6 +111,7 @@ fn activation<'a>(
         mapping: None,
         // The workspace's, once that is read.
         order_gap: ORDER_GAP,
+        known_for: KNOWN_FOR,
         // Last, so that everything above has been read, and complained about, by now.
         workspace: Name::from(workspace?),
     })

@@ -119,6 +119,7 @@ impl Config {
                 let braze = workspaces.get(&rules.workspace).map(|it| &it.braze);
                 Rules {
                     order_gap: braze.map_or(rules.order_gap, |braze| braze.order_gap),
+                    known_for: braze.map_or(rules.known_for, |braze| braze.known_for),
                     ..rules
                 }
             })),

@@ -13,7 +13,7 @@ use crate::model::lane::LaneKind;
 /// `order_gap`, when nothing is said.
 pub(super) const ORDER_GAP: Duration = Duration::from_secs(2);
 /// `known_for`, when nothing is said.
-const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
+pub(super) const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
 
 /// The tables of all workspaces by name, for those who refer to them: right in themselves or not.
 pub(super) struct Known<'a>(Vec<(&'a str, Section<'a>)>);
@@ -116,12 +116,6 @@ fn braze(section: &Section<'_>) -> Option<Braze> {
     let limits = BRAZE_LIMITS
         .into_iter()
         .map(|(kind, default)| (kind, limits.limits(kind.as_str(), &[default])));
-    let known_for = section.duration("known_for", KNOWN_FOR);
-    section.unless(
-        known_for == KNOWN_FOR,
-        "known_for",
-        "remembering looked-up participants; leave it out",
-    );
     Some(Braze {
         share: share.unwrap_or(1.0),
         timeout: section.duration("timeout", Duration::from_secs(30)),
@@ -130,7 +124,7 @@ fn braze(section: &Section<'_>) -> Option<Braze> {
         linger: section.duration("linger", Duration::from_millis(20)),
         order_gap: section.duration("order_gap", ORDER_GAP),
         partner: partner.unwrap_or("Quikly-BrazeRelay").to_owned(),
-        known_for,
+        known_for: section.duration("known_for", KNOWN_FOR),
         limits: limits.collect(),
         // Last, so that everything above has been read, and complained about, by now.
         url: url?,

@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent in this version: shared look-ups, the breaker, holds of activations.
 
+mod batch;
 pub mod gate;
 mod lane;
 mod lanes;

@@ -5,6 +5,7 @@
 //! while what comes before it waits, and nothing sooner than a gap after the last request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::lanes::LaneState;
 use super::recent::Who;
@@ -17,7 +18,8 @@ use crate::model::event::Event;
 use crate::model::lane::LaneKind;
 use crate::model::rules::{RuleBook, Rules};
 use crate::model::time::Timestamp;
-use crate::store::{Leased, Token};
+use crate::store::{Learnt, Leased, Token};
+use crate::telemetry::Metrics;
 
 /// What becomes of a job on loan before anything is sent.
 #[expect(
@@ -53,6 +55,7 @@ enum Wish {
 
 pub(super) fn prepare(
     lane: &LaneState,
+    metrics: &Metrics,
     leased: Leased,
     book: &RuleBook,
     now: Timestamp,
@@ -61,10 +64,17 @@ pub(super) fn prepare(
         token,
         event,
         job,
-        address,
+        known,
     } = leased;
     let flow = job.state.flow();
     let accepted_at = event.accepted_at;
+    let rules = book.of(&event).cloned();
+    let believes = |learnt: &Learnt| {
+        let known_for = rules.as_ref().map(|rules| rules.known_for);
+        known_for.is_none_or(|known_for| learnt.holds(now, known_for))
+    };
+    let known = known.filter(believes);
+    let address = known.as_ref().map(|learnt| learnt.address.clone());
     let moves = |commit| {
         Prepared::Moves(Move {
             token,
@@ -73,19 +83,22 @@ pub(super) fn prepare(
             accepted_at,
         })
     };
-    let Some(rules) = book.of(&event).cloned() else {
+    let Some(rules) = rules else {
         return moves(vanished(job, now));
     };
-    if let Some(commit) = found_begun(&job, &event, now, &rules) {
-        return moves(commit);
-    }
+    let begun = found_begun(&job, &event, now, &rules);
     if rules.workspace != lane.lane.workspace {
-        return moves(moved(job, &event, now, &rules));
+        // What else was begun there is of no use here.
+        let dead = begun.filter(|commit| matches!(commit.fate, Fate::Bury { .. }));
+        return moves(dead.unwrap_or_else(|| moved(job, &event, now, &rules)));
+    }
+    if let Some(commit) = begun {
+        return moves(commit);
     }
     if !lane.configured {
         return Prepared::Stray(token);
     }
-    match wish(lane, job, &event, address.as_ref(), &rules, now) {
+    match wish(lane, metrics, job, &event, known.as_ref(), &rules, now) {
         Wish::Moves(commit) => moves(commit),
         Wish::GiveBack => Prepared::Stray(token),
         Wish::Asks(job, call) => {
@@ -111,37 +124,36 @@ pub(super) fn prepare(
 /// Goes on with what needs nobody outside, step by step, as long as it stays in this lane: nothing of that is worth a write.
 fn wish(
     lane: &LaneState,
+    metrics: &Metrics,
     mut job: Job,
     event: &Event,
-    address: Option<&Address>,
+    known: Option<&Learnt>,
     rules: &Arc<Rules>,
     now: Timestamp,
 ) -> Wish {
     loop {
-        if let Some(commit) = found_begun(&job, event, now, rules) {
-            return Wish::Moves(commit);
-        }
-        let begun = job.begun;
         let Some(call) = ask(&job, event, rules) else {
             return Wish::Moves(unaskable(job, event, now, rules));
         };
-        let reply = match &call {
-            Call::Recall => Reply::Remembered(address.cloned()),
-            Call::LookUp { phone: false, .. } if address.is_some() => {
-                Reply::Remembered(address.cloned())
+        let reply = match (&call, known) {
+            (Call::Recall, None) => Reply::Remembered(None),
+            // Somebody else has made the profile meanwhile: it is not made, and given what a new one gets, once more.
+            (Call::Track(_), Some(known)) if job.state.creates() && is_news(known, &job) => {
+                Reply::Remembered(Some(known.address.clone()))
             }
-            call if is_empty(call) => Reply::Tracked,
+            (Call::Recall | Call::LookUp { phone: false, .. }, Some(known)) => {
+                metrics.look_up_saved(&lane.lane.workspace, 1);
+                Reply::Remembered(Some(known.address.clone()))
+            }
+            (call, _) if is_empty(call) => Reply::Tracked,
             _ => return Wish::Asks(job, call),
         };
         match settle(job, event, Ok(reply), now, rules, 0.0) {
             Settled::GiveBack => return Wish::GiveBack,
             Settled::Commit(commit) => match commit.fate {
-                Fate::Keep { lane: to, job: on } if to == lane.lane => {
-                    // What was begun before it was interrupted is still begun: nothing was asked meanwhile.
-                    job = Job { begun, ..on };
-                }
+                Fate::Keep { lane: to, job: on } if to == lane.lane => job = on,
                 fate => {
-                    let gap = std::time::Duration::ZERO;
+                    let gap = Duration::ZERO;
                     return Wish::Moves(Commit {
                         fate,
                         gap,
@@ -151,6 +163,13 @@ fn wish(
             },
         }
     }
+}
+
+/// Whether what is remembered was learnt since the job set out to make the profile: most would not have come there, had
+/// they known before; of the others only their first failure tells since when they stand there.
+fn is_news(known: &Learnt, job: &Job) -> bool {
+    let since = job.failing_since;
+    !job.state.has_doubted_memory() || since.is_some_and(|since| known.at >= since)
 }
 
 /// When it may leave, if not now.

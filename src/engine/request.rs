@@ -3,6 +3,7 @@
 //! Invariants: every job that a request carries is settled exactly once, with its own answer. A call that parks is
 //! marked as begun, durably, before it leaves; if the gate closes meanwhile it does not leave and the mark goes again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -93,6 +94,7 @@ pub(super) async fn carry<S: Store, C: Client>(
     let now = shared.clock.now();
     let mut moves = Vec::new();
     let mut unchanged = Vec::new();
+    let mut held = HashSet::new();
     for (asked, answer) in batch.into_iter().zip(answers) {
         let Asked {
             token,
@@ -114,8 +116,18 @@ pub(super) async fn carry<S: Store, C: Client>(
             }
             (_, answer) => answer,
         };
+        if answer.is_ok() && writes_again(&call) && who.is_some_and(|who| held.contains(&who)) {
+            // What stood before it will be written once more, and must not have the last word.
+            unchanged.push(token);
+            continue;
+        }
         let flow = job.state.flow();
-        match settle(job, &event, answer, now, &rules, shared.jitter.next()) {
+        let settled = settle(job, &event, answer, now, &rules, shared.jitter.next());
+        let ends = matches!(&settled, Settled::Commit(commit) if !matches!(commit.fate, Fate::Keep { .. }));
+        if !ends {
+            held.extend(who);
+        }
+        match settled {
             Settled::Commit(commit) => moves.push(Move {
                 token,
                 commit: spare(commit, known.as_ref()),
@@ -130,6 +142,12 @@ pub(super) async fn carry<S: Store, C: Client>(
     }
     shared.note_budget(&lane, false);
     shared.store_moves(&lane, moves).await
+}
+
+/// Whether a write that was taken may and must be repeated when one before it is: it overwrites, and does nothing that may
+/// not happen twice.
+fn writes_again(call: &Call) -> bool {
+    matches!(call, Call::Track(track) if !track.attributes.is_empty()) && !call.is_marked()
 }
 
 /// Sends the calls of `batch` and listens to what the answers say about the lane. One answer for each.

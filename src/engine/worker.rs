@@ -1,7 +1,8 @@
 //! The loop of one lane: lease, ask, admit, pack, perform, unpack, settle, commit.
 //!
 //! Invariants: a lease ends in a commit or is given back, or the engine ends with an error. A request leaves only when
-//! the gate, the pace and the host's bound on requests under way agree. No more is leased than can be sent soon. After a stop nothing is leased any more.
+//! the gate, the pace and the host's bound on requests under way agree. No more is leased than can be sent soon. After a
+//! stop nothing is leased any more.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::batch::{Part, parts};
 use super::gate::{HoldReason, Opening};
 use super::lane::Pace;
 use super::lanes::LaneState;
@@ -27,6 +29,10 @@ use crate::store::{Store, Token};
 
 /// How many requests' worth of jobs may be on loan and waiting for their turn.
 const WINDOW_REQUESTS: usize = 4;
+
+/// The same where a request is about one subscription group: those of many groups are looked through, so that each group's
+/// requests are full.
+const WINDOW_REQUESTS_GROUPED: usize = 20;
 
 /// How long the lane rests when the store says that something is due and lends nothing: it is about to change.
 const SETTLING: Duration = Duration::from_millis(10);
@@ -109,10 +115,22 @@ impl<S: Store, C: Client> Worker<S, C> {
     fn window(&self, opening: Opening) -> usize {
         match opening {
             Opening::Probe => 1,
+            _ if self.is_grouped() => self.objects_max * WINDOW_REQUESTS_GROUPED,
             Opening::Open | Opening::Closed(_) => {
                 let free = self.lane.permits.available_permits();
                 self.objects_max * free.clamp(1, WINDOW_REQUESTS)
             }
+        }
+    }
+
+    /// Whether a request of this lane is about one subscription group.
+    fn is_grouped(&self) -> bool {
+        match self.lane.lane.kind {
+            LaneKind::Default | LaneKind::SubscriptionStatusSet => self.objects_max > 1,
+            LaneKind::UsersTrack
+            | LaneKind::UsersExportIds
+            | LaneKind::UsersDelete
+            | LaneKind::Quikly => false,
         }
     }
 
@@ -141,7 +159,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             self.shared
                 .metrics
                 .due_lag(now.since(leased.job.due).as_secs_f64());
-            let prepared = prepare(&self.lane, leased, &book, now);
+            let prepared = prepare(&self.lane, &self.shared.metrics, leased, &book, now);
             if !prepared.lets_pass() {
                 halted.extend(who);
             }
@@ -186,8 +204,13 @@ impl<S: Store, C: Client> Worker<S, C> {
                 permit = may_leave(&mut self.pace, &self.lane, &self.shared.clock) => break permit,
             }
         };
-        if fills && self.pending.len() < self.objects_max {
-            self.lease(self.objects_max - self.pending.len()).await?;
+        let enough = if self.is_grouped() {
+            self.window(opening)
+        } else {
+            self.objects_max
+        };
+        if fills && self.pending.len() < enough {
+            self.lease(enough - self.pending.len()).await?;
         }
         Ok(permit)
     }
@@ -218,22 +241,13 @@ impl<S: Store, C: Client> Worker<S, C> {
         }
         let mut batch = Vec::with_capacity(first.len());
         let mut rest = VecDeque::with_capacity(self.pending.len());
-        let mut picked = first.into_iter().peekable();
-        let (mut going, mut staying) = (HashSet::new(), HashSet::new());
         let mut behind = Vec::new();
-        for (position, asked) in self.pending.drain(..).enumerate() {
-            let fits = picked.next_if_eq(&position).is_some();
-            let who = asked.who;
-            if fits && who.is_none_or(|who| !staying.contains(&who)) {
-                going.extend(who);
-                batch.push(asked);
-                continue;
-            }
-            staying.extend(who);
-            if who.is_some_and(|who| going.contains(&who)) {
-                behind.push(asked.token);
-            } else {
-                rest.push_back(asked);
+        let parts = parts(self.pending.iter().map(|asked| asked.who), &first);
+        for (asked, part) in self.pending.drain(..).zip(parts) {
+            match part {
+                Part::Goes => batch.push(asked),
+                Part::Stays => rest.push_back(asked),
+                Part::Behind => behind.push(asked.token),
             }
         }
         self.pending = rest;
@@ -316,8 +330,8 @@ impl<S: Store, C: Client> Worker<S, C> {
     }
 }
 
-/// Returns when a request may leave at once: the host has room for it and pace and budget allow it, both at this moment. The
-/// room is not kept while the pace is waited for: it belongs to the host's other lanes as well.
+/// Returns when a request may leave at once: the host has room for it, and pace and budget allow it, all at this moment.
+/// The room is not kept while the others are waited for: it belongs to the host's other lanes as well.
 async fn may_leave(
     pace: &mut Pace,
     lane: &LaneState,

@@ -70,10 +70,12 @@ pub(super) fn walk(profile: &Profile, event: &Event, reply: &Reply, rules: &Rule
                 Found::At(person) => Walk::To(Profile::Update(person.address)),
             }
         }
-        (Profile::LookUp, Reply::Remembered(Some(_))) if nothing_to_write(event, rules) => {
+        (Profile::LookUp | Profile::Create, Reply::Remembered(Some(_)))
+            if nothing_to_write(event, rules) =>
+        {
             Walk::End(Outcome::Found)
         }
-        (Profile::LookUp | Profile::Recall, Reply::Remembered(Some(address))) => {
+        (Profile::LookUp | Profile::Create | Profile::Recall, Reply::Remembered(Some(address))) => {
             Walk::To(Profile::Update(address.clone()))
         }
         (Profile::Recall, Reply::Remembered(None)) => Walk::To(Profile::LookUp),

@@ -25,11 +25,12 @@ use crate::model::time::Timestamp;
 /// A wait before the status is read again is this part of how long it has been waited for: at first often, later seldom.
 const PART_OF_WAIT: u32 = 4;
 
-/// Reads fall due on a grid of this part of the wait, so that people who wait share requests.
+/// Reads fall due on a grid of at most this part of the wait, so that people who wait share requests.
 const PART_OF_GRID: u32 = 8;
 
-/// So often a profile that we remember is looked for when Braze does not show it; then it is taken for deleted.
-pub(super) const LOOKS_MAX: u32 = 4;
+/// So long a profile that we remember is looked for when Braze does not show it; then it is taken for deleted.
+pub(super) const LOOK_FOR: Duration = Duration::from_mins(15);
+
 /// Moments are cut to whole milliseconds: a wait that begins at one may have begun so much later, and must not end early.
 const ROUNDED_OFF: Duration = Duration::from_millis(1);
 
@@ -66,10 +67,12 @@ pub(super) fn ask(join: &Join, event: &Event, rules: &Rules) -> Option<Call> {
     let phone = rules.phone.as_ref()?;
     Some(match join {
         Join::Only(..) => return None,
-        Join::Check | Join::Recheck { .. } | Join::Confirm { .. } => Call::ReadStatus {
-            group: phone.group.clone(),
-            phone: event.phone.clone().unwrap_or_default(),
-        },
+        Join::Check | Join::Recheck { .. } | Join::RecheckProfile { .. } | Join::Confirm { .. } => {
+            Call::ReadStatus {
+                group: phone.group.clone(),
+                phone: event.phone.clone().unwrap_or_default(),
+            }
+        }
         Join::LookUp { .. } => email::look_up(event, true),
         Join::Create { .. } => Call::Track(joining(email::create(event, rules), event, phone)),
         Join::Update {
@@ -127,7 +130,7 @@ fn begins_with_profile(phone: &PhoneRules) -> bool {
 pub(super) fn hear(
     kind: Kind,
     join: &Join,
-    attempts: u32,
+    failing_since: Option<Timestamp>,
     event: &Event,
     reply: &Reply,
     now: Timestamp,
@@ -170,8 +173,13 @@ pub(super) fn hear(
                 Found::At(person) => found(kind, *before, person, event, rules, phone),
             }
         }
-        (Join::LookUp { .. }, Reply::Remembered(Some(_))) if attempts < LOOKS_MAX => {
+        (Join::LookUp { .. }, Reply::Remembered(Some(_)))
+            if failing_since.is_none_or(|since| now < since + LOOK_FOR) =>
+        {
             Step::Again("the profile made before does not show yet")
+        }
+        (Join::Create { before }, Reply::Remembered(Some(_))) => {
+            to(identify(*before, event, rules))
         }
         (Join::LookUp { before }, Reply::Remembered(_)) => to(Join::Create { before: *before }),
         (Join::Create { before }, Reply::Tracked) => written(kind, *before, true, now, phone),
@@ -182,10 +190,11 @@ pub(super) fn hear(
             Reply::Tracked,
         ) => written(kind, *before, *new, now, phone),
         (Join::Set { .. }, Reply::StatusSet) => confirm(kind, now, phone),
-        (Join::Recheck { .. } | Join::Confirm { .. }, Reply::Status(Subscription::Subscribed)) => {
-            credited(Outcome::Subscribed)
-        }
-        (Join::Recheck { before }, Reply::Status(status)) => {
+        (
+            Join::Recheck { .. } | Join::RecheckProfile { .. } | Join::Confirm { .. },
+            Reply::Status(Subscription::Subscribed),
+        ) => credited(Outcome::Subscribed),
+        (Join::Recheck { before } | Join::RecheckProfile { before }, Reply::Status(status)) => {
             let plain = phone.opt_in.is_none();
             let off = *status == Subscription::Unsubscribed;
             let changed = before.status != Subscription::Unsubscribed;
@@ -331,32 +340,44 @@ fn confirm(kind: Kind, now: Timestamp, phone: &PhoneRules) -> Step {
 
 /// When the status is read next: after a quarter of the time that it was waited for, never sooner than `first` and never
 /// later than `max`; on a grid, so that many who wait are asked about together.
+///
+/// The meshes are those of the first wait, doubled and doubled again: a grid that followed each wait to the millisecond
+/// would be everybody's own, and every request nearly empty. These are shared, and each holds all wider ones.
 fn next_read(since: Timestamp, now: Timestamp, every: &ConfirmEvery) -> Timestamp {
     let wait = (now.since(since) / PART_OF_WAIT).clamp(every.first, every.max);
-    let grid = u64::try_from((wait / PART_OF_GRID).as_millis())
-        .unwrap_or(u64::MAX)
-        .max(1);
+    let part =
+        |wait: Duration| u64::try_from((wait / PART_OF_GRID).as_millis()).unwrap_or(u64::MAX);
+    let finest = part(every.first).max(1);
+    let mesh = finest << (part(wait) / finest).max(1).ilog2();
     let at = (now + wait).as_millis();
-    Timestamp::from_millis(at.div_ceil(grid).saturating_mul(grid))
+    Timestamp::from_millis(at.div_ceil(mesh).saturating_mul(mesh))
 }
 
 /// Where a job goes on whose subscription was not answered as it should be. `maybe`: it may have happened.
 pub(super) fn once_more(join: &Join, maybe: bool) -> Join {
+    let seen = |before: &Before| Before {
+        maybe: before.maybe || maybe,
+        ..*before
+    };
     match join {
-        Join::Set { before } | Join::Create { before } | Join::Update { before, .. } => {
-            Join::Recheck {
-                before: Before {
-                    maybe: before.maybe || maybe,
-                    ..*before
-                },
-            }
-        }
+        Join::Set { before } => Join::Recheck {
+            before: seen(before),
+        },
+        Join::Create { before } | Join::Update { before, .. } => Join::RecheckProfile {
+            before: seen(before),
+        },
         other => other.clone(),
     }
 }
 
 /// Where a dead letter goes on: a wait that is over begins anew, a subscription is not set unseen.
-pub(super) fn replayed(kind: Kind, join: &Join, now: Timestamp, rules: &Rules) -> Join {
+pub(super) fn replayed(
+    kind: Kind,
+    join: &Join,
+    event: &Event,
+    now: Timestamp,
+    rules: &Rules,
+) -> Join {
     match (join, &rules.phone) {
         (Join::Confirm { .. }, Some(phone)) => Join::Confirm {
             since: now,
@@ -367,6 +388,11 @@ pub(super) fn replayed(kind: Kind, join: &Join, now: Timestamp, rules: &Rules) -
             if kind == Kind::Sms && begins_with_profile(phone) =>
         {
             once_more(join, false)
+        }
+        // Somebody may have made the profile since.
+        (Join::Create { before }, _) => identify(*before, event, rules),
+        (Join::Only(missing, Profile::Create), _) => {
+            Join::Only(*missing, email::start(event, rules))
         }
         _ => join.clone(),
     }

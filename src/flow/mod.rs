@@ -24,8 +24,9 @@ mod webhook;
 
 use join::Kind;
 
-use job::{Burial, Child, Class, Flow, Job, Outcome, Reason, Start, State};
+use job::{Burial, Child, Class, Flow, Job, Outcome, Profile, Reason, Start, State};
 
+use crate::model::Name;
 use crate::model::call::{Answer, Call, Reply};
 use crate::model::event::{Event, EventKind};
 use crate::model::lane::Lane;
@@ -86,11 +87,13 @@ pub fn ask(job: &Job, event: &Event, rules: &Rules) -> Option<Call> {
 pub fn hear(job: &Job, event: &Event, reply: &Reply, now: Timestamp, rules: &Rules) -> Step {
     match &job.state {
         State::Email(profile) => email::hear(profile, event, reply, now, rules),
-        State::Sms(join) => join::hear(Kind::Sms, join, job.attempts, event, reply, now, rules),
+        State::Sms(join) => {
+            join::hear(Kind::Sms, join, job.failing_since, event, reply, now, rules)
+        }
         State::DoubleOptIn(join) => join::hear(
             Kind::DoubleOptIn,
             join,
-            job.attempts,
+            job.failing_since,
             event,
             reply,
             now,
@@ -156,11 +159,13 @@ pub fn start(event: &Event, book: &RuleBook, now: Timestamp) -> (Start, Option<S
     }
 }
 
-/// How a dead letter (its event, its flow, its job if it began) lives again: a job resumes at its failed step with a
-/// clean slate, and its history stays; one that never began starts anew by today's configuration, a further
+/// How a dead letter (its event, its workspace and flow as far as known, its job if it began) lives again: a job resumes at
+/// its failed step with a clean slate, and its history stays; one that was to make a profile looks first, and one whose
+/// activation is in another workspace now begins anew there; one that never began starts anew by today's configuration, a further
 /// participation (whose flow is `progress`) as such. The error says why it still cannot run.
 pub fn revive(
     event: &Event,
+    workspace: Option<&Name>,
     flow: Option<Flow>,
     job: Option<&Job>,
     book: &RuleBook,
@@ -185,10 +190,16 @@ pub fn revive(
     };
     let rules = book.of(event).ok_or(Reason::UnknownActivation)?;
     let state = match &job.state {
-        State::Sms(join) => State::Sms(join::replayed(Kind::Sms, join, now, rules)),
-        State::DoubleOptIn(join) => {
-            State::DoubleOptIn(join::replayed(Kind::DoubleOptIn, join, now, rules))
+        state if workspace.is_some_and(|workspace| workspace != &rules.workspace) => {
+            settle::elsewhere(state, event, rules)
         }
+        State::Sms(join) => State::Sms(join::replayed(Kind::Sms, join, event, now, rules)),
+        State::DoubleOptIn(join) => {
+            State::DoubleOptIn(join::replayed(Kind::DoubleOptIn, join, event, now, rules))
+        }
+        // Somebody may have made the profile since.
+        State::Email(Profile::Create) => State::Email(email::start(event, rules)),
+        State::Progress(Profile::Create) => State::Progress(progress::start(event, rules)),
         other => other.clone(),
     };
     Ok(Start::Run {

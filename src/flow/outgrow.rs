@@ -189,7 +189,7 @@ mod tests {
         let mut corrected = strict();
         corrected.mapping.as_mut().unwrap().attributes[0].kind = AnswerKind::String;
         let book = RuleBook::new([corrected.clone()]);
-        let revived = revive(&bad, Some(Flow::Outgrow), Some(&job), &book, NOW);
+        let revived = revive(&bad, None, Some(Flow::Outgrow), Some(&job), &book, NOW);
         assert!(
             matches!(revived, Ok(Start::Run { lane, .. }) if lane.kind == LaneKind::UsersTrack)
         );
@@ -223,7 +223,7 @@ mod tests {
         );
         assert_eq!(burial.answer.text, "no content of this name is configured");
         let known = RuleBook::new([rules()]);
-        assert!(revive(&lead, flow, None, &known, NOW).is_ok());
+        assert!(revive(&lead, None, flow, None, &known, NOW).is_ok());
         let (Start::Run { lane, job }, None) = start(&lead, &known, NOW) else {
             panic!()
         };

@@ -48,10 +48,12 @@ pub(super) fn hear(profile: &Profile, event: &Event, reply: &Reply) -> Step {
                 Found::At(person) => Step::Next(State::Progress(Profile::Update(person.address))),
             }
         }
-        (Profile::LookUp | Profile::Recall, Reply::Remembered(Some(_))) if is_bare(event) => {
+        (Profile::LookUp | Profile::Create | Profile::Recall, Reply::Remembered(Some(_)))
+            if is_bare(event) =>
+        {
             done(Outcome::Found)
         }
-        (Profile::LookUp, Reply::Remembered(Some(address))) => {
+        (Profile::LookUp | Profile::Create, Reply::Remembered(Some(address))) => {
             Step::Next(State::Progress(Profile::Update(address.clone())))
         }
         // To remember is no success: what failed before still counts.

@@ -17,7 +17,7 @@
 //! | denied | given back unchanged; kept when it was marked as begun | not used | cleared |
 //! | apart | kept, due now, alone; `rejected` when it was alone already | not used | cleared |
 //!
-//! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck`: the
+//! A call that subscribes a phone and was answered by transient, unknown, throttled or denied is kept at `recheck` (`recheck_profile`): the
 //! status is read before it is tried again. One that is found begun goes there too, unless it parks.
 //!
 //! Whoever looked up or made a profile has learnt its address. What ends a turn after a request keeps the next of the
@@ -34,7 +34,7 @@ use super::{Step, ask, email, hear, identity, join, not_known, outgrow, progress
 use crate::model::call::{Address, Answer, Call, Failure, Reply};
 use crate::model::event::Event;
 use crate::model::lane::{Lane, LaneKind};
-use crate::model::rules::Rules;
+use crate::model::rules::{OnUnknown, Rules};
 use crate::model::time::Timestamp;
 
 /// When a throttled call is due again if nobody says when.
@@ -64,7 +64,10 @@ pub fn settle(
 ) -> Settled {
     let reply = answer.as_ref().ok();
     let learnt = reply.and_then(|reply| learnt(&job, event, reply));
-    let gap = gap(&job, rules);
+    let gap = match job.state.lane() {
+        LaneKind::UsersTrack => rules.order_gap,
+        _ => Duration::ZERO,
+    };
     match decided(job, event, answer, now, rules, jitter) {
         Settled::Commit(commit) => Settled::Commit(Commit {
             learnt,
@@ -72,14 +75,6 @@ pub fn settle(
             ..commit
         }),
         Settled::GiveBack => Settled::GiveBack,
-    }
-}
-
-/// How long the next of the participant waits after what this job has asked.
-fn gap(job: &Job, rules: &Rules) -> Duration {
-    match job.state.lane() {
-        LaneKind::UsersTrack => rules.order_gap,
-        _ => Duration::ZERO,
     }
 }
 
@@ -191,8 +186,16 @@ fn decided(
 /// What becomes of a job that is found marked as begun: it was interrupted between the mark and the answer. `None`
 /// when its call may simply be repeated.
 pub fn found_begun(job: &Job, event: &Event, now: Timestamp, rules: &Rules) -> Option<Commit> {
-    let call = ask(job, event, rules).filter(|call| job.begun && call.is_marked())?;
-    if !call.parks() {
+    let call = ask(job, event, rules).filter(|_| job.begun)?;
+    // Only what parks is marked while its address is still to be recalled: that was done in memory before it was sent.
+    let parks = match call {
+        Call::Recall => rules.progress_on_unknown == OnUnknown::Park,
+        _ => call.parks(),
+    };
+    if !parks && !call.is_marked() {
+        return None;
+    }
+    if !parks {
         let state = once_more(job, Some(&call), true);
         return Some(kept(
             Job {
@@ -205,11 +208,13 @@ pub fn found_begun(job: &Job, event: &Event, now: Timestamp, rules: &Rules) -> O
         ));
     }
     let answer = said("interrupted after it was begun");
-    let (reason, class) = (Reason::UnknownOutcome, Class::UnknownOutcome);
-    Some(Commit {
-        gap: gap(job, rules),
-        ..buried(job.clone(), reason, class, answer, now)
-    })
+    Some(buried(
+        job.clone(),
+        Reason::UnknownOutcome,
+        Class::UnknownOutcome,
+        answer,
+        now,
+    ))
 }
 
 /// Where a job goes on whose call was not answered as it should be: one that subscribes looks first whether somebody has
@@ -252,14 +257,19 @@ pub fn vanished(job: Job, now: Timestamp) -> Commit {
 
 /// What becomes of a job whose activation has moved to another workspace: it starts there with what is true anywhere.
 pub fn moved(job: Job, event: &Event, now: Timestamp, rules: &Rules) -> Commit {
-    let state = match &job.state {
+    let state = elsewhere(&job.state, event, rules);
+    kept(job.at(state, now), rules)
+}
+
+/// Where a job begins in another workspace: with what is true anywhere.
+pub(super) fn elsewhere(state: &State, event: &Event, rules: &Rules) -> State {
+    match state {
         State::Email(_) => State::Email(email::start(event, rules)),
         State::Sms(_) => State::Sms(join::start(event, rules)),
         State::DoubleOptIn(_) => State::DoubleOptIn(join::start(event, rules)),
         State::Progress(_) => State::Progress(progress::start(event, rules)),
-        State::Credit { .. } | State::Webhook | State::Outgrow => job.state.clone(),
-    };
-    kept(job.at(state, now), rules)
+        State::Credit { .. } | State::Webhook | State::Outgrow => state.clone(),
+    }
 }
 
 fn repeat(

@@ -88,6 +88,11 @@ pub enum Join {
         /// Until when.
         until: Timestamp,
     },
+    /// As `Recheck`, where the phone was to be subscribed along with the profile: nobody knows whether that is there.
+    RecheckProfile {
+        /// What is known of before.
+        before: Before,
+    },
 }
 
 /// What is known of before.
@@ -138,7 +143,8 @@ impl Join {
             | Join::Check
             | Join::LookUp { .. }
             | Join::Create { .. }
-            | Join::Update { .. } => true,
+            | Join::Update { .. }
+            | Join::RecheckProfile { .. } => true,
             Join::Set { .. } | Join::Recheck { .. } | Join::Confirm { .. } => false,
         }
     }
@@ -149,7 +155,10 @@ impl Join {
             Join::LookUp { .. } => LaneKind::UsersExportIds,
             Join::Create { .. } | Join::Update { .. } => LaneKind::UsersTrack,
             Join::Set { .. } => LaneKind::SubscriptionStatusSet,
-            Join::Check | Join::Recheck { .. } | Join::Confirm { .. } => LaneKind::Default,
+            Join::Check
+            | Join::Recheck { .. }
+            | Join::RecheckProfile { .. }
+            | Join::Confirm { .. } => LaneKind::Default,
         }
     }
 
@@ -162,6 +171,7 @@ impl Join {
             Join::Update { .. } => "update",
             Join::Set { .. } => "set",
             Join::Recheck { .. } => "recheck",
+            Join::RecheckProfile { .. } => "recheck_profile",
             Join::Confirm { .. } => "confirm",
         }
     }
@@ -201,17 +211,27 @@ impl State {
         }
     }
 
-    /// Whether it may be lent along with the one before it, to stand in one request with it (see
-    /// [`Store::lease`](crate::store::Store::lease)).
+    /// Whether it is an update that relies on what stands before it: it may be lent along with that, to stand in one
+    /// request with it (see [`Store::lease`](crate::store::Store::lease)), and dies with it where there is no profile then.
+    /// A lead makes its profile itself.
     pub const fn follows(&self) -> bool {
         match self {
-            State::Progress(_) | State::Outgrow => true,
+            State::Progress(_) => true,
             State::Email(_)
+            | State::Outgrow
             | State::Sms(_)
             | State::DoubleOptIn(_)
             | State::Credit { .. }
             | State::Webhook => false,
         }
+    }
+
+    /// Whether it came to where it is knowing what was remembered, and found it wrong.
+    pub const fn has_doubted_memory(&self) -> bool {
+        matches!(
+            self,
+            State::Sms(Join::Create { .. }) | State::DoubleOptIn(Join::Create { .. })
+        )
     }
 
     /// Whether its call makes a profile, if there is none.
@@ -235,7 +255,10 @@ impl State {
             | State::DoubleOptIn(Join::Only(_, profile)) => !profile.is_found(),
             State::Sms(join) | State::DoubleOptIn(join) => matches!(
                 join,
-                Join::Check | Join::LookUp { .. } | Join::Create { .. }
+                Join::Check
+                    | Join::LookUp { .. }
+                    | Join::Create { .. }
+                    | Join::RecheckProfile { .. }
             ),
             State::Progress(_) | State::Credit { .. } | State::Webhook | State::Outgrow => false,
         }

@@ -427,7 +427,7 @@ fn a_further_participation_that_never_began_is_one_when_it_lives_again() {
         (Some(Flow::Sms), Flow::Email),
         (Some(Flow::Progress), Flow::Progress),
     ] {
-        let Ok(Start::Run { job, .. }) = revive(&event(), flow, None, &book, NOW) else {
+        let Ok(Start::Run { job, .. }) = revive(&event(), None, flow, None, &book, NOW) else {
             panic!()
         };
         assert_eq!(job.state.flow(), expected);
@@ -440,13 +440,13 @@ fn a_revived_job_resumes_at_its_step_with_a_clean_slate_and_its_history() {
         attempts: 7,
         failing_since: Some(NOW),
         begun: true,
-        ..email_at(Profile::Create)
+        ..email_at(Profile::Update(address()))
     };
     dead.note(NOW, said("no"));
     let later = NOW + Duration::from_secs(9);
     let book = RuleBook::new([rules()]);
     let Start::Run { lane, job } =
-        revive(&event(), Some(Flow::Email), Some(&dead), &book, later).unwrap()
+        revive(&event(), None, Some(Flow::Email), Some(&dead), &book, later).unwrap()
     else {
         panic!()
     };
@@ -461,6 +461,7 @@ fn a_revived_job_resumes_at_its_step_with_a_clean_slate_and_its_history() {
     assert_eq!(
         revive(
             &event(),
+            None,
             Some(Flow::Email),
             Some(&dead),
             &RuleBook::default(),
@@ -469,7 +470,7 @@ fn a_revived_job_resumes_at_its_step_with_a_clean_slate_and_its_history() {
         Err(Reason::UnknownActivation)
     );
     assert_eq!(
-        revive(&event(), None, None, &RuleBook::default(), later),
+        revive(&event(), None, None, None, &RuleBook::default(), later),
         Err(Reason::UnknownActivation)
     );
     let none = RuleBook::new([Rules {
@@ -477,11 +478,11 @@ fn a_revived_job_resumes_at_its_step_with_a_clean_slate_and_its_history() {
         ..rules()
     }]);
     assert_eq!(
-        revive(&event(), None, None, &none, later),
+        revive(&event(), None, None, None, &none, later),
         Err(Reason::NoFlow)
     );
     assert!(
-        matches!(revive(&event(), None, None, &book, later), Ok(Start::Run { job, .. }) if !job.fresh)
+        matches!(revive(&event(), None, None, None, &book, later), Ok(Start::Run { job, .. }) if !job.fresh)
     );
 }
 

@@ -147,6 +147,8 @@ pub struct Rules {
     pub mapping: Option<Mapping>,
     /// How long between two requests for one participant.
     pub order_gap: Duration,
+    /// How long an address that was learnt is believed.
+    pub known_for: Duration,
 }
 
 impl Rules {
@@ -166,6 +168,7 @@ impl Rules {
             retry: RetryPolicy::default(),
             mapping: None,
             order_gap: Duration::from_secs(2),
+            known_for: Duration::from_hours(30 * 24),
         }
     }
 }

@@ -152,12 +152,13 @@ async fn revive<S: Store + Operate>(
     for letter in letters {
         let DeadLetter {
             id,
+            workspace,
             flow,
             event,
             job,
             ..
         } = letter;
-        match flow::revive(&event, flow, job.as_ref(), &book, now) {
+        match flow::revive(&event, workspace.as_ref(), flow, job.as_ref(), &book, now) {
             Ok(start) => starts.push((id, start)),
             Err(reason) => answer.still_dead.push(StillDead { id, reason }),
         }

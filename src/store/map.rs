@@ -120,7 +120,10 @@ impl Store for MapStore {
             room -= chain.len();
             ids.extend(chain);
         }
-        Ok(ids.into_iter().filter_map(|id| maps.lend(id)).collect())
+        Ok(ids
+            .into_iter()
+            .filter_map(|id| maps.lend(id, now))
+            .collect())
     }
 
     async fn begin(&self, tokens: Vec<Token>) -> Result<(), StoreError> {

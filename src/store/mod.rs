@@ -23,7 +23,8 @@
 //!   included: nobody overtakes.
 //! * What comes to live with an older id (revived, a child, moved to another workspace) takes its place by its id: it has
 //!   the turn at once if it is the first, unless the holder is lent at that moment; that one keeps the turn until it ends.
-//! * The address learnt last of a participant in a workspace is remembered for good, over restarts.
+//! * The address learnt last of a participant in a workspace is remembered for `known_for`, over restarts. That it was
+//!   learnt again counts from half of that time on.
 //! * A job's id is never given twice: neither to another event nor, within its event, to another child.
 //! * Counts are exact at every moment and never need a scan.
 //!
@@ -42,7 +43,6 @@ use tokio::sync::Notify;
 use crate::flow::job::{Burial, Commit, Flow, Job, Outcome, Reason, Seed, Start};
 use crate::model::Name;
 use crate::model::budget::BudgetUse;
-use crate::model::call::Address;
 use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
@@ -54,8 +54,8 @@ pub mod map;
 mod settings;
 pub mod sled;
 
-pub use self::address::ADDRESS_BYTES_MAX;
 use self::address::is_memorable;
+pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -85,9 +85,9 @@ pub struct Leased {
     pub event: Event,
     /// The job.
     pub job: Job,
-    /// What was learnt of the participant's address in the workspace of this lane. Looked up only for jobs that take the
-    /// turn; `None` for others.
-    pub address: Option<Address>,
+    /// What was learnt of the participant's address in the workspace of this lane, if that is not too long ago. Looked up
+    /// only for jobs that take the turn; `None` for others.
+    pub known: Option<Learnt>,
 }
 
 /// What a commit did.

@@ -15,6 +15,8 @@ pub struct Settings {
     pub done_retention: Duration,
     /// How long a dead letter is kept, from its burial; then it counts as discarded.
     pub dead_retention: Duration,
+    /// How long an address that was learnt is believed.
+    pub known_for: Duration,
     /// With so many jobs alive or dead, new events are no longer taken.
     pub max_jobs: u64,
 }
@@ -39,6 +41,7 @@ impl Default for Settings {
             webhook_dedupe: DAY,
             done_retention: DAY * 7,
             dead_retention: DAY * 90,
+            known_for: DAY * 30,
             max_jobs: 20_000_000,
         }
     }

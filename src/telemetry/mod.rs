@@ -72,8 +72,9 @@ const fn own_reasons(flow: Flow) -> &'static [Reason] {
     match flow {
         Flow::Sms => &[Reason::PhoneMismatch, Reason::NotSubscribed],
         Flow::DoubleOptIn => &[Reason::PhoneMismatch],
-        Flow::Outgrow => &[Reason::BadAnswer],
-        Flow::Email | Flow::Progress | Flow::Credit | Flow::Webhook | Flow::Erase => &[],
+        Flow::Outgrow => &[Reason::BadAnswer, Reason::NoProfile],
+        Flow::Progress => &[Reason::NoProfile],
+        Flow::Email | Flow::Credit | Flow::Webhook | Flow::Erase => &[],
     }
 }
 
@@ -170,6 +171,7 @@ pub struct Metrics {
     dead: IntCounterVec,
     done: IntCounterVec,
     credits: IntCounterVec,
+    look_ups_saved: IntCounterVec,
     event_done_seconds: HistogramVec,
     due_lag_seconds: Histogram,
     commit_seconds: Histogram,
@@ -246,6 +248,11 @@ impl Metrics {
                 "Credits told to Quikly.",
                 &["workspace", "outcome"],
             )?,
+            look_ups_saved: counter(
+                "relay_look_ups_saved_total",
+                "Look-ups answered from what is remembered of participants.",
+                &["workspace"],
+            )?,
             event_done_seconds: histogram(
                 "relay_event_done_seconds",
                 "From acceptance of an event to the end of a job of it.",
@@ -285,6 +292,7 @@ impl Metrics {
     }
 
     fn announce_workspace(&self, workspace: &str) {
+        self.look_up_saved(workspace, 0);
         self.announce_dead(workspace, NONE, Reason::NoFlow);
         for flow in FLOWS {
             for outcome in outcomes(flow) {
@@ -321,6 +329,12 @@ impl Metrics {
         families.extend(gauges.gather());
         families.sort_by(|one, other| one.name().cmp(other.name()));
         Ok(TextEncoder::new().encode_to_string(&families)?)
+    }
+
+    /// So many look-ups were not needed.
+    pub fn look_up_saved(&self, workspace: &str, count: u64) {
+        let saved = self.look_ups_saved.with_label_values(&[workspace]);
+        saved.inc_by(count);
     }
 
     /// `count` events of one source came to this.

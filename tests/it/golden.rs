@@ -21,6 +21,7 @@ use braze_relay::model::event::{CustomEvent, Event, EventKind, Source};
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::json::ObjectText;
 use braze_relay::model::time::Timestamp;
+use braze_relay::store::Learnt;
 use braze_relay::store::codec::{
     self, Behind, CodecError, Done, Known, KnownEvent, KnownKind, Record, Turn, VERSION,
 };
@@ -263,7 +264,10 @@ fn all() -> Vec<(&'static str, Stored)> {
         fresh: true,
         follows: true,
     };
-    let address = Known::Address(Address::ExternalId("crm-7".into()));
+    let address = Known::Address(Learnt {
+        address: Address::ExternalId("crm-7".into()),
+        at: at(9),
+    });
     all.extend([
         (
             "known-event-in-turn",

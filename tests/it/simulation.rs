@@ -4,11 +4,17 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
+mod again;
 mod campaign;
 mod hostile;
 mod invariants;
+mod known;
 mod lab;
+mod last_word;
+mod onward;
 mod phones;
+mod polling;
+mod rows;
 mod shaky;
 mod stops;
 mod world;

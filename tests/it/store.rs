@@ -149,6 +149,7 @@ macro_rules! conformance {
                 one_lent_along_gets_the_turn_while_it_is_out
                 one_lent_along_and_buried_with_the_first_has_lost_its_lease
                 what_was_learnt_of_a_participant_is_lent_with_its_jobs
+                what_was_learnt_is_believed_for_so_long_and_longer_when_it_was_learnt_again
             }
         }
     };

@@ -173,7 +173,8 @@ pub fn purity(files: &[Source]) -> Vec<String> {
         }
         for found in file.paths() {
             let path = found.segments.join("::");
-            let excused = clock && (begins(&path, "tokio::time") || path.starts_with("std::time"));
+            let of_time = ["tokio::time", "std::time", "rustix::time"];
+            let excused = clock && of_time.iter().any(|it| begins(&path, it));
             if !file.is_test(found.offset)
                 && !excused
                 && IMPURE_PATHS.iter().any(|it| begins(&path, it))

@@ -1,18 +1,19 @@
-//! The client's side: posts the file as Quikly would, and posts again, with the same ids, whatever was not answered.
+//! The clients' side: posts the lines as Quikly, Outgrow and Braze would, and posts again, with the same ids, whatever was
+//! not answered.
 //!
-//! Invariants: a request is given up only when it was answered with 202. Requests follow one another, so that events are
-//! accepted in the order of the file.
+//! Invariants: a request is given up only when it was answered. Requests follow one another, so that events are accepted
+//! in the order of the lines.
 
-use std::cell::Cell;
-use std::collections::HashSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
-use super::data::Request;
-use super::relay::{Addresses, TOKEN};
+use super::lines::Request;
+use super::relay::Addresses;
 use crate::client::http::{Http, Method};
 use crate::clock::{Clock, Stopwatch};
 
@@ -24,9 +25,6 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 const AWAY_MAX: Duration = Duration::from_mins(1);
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Events posted in a second of the demo's time: half as many again as Braze lets us look up, so that a queue builds up.
-const EVENTS_PER_SECOND: f64 = 60.0;
-
 /// What has been posted so far.
 #[derive(Debug, Default)]
 pub(super) struct Posted {
@@ -34,10 +32,18 @@ pub(super) struct Posted {
     pub events: Cell<u64>,
     /// Different ids in these answers.
     pub accepted: Cell<u64>,
+    /// Requests that were answered.
+    pub requests: Cell<usize>,
     /// Requests without an answer, posted again.
     pub unanswered: Cell<u64>,
     /// Events in them that had been accepted all the same.
     pub known_again: Cell<u64>,
+    /// Events that were refused, by status.
+    pub refused: RefCell<BTreeMap<u16, u64>>,
+    /// Answers that are not as they must be.
+    pub mistakes: RefCell<Vec<String>>,
+    /// The relay's id of the line with this id.
+    pub ids: RefCell<HashMap<String, String>>,
     /// Everything was posted.
     pub finished: Cell<bool>,
 }
@@ -56,51 +62,80 @@ pub(super) struct Poster<'a> {
     pub posted: &'a Posted,
     /// Told once, in the middle.
     pub middle: &'a Notify,
+    /// Whether anybody waits for the middle.
+    pub tells_middle: bool,
+    /// How many events are posted in a second of the demo's time.
+    pub events_per_second: f64,
 }
 
 impl Poster<'_> {
     /// Posts all of them.
     pub(super) async fn post(&self, requests: &[Request]) -> anyhow::Result<()> {
-        let all: usize = requests.iter().map(|request| request.events).sum();
+        let all: usize = requests.iter().map(|request| request.ids.len()).sum();
         let started = self.clock.now();
-        let mut ids = HashSet::new();
+        let mut accepted = HashSet::new();
         let mut before = 0;
-        let mut told = false;
+        let mut told = !self.tells_middle;
         for request in requests {
-            let due = started + Duration::from_secs_f64(before as f64 / EVENTS_PER_SECOND);
+            let due = started + Duration::from_secs_f64(before as f64 / self.events_per_second);
             self.clock.sleep_until(due).await;
-            before += request.events;
-            if before * 2 > all && request.events > 1 && !std::mem::replace(&mut told, true) {
+            before += request.ids.len();
+            if before * 2 > all && request.must == 202 && !std::mem::replace(&mut told, true) {
                 self.middle.notify_one();
             }
-            let (new, attempts) = self.deliver(request, &mut ids).await?;
-            add(&self.posted.events, request.events as u64);
-            self.posted.accepted.set(ids.len() as u64);
-            if attempts > 1 {
-                add(&self.posted.unanswered, attempts - 1);
-                let known = new.duplicates.saturating_sub(request.repeats as u64);
-                add(&self.posted.known_again, known);
-            }
+            let (answer, attempts) = self.deliver(request).await?;
+            self.posted.requests.set(self.posted.requests.get() + 1);
+            self.note(request, &answer, &mut accepted, attempts - 1)?;
         }
         self.posted.finished.set(true);
         Ok(())
     }
 
-    /// Posts one request until it is answered; says how many attempts that took.
-    async fn deliver(
+    fn note(
         &self,
         request: &Request,
-        ids: &mut HashSet<String>,
-    ) -> anyhow::Result<(Accepted, u64)> {
+        (status, body): &(u16, Vec<u8>),
+        accepted: &mut HashSet<String>,
+        unanswered: u64,
+    ) -> anyhow::Result<()> {
+        let posted = self.posted;
+        if *status != request.must {
+            posted.mistakes.borrow_mut().push(format!(
+                "{}: answered with {status}, must be {}: {}",
+                request.ids.join(", "),
+                request.must,
+                String::from_utf8_lossy(body)
+            ));
+        }
+        if *status != 202 {
+            *posted.refused.borrow_mut().entry(*status).or_default() += request.ids.len() as u64;
+            return Ok(());
+        }
+        let answer = Accepted::read(body)?;
+        add(&posted.events, request.ids.len() as u64);
+        for (line, id) in request.ids.iter().zip(&answer.ids) {
+            posted.ids.borrow_mut().insert(line.clone(), id.clone());
+        }
+        accepted.extend(answer.ids);
+        posted.accepted.set(accepted.len() as u64);
+        if unanswered > 0 {
+            add(&posted.unanswered, unanswered);
+            let known = answer.duplicates.saturating_sub(request.repeats as u64);
+            add(&posted.known_again, known);
+        }
+        Ok(())
+    }
+
+    /// Posts one request until it is answered; says how many attempts that took.
+    async fn deliver(&self, request: &Request) -> anyhow::Result<((u16, Vec<u8>), u64)> {
         let since = Stopwatch::start();
         let mut attempts = 0;
         loop {
             let relay = self.relay.borrow().clone();
             if let Some(relay) = relay {
                 attempts += 1;
-                if let Some(accepted) = self.attempt(&relay, request).await? {
-                    ids.extend(accepted.ids.iter().cloned());
-                    return Ok((accepted, attempts));
+                if let Some(answer) = self.attempt(&relay, request).await? {
+                    return Ok((answer, attempts));
                 }
             }
             if since.elapsed() > AWAY_MAX {
@@ -115,9 +150,9 @@ impl Poster<'_> {
         &self,
         relay: &Addresses,
         request: &Request,
-    ) -> anyhow::Result<Option<Accepted>> {
-        let url = relay.ingest.join("/v1/quikly/events")?;
-        let bearer = format!("Bearer {TOKEN}");
+    ) -> anyhow::Result<Option<(u16, Vec<u8>)>> {
+        let url = relay.ingest.join(&request.path)?;
+        let bearer = format!("Bearer {}", request.token);
         let headers = [
             ("authorization", bearer.as_str()),
             ("content-type", request.media_type),
@@ -131,18 +166,11 @@ impl Poster<'_> {
             ANSWER_WITHIN,
             ANSWER_BYTES_MAX,
         );
-        match answer.await {
-            Ok(answer) if answer.status == 202 && answer.whole => {
-                Accepted::read(&answer.body).map(Some)
-            }
-            Ok(answer) if answer.status == 202 || answer.status == 503 => Ok(None),
-            Ok(answer) => bail!(
-                "the relay refused a request ({}): {}",
-                answer.status,
-                String::from_utf8_lossy(&answer.body)
-            ),
-            Err(_) => Ok(None),
-        }
+        Ok(match answer.await {
+            Ok(answer) if answer.status == 503 || !answer.whole => None,
+            Ok(answer) => Some((answer.status, answer.body)),
+            Err(_) => None,
+        })
     }
 }
 

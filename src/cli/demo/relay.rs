@@ -3,7 +3,6 @@
 //! Invariants: the child is killed when its handle goes. It is told nothing but its configuration and what time it is:
 //! variables of the environment that would change its configuration are not passed on.
 
-use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -14,12 +13,15 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
-use super::expect::{ACTIVATIONS, CREATED};
-use crate::model::time::Timestamp;
+use crate::clock::ClockBase;
 use crate::sandbox::Running;
 
-/// What the relay's clients have to show.
-pub(super) const TOKEN: &str = "demo-relay-token";
+/// What Quikly has to show.
+pub(super) const QUIKLY_SENDS: &str = "demo-quikly-sends";
+/// What Outgrow has to show.
+pub(super) const OUTGROW_TOKEN: &str = "demo-outgrow-token";
+/// What Braze's webhooks have to show.
+pub(super) const BRAZE_TOKEN: &str = "demo-webhook-token";
 /// Braze's key.
 pub(super) const BRAZE_KEY: &str = "demo-braze-key";
 /// Quikly's.
@@ -51,15 +53,24 @@ pub(super) struct Addresses {
     pub ops: Url,
 }
 
-/// The configuration of the demo's relay; port 0 takes any free one.
-pub(super) fn configuration(sandbox: &Running, ingest_port: u16, ops_port: u16) -> String {
+/// The configuration of the demo's relay; port 0 takes any free one. `own`: the scenario's activations and contents.
+pub(super) fn configuration(
+    own: &str,
+    sandbox: &Running,
+    ingest_port: u16,
+    ops_port: u16,
+) -> String {
     let (braze, quikly) = (sandbox.braze_url(), sandbox.quikly_url());
-    let mut text = format!(
+    format!(
         r#"# What `braze-relay demo` ran the relay with. Every key is explained by: braze-relay check --example
 [ingest]
 listen = "127.0.0.1:{ingest_port}"
 [ingest.sources.quikly]
-tokens = [{{ value = "{TOKEN}" }}]
+tokens = [{{ value = "{QUIKLY_SENDS}" }}]
+[ingest.sources.outgrow]
+tokens = [{{ value = "{OUTGROW_TOKEN}" }}]
+[ingest.sources.braze]
+tokens = [{{ value = "{BRAZE_TOKEN}" }}]
 
 [ops]
 listen = "127.0.0.1:{ops_port}"
@@ -77,30 +88,11 @@ max_in_flight = {BRAZE_IN_FLIGHT}
 url = "{quikly}"
 token = "{QUIKLY_TOKEN}"
 max_in_flight = {QUIKLY_IN_FLIGHT}
-"#
-    );
-    for one in &ACTIVATIONS {
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            r#"
-[activations.{}]
-workspace = "{WORKSPACE}"
-flow = "email"
-credit = {{ event = "{}" }}
-mark_attributes = {{ {} = true }}
-created_attributes = {{ {} = "{}" }}
+
+{}
 "#,
-            one.scope, one.credit, one.mark, CREATED.0, CREATED.1
-        );
-        if let Some(name) = one.created_event {
-            let _ = writeln!(
-                text,
-                "created_event = {{ name = \"{name}\", on_unknown = \"resend\" }}"
-            );
-        }
-    }
-    text
+        own.trim()
+    )
 }
 
 /// How to start it.
@@ -113,7 +105,7 @@ pub(super) struct Launch {
     /// How many times faster than the machine's its time passes, as the sandbox's does.
     pub clock_speed: f64,
     /// Since when.
-    pub clock_base: Timestamp,
+    pub clock_base: ClockBase,
 }
 
 /// A relay that runs.
@@ -137,7 +129,7 @@ impl Launch {
         command
             .args(["serve", "--config", CONFIG_FILE])
             .args(["--clock-speed", &self.clock_speed.to_string()])
-            .args(["--clock-base", &self.clock_base.to_rfc3339()])
+            .args(["--clock-base", &self.clock_base.to_string()])
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -197,6 +189,7 @@ fn ready(line: &str) -> Option<Addresses> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
+    use super::super::scenario::{Name, Scenario};
     use super::*;
     use crate::clock::Clock;
     use crate::config::{Config, Env};
@@ -212,17 +205,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_configuration_can_be_used_as_it_is() {
+    async fn every_configuration_can_be_used_as_it_is() {
         let running = sandbox::start(Options::default(), Clock::system(1.0))
             .await
             .unwrap();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(CONFIG_FILE);
-        std::fs::write(&file, configuration(&running, 0, 0)).unwrap();
-        let loaded = Config::load(&file, &Env::from_pairs([("A", "b")])).unwrap();
-        assert!(loaded.config.not_yet.is_empty());
-        assert_eq!(loaded.warnings.len(), 0, "{:?}", loaded.warnings);
-        assert_eq!(loaded.config.rules.activations().count(), ACTIVATIONS.len());
+        for name in Name::ALL {
+            let own = Scenario::new(name, Some(50)).unwrap().configuration;
+            std::fs::write(&file, configuration(&own, &running, 0, 0)).unwrap();
+            let loaded = Config::load(&file, &Env::from_pairs([("A", "b")])).unwrap();
+            assert!(loaded.config.not_yet.is_empty());
+            // That an unknown external id makes a profile is meant.
+            let mut warnings = loaded.warnings.iter();
+            assert!(
+                warnings.all(|it| it.key.ends_with(".external_id")),
+                "{name:?}"
+            );
+        }
         running.stop().await;
     }
 }

@@ -117,7 +117,7 @@ fn looking_again_does_not_reset_what_failed() {
 fn a_letter_that_died_at_the_set_looks_first_and_one_that_waited_waits_anew_without_setting() {
     let book = RuleBook::new([rules()]);
     let later = NOW + Duration::from_hours(24);
-    let revived = |join| match revive(&event(), None, Some(&at(join)), &book, later) {
+    let revived = |join| match revive(&event(), None, None, Some(&at(join)), &book, later) {
         Ok(Start::Run { job, .. }) => job.state,
         other => panic!("{other:?}"),
     };
@@ -150,12 +150,22 @@ fn reads_become_seldom_share_dates_and_the_last_is_at_the_end() {
     let early = next_read(NOW, NOW + Duration::from_millis(1), &every);
     let neighbour = next_read(NOW, NOW + Duration::from_millis(2), &every);
     assert_eq!(neighbour, early, "neighbours share a date");
+    // Also those who have waited for a while, and not equally long: else every wait had a grid of its own.
+    let dates = (0..100).map(|later| {
+        let (since, waited) = (
+            NOW + Duration::from_millis(97 * later),
+            601_003 + 11 * later,
+        );
+        next_read(since, since + Duration::from_millis(waited), &every)
+    });
+    let dates: std::collections::BTreeSet<_> = dates.collect();
+    assert!(dates.len() <= 2, "{} dates for 100 neighbours", dates.len());
     let phone = rules().phone.unwrap();
     let (since, until) = (NOW, NOW + Duration::from_millis(6_500));
     let join = Join::Confirm { since, until };
     let reply = Reply::Status(Subscription::Unsubscribed);
     let at = NOW + Duration::from_secs(5);
-    match hear(Kind::Sms, &join, 0, &event(), &reply, at, &rules()) {
+    match hear(Kind::Sms, &join, None, &event(), &reply, at, &rules()) {
         Step::Wait { until: next, .. } => assert_eq!(next, until),
         other => panic!("{other:?}"),
     }
@@ -197,9 +207,16 @@ fn a_letter_whose_profile_would_carry_the_subscription_looks_first() {
         phone: true,
     };
     for join in [Join::Create { before: UNSET }, update] {
-        let looked = Join::Recheck { before: UNSET };
-        assert_eq!(replayed(Kind::Sms, &join, NOW, &inline), looked);
-        assert_eq!(replayed(Kind::Sms, &join, NOW, &rules()), join);
+        let looked = Join::RecheckProfile { before: UNSET };
+        assert_eq!(replayed(Kind::Sms, &join, &event(), NOW, &inline), looked);
+        // Nobody knows whether the profile is there: nobody else may make it meanwhile.
+        assert!(State::Sms(looked).takes_turn());
+        // By a request of its own: somebody may have made the profile since.
+        let looked = match join {
+            Join::Create { before } => Join::LookUp { before },
+            ref other => other.clone(),
+        };
+        assert_eq!(replayed(Kind::Sms, &join, &event(), NOW, &rules()), looked);
     }
 }
 

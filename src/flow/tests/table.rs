@@ -129,8 +129,8 @@ fn event(own: bool) -> Event {
     }
 }
 
-/// Every reply that a step of `flow` may hear, with its name, and how often it was asked before.
-fn replies(flow: Flow) -> Vec<(&'static str, u32, Reply)> {
+/// Every reply that a step of `flow` may hear, with its name, and since when it has failed.
+fn replies(flow: Flow) -> Vec<(&'static str, Option<Timestamp>, Reply)> {
     let person = |email: Option<&str>, phone: Option<&str>| {
         Reply::Profiles(vec![Shown {
             external_id: Some("x".into()),
@@ -141,38 +141,40 @@ fn replies(flow: Flow) -> Vec<(&'static str, u32, Reply)> {
     };
     let status = Reply::Status;
     let remembered = || Reply::Remembered(Some(Address::ExternalId("x".into())));
-    let often = join::LOOKS_MAX;
+    let long_ago = Some(Timestamp::from_millis(
+        NOW.as_millis() - join::LOOK_FOR.as_millis() as u64,
+    ));
     let mut replies = vec![
-        ("no profile", 0, Reply::Profiles(Vec::new())),
-        ("a profile that is not whole", 0, person(None, None)),
-        ("a profile without phone", 0, person(Some(MAIL), None)),
+        ("no profile", None, Reply::Profiles(Vec::new())),
+        ("a profile that is not whole", None, person(None, None)),
+        ("a profile without phone", None, person(Some(MAIL), None)),
         (
             "a profile with this phone",
-            0,
+            None,
             person(Some(MAIL), Some(PHONE)),
         ),
         (
             "a profile with another phone",
-            0,
+            None,
             person(Some(MAIL), Some("+15559999999")),
         ),
-        ("written", 0, Reply::Tracked),
-        ("Subscribed", 0, status(Subscription::Subscribed)),
-        ("Unsubscribed", 0, status(Subscription::Unsubscribed)),
-        ("Unknown", 0, status(Subscription::Unknown)),
-        ("set", 0, Reply::StatusSet),
-        ("taken", 0, Reply::Credited),
+        ("written", None, Reply::Tracked),
+        ("Subscribed", None, status(Subscription::Subscribed)),
+        ("Unsubscribed", None, status(Subscription::Unsubscribed)),
+        ("Unknown", None, status(Subscription::Unknown)),
+        ("set", None, Reply::StatusSet),
+        ("taken", None, Reply::Credited),
     ];
     if let Flow::Sms | Flow::DoubleOptIn = flow {
-        replies.push(("none, though one is remembered", 0, remembered()));
+        replies.push(("none, though one is remembered", None, remembered()));
         replies.push((
-            "none, though one is remembered (looked for often)",
-            often,
+            "none, though one is remembered (looked for long enough)",
+            long_ago,
             remembered(),
         ));
     } else {
-        replies.push(("an address remembered", 0, remembered()));
-        replies.push(("no address remembered", 0, Reply::Remembered(None)));
+        replies.push(("an address remembered", None, remembered()));
+        replies.push(("no address remembered", None, Reply::Remembered(None)));
     }
     replies
 }
@@ -262,6 +264,19 @@ fn states(flow: Flow) -> Vec<(&'static str, State)> {
                     before: before(Subscription::Unsubscribed, true),
                 },
             ),
+            ("first Unknown", Join::RecheckProfile { before: unknown }),
+            (
+                "first Unsubscribed",
+                Join::RecheckProfile {
+                    before: before(Subscription::Unsubscribed, false),
+                },
+            ),
+            (
+                "first Unsubscribed, perhaps set",
+                Join::RecheckProfile {
+                    before: before(Subscription::Unsubscribed, true),
+                },
+            ),
             ("in time", Join::Confirm { since: NOW, until }),
             (
                 "at the end",
@@ -300,6 +315,22 @@ fn states(flow: Flow) -> Vec<(&'static str, State)> {
     }
 }
 
+/// Whether such an activation brings a job there.
+fn occurs(state: &State, rules: &Rules) -> bool {
+    let inline = rules
+        .phone
+        .as_ref()
+        .is_some_and(|phone| phone.subscribe == SubscribeBy::Inline);
+    match state {
+        State::Sms(join) | State::DoubleOptIn(join) => match join {
+            Join::RecheckProfile { .. } => inline,
+            Join::Recheck { .. } => !inline,
+            _ => true,
+        },
+        _ => true,
+    }
+}
+
 fn draw() -> String {
     let mut text =
         String::from("| flow | step | asks | hears | leads to |\n|---|---|---|---|---|\n");
@@ -319,17 +350,17 @@ fn draw() -> String {
             _ => settings(ParticipationFlow::Email),
         };
         for (note, state) in states(flow) {
-            for (heard, attempts, reply) in replies(flow) {
+            for (heard, failing_since, reply) in replies(flow) {
                 // What is asked and where it leads, with the settings under which it is so.
                 let mut rows: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
-                for (name, rules) in &settings {
+                for (name, rules) in settings.iter().filter(|(_, rules)| occurs(&state, rules)) {
                     let own = match flow {
                         Flow::Progress => *name == "something to write",
-                        other => other == Flow::Outgrow,
+                        other => matches!(other, Flow::Outgrow | Flow::Webhook),
                     };
                     let event = event(own);
                     let job = Job {
-                        attempts,
+                        failing_since,
                         ..Job::new(state.clone(), NOW)
                     };
                     let asked = asks(ask(&job, &event, rules).as_ref());
@@ -340,7 +371,8 @@ fn draw() -> String {
                 for ((asked, to), under) in rows {
                     let mut hears = heard.to_owned();
                     let conditions = [note.to_owned(), under.join("; ")];
-                    let under_all = under.len() == settings.len();
+                    let all = settings.iter().filter(|(_, rules)| occurs(&state, rules));
+                    let under_all = under.len() == all.count();
                     for condition in conditions.iter().take(if under_all { 1 } else { 2 }) {
                         if !condition.is_empty() {
                             let _ = write!(hears, " ({condition})");

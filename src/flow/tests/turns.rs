@@ -164,3 +164,64 @@ fn to_remember_an_address_is_no_success_and_what_failed_still_counts() {
         (3, false, Some(NOW))
     );
 }
+
+#[test]
+fn a_letter_that_was_to_make_a_profile_looks_first_and_one_from_another_workspace_begins_anew() {
+    let book = RuleBook::new([rules()]);
+    let revived = |state: State, workspace: &str| {
+        let workspace = crate::model::Name::from(workspace);
+        let job = at(state);
+        let start = revive(&event(), Some(&workspace), None, Some(&job), &book, NOW);
+        match start.unwrap() {
+            Start::Run { job, .. } => job.state,
+            Start::Bury { .. } => panic!("buried"),
+        }
+    };
+    let email = |profile| State::Email(profile);
+    assert_eq!(
+        revived(email(Profile::Create), "acme"),
+        email(Profile::LookUp)
+    );
+    let recall = State::Progress(Profile::Recall);
+    assert_eq!(revived(State::Progress(Profile::Create), "acme"), recall);
+    let update = State::Progress(Profile::Update(address()));
+    assert_eq!(revived(update.clone(), "acme"), update);
+    assert_eq!(revived(update, "staging"), recall);
+    let found = email(Profile::Update(address()));
+    assert_eq!(revived(found, "staging"), email(Profile::LookUp));
+}
+
+#[test]
+fn a_parked_update_interrupted_before_its_address_was_written_down_is_not_sent_again() {
+    let rules = Rules {
+        progress_on_unknown: OnUnknown::Park,
+        ..rules()
+    };
+    let begun = Job {
+        begun: true,
+        ..at(State::Progress(Profile::Recall))
+    };
+    let dead = found_begun(&begun, &rich(), NOW, &rules).unwrap();
+    assert!(
+        matches!(&dead.fate, Fate::Bury { burial, .. } if burial.reason == Reason::UnknownOutcome)
+    );
+    assert_eq!(found_begun(&begun, &rich(), NOW, &super::rules()), None);
+    let fresh = at(State::Progress(Profile::Recall));
+    assert_eq!(found_begun(&fresh, &rich(), NOW, &rules), None);
+}
+
+#[test]
+fn a_profile_that_somebody_else_made_meanwhile_is_not_made_again() {
+    let known = Reply::Remembered(Some(address()));
+    let update = State::Email(Profile::Update(address()));
+    assert_eq!(
+        hearing(&email_at(Profile::Create), &rich(), &known, &rules()),
+        Step::Next(update)
+    );
+    let progress = at(State::Progress(Profile::Create));
+    let update = State::Progress(Profile::Update(address()));
+    assert_eq!(
+        hearing(&progress, &rich(), &known, &rules()),
+        Step::Next(update)
+    );
+}

@@ -3,10 +3,10 @@
 use bincode::{Decode, Encode};
 
 use super::{CodecError, SMALL_ENVELOPE, decode, encode};
-use crate::model::call::Address;
 use crate::model::event::{Event, EventKind};
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
+use crate::store::Learnt;
 
 /// What is remembered under a participant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Known {
         at: Timestamp,
     },
     /// The participant's address in one workspace.
-    Address(Address),
+    Address(Learnt),
 }
 
 /// What must be known of an event to remember it rightly. Its byte was once a truth value: a participation or not.
@@ -113,7 +113,7 @@ pub fn encode_known(known: &Known) -> Result<Vec<u8>, CodecError> {
             (_, _, Some(turn)) => StoredKnown::EventInTurn(event.into(), turn),
         },
         Known::Once { job, at } => StoredKnown::Once(*job, *at),
-        Known::Address(address) => StoredKnown::Address(address.clone()),
+        Known::Address(learnt) => StoredKnown::Address(learnt.clone()),
     };
     encode::<SMALL_ENVELOPE>(&stored, 40)
 }
@@ -138,9 +138,12 @@ pub fn decode_known(bytes: &[u8]) -> Result<Known, CodecError> {
         StoredKnown::OtherInTurn(id, scope, turn) => {
             Known::Event(plain(id, scope, KnownKind::Other, Some(turn)))
         }
-        StoredKnown::Address(address) => Known::Address(address),
+        StoredKnown::Address(learnt) => Known::Address(learnt),
     })
 }
+
+/// The number of [`StoredKnown::Address`].
+const ADDRESS: u8 = 6;
 
 /// As [`Known`] is stored: the ordinary event, one living job and nothing else to say, has a form of its own.
 #[derive(Encode, Decode)]
@@ -151,7 +154,7 @@ enum StoredKnown {
     Other(EventId, [u8; 4]),
     ParticipationInTurn(EventId, [u8; 4], u16),
     OtherInTurn(EventId, [u8; 4], u16),
-    Address(Address),
+    Address(Learnt),
     EventInTurn(StoredEvent, u16),
 }
 
@@ -194,4 +197,15 @@ impl StoredEvent {
             numbers: self.numbers,
         }
     }
+}
+
+/// Whether these bytes are an address that was learnt before `moment`. Only addresses are decoded for it.
+pub fn is_address_before(bytes: &[u8], moment: Timestamp) -> Result<bool, CodecError> {
+    if bytes.get(SMALL_ENVELOPE) != Some(&ADDRESS) {
+        return Ok(false);
+    }
+    Ok(match decode_known(bytes)? {
+        Known::Address(learnt) => learnt.at < moment,
+        Known::Event(_) | Known::Once { .. } => false,
+    })
 }

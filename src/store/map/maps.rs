@@ -9,13 +9,12 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::super::{
-    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Leased, Settings, States,
+    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Learnt, Leased, Settings, States,
     StoreError, Token,
 };
 use super::turns::{Participant, Turns};
 use crate::flow::job::{Job, Outcome, Seed, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::call::Address;
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
@@ -43,7 +42,7 @@ pub(super) struct Maps {
     lanes: BTreeSet<Lane>,
     pub(super) wakes: BTreeMap<Lane, Arc<Notify>>,
     pub(super) turns: Turns,
-    pub(super) addresses: BTreeMap<Participant, Address>,
+    pub(super) addresses: BTreeMap<Participant, Learnt>,
     pub(super) budgets: BTreeMap<Lane, BudgetUse>,
     /// As they were when it was opened.
     pub(super) budgets_found: BTreeMap<Lane, BudgetUse>,
@@ -223,13 +222,14 @@ impl Maps {
         );
     }
 
-    pub(super) fn lend(&mut self, id: JobId) -> Option<Leased> {
+    pub(super) fn lend(&mut self, id: JobId, now: Timestamp) -> Option<Leased> {
         let living = self.living.get_mut(&id)?;
         self.last_lease += 1;
         living.lease = Some(self.last_lease);
-        let address = living
+        let known = living
             .takes_turn_of()
             .and_then(|participant| self.addresses.get(participant))
+            .filter(|learnt| learnt.holds(now, self.settings.known_for))
             .cloned();
         Some(Leased {
             token: Token {
@@ -238,7 +238,7 @@ impl Maps {
             },
             event: living.event.clone(),
             job: living.job.clone(),
-            address,
+            known,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{Committed, DeadLetter, Token, is_memorable};
+use super::super::{Committed, DeadLetter, Learnt, Token, is_memorable};
 use super::maps::{Living, Maps};
 use super::turns::Participant;
 use crate::flow::job::{Burial, Child, Commit, Fate, Start};
@@ -55,7 +55,11 @@ impl Maps {
         };
         let turn = before.takes_turn_of().cloned();
         if let Some(address) = commit.learnt.filter(is_memorable) {
-            self.addresses.insert(before.participant.clone(), address);
+            let learnt = Learnt { address, at: now };
+            let known = self.addresses.get(&before.participant);
+            if known.is_none_or(|known| learnt.renews(known, self.settings.known_for)) {
+                self.addresses.insert(before.participant.clone(), learnt);
+            }
         }
         match commit.fate {
             Fate::Keep { lane, job } => self.live(id, lane, before.event, job),

@@ -299,8 +299,12 @@ impl Base {
     pub fn apply(&mut self, mut draft: Draft, durable: bool) -> Result<(), StoreError> {
         if draft.used {
             let watch = Stopwatch::start();
+            let known_for_millis = self.settings.known_for.as_millis() as u64;
             self.land(&mut draft);
             self.head.commit += 1;
+            let forgotten = self.now.as_millis().saturating_sub(known_for_millis);
+            self.index
+                .forget_addresses_before(Timestamp::from_millis(forgotten));
             self.index.write(&self.db, &mut draft, self.head.commit)?;
             self.replaced += draft.writes + 1;
             self.write_names(&mut draft)?;

@@ -23,6 +23,7 @@ use self::filter::{Filter, Probe};
 use self::merge::{Flush, Merge};
 use super::base::{Draft, broken};
 use super::keys::{self, PARTICIPANT_BYTES, Place};
+use crate::model::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::codec::{self, Known, PIECE_BYTES_MAX};
 use ::sled::{Db, IVec};
@@ -61,6 +62,8 @@ pub struct Index {
     /// Log pieces of earlier commits are no longer needed, and some may still be there.
     log_to_clear: bool,
     young_max: usize,
+    /// Addresses learnt before that are no longer believed.
+    forget_before: Timestamp,
 }
 
 /// Entries on their way into a run.
@@ -110,6 +113,7 @@ impl Index {
             merge: None,
             log_to_clear: true,
             young_max,
+            forget_before: Timestamp::ZERO,
         })
     }
 
@@ -163,6 +167,11 @@ impl Index {
         let runs = self.runs.iter();
         runs.filter(move |held| held.filter.perhaps(&probe))
             .map(|held| held.run.number)
+    }
+
+    /// From now on merging leaves out addresses that were learnt before this.
+    pub fn forget_addresses_before(&mut self, moment: Timestamp) {
+        self.forget_before = moment;
     }
 
     /// Puts what `draft` makes known into its batch, as part of commit `commit`, together with a slice of the work that
@@ -285,7 +294,7 @@ impl Index {
         let Some(mut merge) = self.merge.take().or_else(|| self.begin_merge()) else {
             return Ok(());
         };
-        if !merge.step(db, draft, entries)? {
+        if !merge.step(db, draft, entries, self.forget_before)? {
             self.merge = Some(merge);
             return Ok(());
         }

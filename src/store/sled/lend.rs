@@ -205,8 +205,10 @@ impl Base {
             record,
             behind,
         };
-        let address = match self.turn_of(&lease) {
-            Some(participant) => self.address(&participant)?,
+        let known = match self.turn_of(&lease) {
+            Some(participant) => self
+                .address(&participant)?
+                .filter(|it| it.holds(self.now, self.settings.known_for)),
             None => None,
         };
         self.leases.insert(id, lease);
@@ -214,7 +216,7 @@ impl Base {
             token: Token { id, lease: number },
             event,
             job,
-            address,
+            known,
         })
     }
 

@@ -21,7 +21,7 @@ use crate::model::call::Address;
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Behind, Known, Turn};
-use crate::store::{StoreError, is_memorable};
+use crate::store::{Learnt, StoreError, is_memorable};
 
 /// What a commit says about those behind, if it ends a turn.
 pub struct TurnEnd<'a> {
@@ -70,10 +70,10 @@ impl Base {
     }
 
     /// What was learnt of this participant's address.
-    pub fn address(&self, participant: &Participant) -> Result<Option<Address>, StoreError> {
+    pub fn address(&self, participant: &Participant) -> Result<Option<Learnt>, StoreError> {
         let place = self.hasher.address(participant);
         Ok(match self.index.get(&self.db, &place)? {
-            Some(Known::Address(address)) => Some(address),
+            Some(Known::Address(learnt)) => Some(learnt),
             Some(Known::Event(_) | Known::Once { .. }) | None => None,
         })
     }
@@ -91,10 +91,17 @@ impl Base {
         }
         let participant = keys::participant(lease.spot.lane, home);
         let place = self.hasher.address(&participant);
-        let known = Some(Known::Address(address));
-        if self.known(draft, &place)? != known {
-            draft.used = true;
-            draft.known.insert(place, known);
+        let learnt = Learnt {
+            address,
+            at: self.now,
+        };
+        let known_for = self.settings.known_for;
+        match self.known(draft, &place)? {
+            Some(Known::Address(before)) if !learnt.renews(&before, known_for) => {}
+            _ => {
+                draft.used = true;
+                draft.known.insert(place, Some(Known::Address(learnt)));
+            }
         }
         Ok(())
     }

@@ -41,8 +41,8 @@ pub struct Life {
     pub book: Arc<RuleBook>,
     pub settings: EngineSettings,
     pub accepted: BTreeMap<EventId, Event>,
-    /// Those that lived again after they were dead letters.
-    pub revived: BTreeSet<EventId>,
+    /// Those that lived again.
+    pub replayed: BTreeSet<EventId>,
     pub crashes: u64,
     starts: u64,
     process: Option<JoinHandle<Result<(), EngineError>>>,
@@ -59,7 +59,7 @@ impl Life {
             settings: settings(),
             book: Arc::new(RuleBook::new(rules)),
             accepted: BTreeMap::new(),
-            revived: BTreeSet::new(),
+            replayed: BTreeSet::new(),
             crashes: 0,
             starts: seed,
             process: None,
@@ -115,6 +115,13 @@ impl Life {
         }
         self.lab.plan_crash(None, None);
         self.store = self.store.crash();
+    }
+
+    /// The machine's clock shows something else when the next process starts.
+    pub fn jump(&mut self, now: Timestamp) {
+        self.clock = Clock::starting_at(now, 1.0);
+        self.world = self.world.with_clock(&self.clock);
+        self.store = self.store.with_clock(&self.clock);
     }
 
     pub async fn accept(&mut self, events: Vec<Event>) {
@@ -186,7 +193,9 @@ impl Life {
         let mut letters = Vec::new();
         for letter in self.dead().await {
             let (event, flow, job) = (&letter.event, letter.flow, letter.job.as_ref());
-            let Ok(start) = flow::revive(event, flow, job, &self.book, now) else {
+            let Ok(start) =
+                flow::revive(event, letter.workspace.as_ref(), flow, job, &self.book, now)
+            else {
                 continue;
             };
             if letter.burial.reason == Reason::UnknownOutcome {
@@ -200,7 +209,7 @@ impl Life {
                 }
             }
             self.lab.cover(format!("replayed {}", letter.burial.reason));
-            self.revived.insert(letter.id.event);
+            self.replayed.insert(letter.id.event);
             letters.push((letter.id, start));
         }
         let lived = self.store.revive(letters, now).await.unwrap();

@@ -50,7 +50,7 @@ fn turns(life: &Life, dead: &BTreeSet<EventId>, wrong: &mut Vec<String>) {
     let own: BTreeMap<String, EventId> = life
         .accepted
         .iter()
-        .filter(|(id, _)| !dead.contains(id) && !life.revived.contains(id))
+        .filter(|(id, _)| !dead.contains(id) && !life.replayed.contains(id))
         .map(|(id, event)| (format!("own-{}", event.key), *id))
         .collect();
     for ((workspace, _), writes) in by_person {
@@ -83,7 +83,7 @@ fn turns(life: &Life, dead: &BTreeSet<EventId>, wrong: &mut Vec<String>) {
     }
 }
 
-fn conservation(life: &Life, dead: u64, wrong: &mut Vec<String>) {
+pub fn conservation(life: &Life, dead: u64, wrong: &mut Vec<String>) {
     let events = life.counts().events;
     if events.accepted != life.accepted.len() as u64
         || events.accepted != events.done + events.dead + events.queued
@@ -192,7 +192,7 @@ fn own_events(life: &Life, event: &Event, dead: bool, wrong: &mut Vec<String>) {
 }
 
 /// Not more often than once, but for outcomes that nobody knows and that may be repeated.
-fn bounded(
+pub fn bounded(
     life: &Life,
     name: &str,
     email: &str,

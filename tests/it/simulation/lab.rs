@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use braze_relay::client::Answers;
 use tokio::sync::Notify;
 
 /// How often each thing that must occur has occurred.
@@ -23,6 +24,8 @@ pub struct State {
     pub violations: Vec<String>,
     /// How each call of the request that was answered last was answered; taken by the store operation that follows.
     pub answered: Vec<&'static str>,
+    /// The same answers whole.
+    pub heard: Answers,
     /// How often more than once something may have happened: unknown outcomes and crashes.
     pub allowed: BTreeMap<String, u32>,
 }
@@ -37,6 +40,7 @@ impl Lab {
             coverage: Coverage::new(),
             violations: Vec::new(),
             answered: Vec::new(),
+            heard: Vec::new(),
             allowed: BTreeMap::new(),
         };
         Lab(Arc::new(Mutex::new(state)), Arc::new(Notify::new()))

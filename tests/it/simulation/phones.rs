@@ -630,7 +630,7 @@ fn a_replayed_letter_of_somebody_who_said_stop_subscribes_nobody() {
             .filter(|it| matches!(it.end, Some(Err(Reason::NotSubscribed | Reason::GaveUp))))
         {
             let later = life.ended_at + Duration::from_hours(24);
-            let revived = revive(&life.event, None, Some(&life.job), &book, later).unwrap();
+            let revived = revive(&life.event, None, None, Some(&life.job), &book, later).unwrap();
             let Start::Run { job, .. } = revived else {
                 panic!()
             };

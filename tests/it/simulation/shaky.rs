@@ -8,6 +8,7 @@ use std::time::Duration;
 use braze_relay::clock::Clock;
 use braze_relay::flow::job::{Commit, Fate, Flow, Job, Seed, Start};
 use braze_relay::model::budget::BudgetUse;
+use braze_relay::model::call::{Address, Failure, Reply};
 use braze_relay::model::event::Event;
 use braze_relay::model::id::JobId;
 use braze_relay::model::lane::Lane;
@@ -20,9 +21,10 @@ use braze_relay::store::{
 use tokio::sync::Notify;
 
 use super::lab::Lab;
+use super::rows;
 
-/// A job on loan: from which lane, and as it was.
-type Lent = (Lane, Event, Job);
+/// A job on loan: from which lane, as it was, and what was remembered.
+type Lent = (Lane, Event, Job, Option<Address>);
 
 #[derive(Clone)]
 pub struct Shaky {
@@ -51,9 +53,18 @@ impl Shaky {
         }
     }
 
+    /// The same store by another clock.
+    pub fn with_clock(&self, clock: &Clock) -> Shaky {
+        let clock = clock.clone();
+        Shaky {
+            clock,
+            ..self.clone()
+        }
+    }
+
     /// The store after the process died and was started again. What was under way may happen twice.
     pub fn crash(&self) -> Shaky {
-        for (_, event, job) in self.lent.lock().unwrap().values() {
+        for (_, event, job, _) in self.lent.lock().unwrap().values() {
             if job.state.flow() == Flow::Credit {
                 self.lab
                     .allow(format!("credit-{}|{}", event.scope, event.email));
@@ -79,7 +90,7 @@ impl Shaky {
     /// The steps of what is on loan in `lane` for one of `emails`.
     pub fn steps(&self, lane: &Lane, emails: &[String]) -> Vec<String> {
         let lent = self.lent.lock().unwrap();
-        let of = |(at, event, _): &&Lent| at == lane && emails.contains(&event.email);
+        let of = |(at, event, ..): &&Lent| at == lane && emails.contains(&event.email);
         lent.values().filter(of).map(|it| step_of(&it.2)).collect()
     }
 
@@ -92,7 +103,12 @@ impl Shaky {
     fn lend(&self, lane: &Lane, leased: &[Leased]) {
         let mut lent = self.lent.lock().unwrap();
         for it in leased {
-            let row = (lane.clone(), it.event.clone(), it.job.clone());
+            let row = (
+                lane.clone(),
+                it.event.clone(),
+                it.job.clone(),
+                it.known.as_ref().map(|learnt| learnt.address.clone()),
+            );
             lent.insert(it.token.id, row);
         }
     }
@@ -106,6 +122,20 @@ impl Shaky {
         for (step, class) in self.steps_of(tokens).into_iter().zip(answered) {
             self.lab.cover(format!("{step} × {class}"));
         }
+    }
+
+    /// Which rows of the transition table this move is.
+    fn rows(
+        &self,
+        token: Token,
+        commit: &Commit,
+        heard: Option<&Result<Reply, Failure>>,
+    ) -> Vec<String> {
+        let lent = self.lent.lock().unwrap();
+        let Some((_, event, before, address)) = lent.get(&token.id) else {
+            return Vec::new();
+        };
+        rows::of(before, event, address.as_ref(), heard, commit)
     }
 
     async fn disk(&self) {
@@ -133,7 +163,7 @@ impl Shaky {
             }
         };
         let lent = self.lent.lock().unwrap();
-        let Some((_, _, before)) = lent.get(&token.id) else {
+        let Some((_, _, before, _)) = lent.get(&token.id) else {
             return;
         };
         let counts = (job.attempts, job.failing_since, job.fresh);
@@ -143,7 +173,17 @@ impl Shaky {
                 job.attempts == before.attempts + 1 && !job.fresh && job.due > now
             }
             Some(&("throttled" | "denied" | "apart")) => counts == same,
-            Some(&"ok") => counts == (0, None, true) && !job.alone && job.state != before.state,
+            Some(&"ok") => {
+                // Whoever is polled stays where she is, until later.
+                let polled = job.due > now && job.state.step() == "confirm";
+                let moved = job.state != before.state || polled;
+                // Back to a step that failed, whose attempts go on counting.
+                let back = before.state.step().starts_with("recheck") && counts == same;
+                // A profile that is remembered and does not show is looked for again, as after a failure.
+                let looks = job.state.step() == "look_up" && job.state == before.state;
+                let again = looks && job.attempts == before.attempts + 1 && job.due > now;
+                (counts == (0, None, true) && !job.alone && moved) || back || again
+            }
             _ => true,
         };
         if !right || job.begun {
@@ -172,6 +212,7 @@ impl Store for Shaky {
     ) -> Result<Vec<Leased>, StoreError> {
         self.leases.fetch_add(1, Ordering::Relaxed);
         self.lab.state().answered.clear();
+        self.lab.state().heard.clear();
         self.disk().await;
         let leased = self.map.lease(lane, now, at_most).await?;
         self.lend(lane, &leased);
@@ -216,6 +257,7 @@ impl Store for Shaky {
     ) -> Result<Vec<Committed>, StoreError> {
         let tokens: Vec<_> = moves.iter().map(|it| it.0).collect();
         let answered = std::mem::take(&mut self.lab.state().answered);
+        let heard = std::mem::take(&mut self.lab.state().heard);
         self.cover(&tokens, &answered);
         self.lab
             .place("before_commit", || self.steps_of(&tokens))
@@ -223,6 +265,9 @@ impl Store for Shaky {
         self.disk().await;
         for (index, (token, commit)) in moves.iter().enumerate() {
             self.look_at(*token, commit, answered.get(index), now);
+            for row in self.rows(*token, commit, heard.get(index)) {
+                self.lab.cover(format!("row {row}"));
+            }
         }
         let committed = self.map.commit(moves, now).await?;
         self.lab

@@ -10,7 +10,9 @@ use std::time::Duration;
 use braze_relay::client::pack::objects;
 use braze_relay::client::{Answers, Client, Heard};
 use braze_relay::clock::Clock;
-use braze_relay::model::call::{Address, Answer, Call, Credit, Failure, Profile, Reply, Track};
+use braze_relay::model::call::{
+    Address, Answer, Call, Credit, Failure, Profile, Reply, Subscription, Track,
+};
 use braze_relay::model::json::Object;
 use braze_relay::model::lane::{Lane, LaneKind};
 use braze_relay::model::rules::OnUnknown;
@@ -54,6 +56,7 @@ pub struct Person {
     pub braze_id: String,
     pub alias: Option<String>,
     pub email: String,
+    pub phone: Option<String>,
     pub shown_email: Option<String>,
     pub attributes: Object,
     pub events: Vec<String>,
@@ -74,9 +77,31 @@ pub struct Write {
     pub track: Track,
 }
 
+/// A call that was carried out, whatever became of its answer.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// The number of the request it stood in.
+    pub request: u64,
+    /// The number of the process that sent it.
+    pub process: u64,
+    /// By a clock that does not jump.
+    pub at: Timestamp,
+    pub call: Call,
+    /// Its sender lived to hear the answer.
+    pub answered: bool,
+}
+
 #[derive(Default)]
 pub struct Model {
     pub people: BTreeMap<String, Vec<Person>>,
+    /// Everything that was written, and everything that Quikly was told, in order.
+    pub taken: Vec<Taken>,
+    /// Every phone is Subscribed from then on.
+    pub subscribed_from: Option<Timestamp>,
+    /// Who was looked up, in order.
+    pub looked_up: Vec<String>,
+    requests: u64,
+    processes: u64,
     /// Every time Quikly took a credit, by (`q_scope`, e-mail), whatever the key; and the keys.
     pub credits: BTreeMap<(String, String), u32>,
     pub keys: BTreeMap<(String, String), BTreeSet<String>>,
@@ -98,6 +123,8 @@ pub struct World {
     model: Arc<Mutex<Model>>,
     pub lab: Lab,
     clock: Clock,
+    /// Does not jump, whatever the machine's clock does.
+    steady: Clock,
     delays: Arc<Mutex<BTreeMap<&'static str, Delays>>>,
     /// The store of the process that is alive, to tell whom a crash hits.
     store: Arc<Mutex<Option<Shaky>>>,
@@ -120,8 +147,18 @@ impl World {
             model: Arc::default(),
             lab: lab.clone(),
             clock: clock.clone(),
+            steady: clock.clone(),
             delays: Arc::new(Mutex::new(BTreeMap::from([("", delays)]))),
             store: Arc::default(),
+        }
+    }
+
+    /// The same world by another clock.
+    pub fn with_clock(&self, clock: &Clock) -> World {
+        let clock = clock.clone();
+        World {
+            clock,
+            ..self.clone()
         }
     }
 
@@ -142,6 +179,7 @@ impl World {
     /// A process with this store lives now; it knows nothing of what the last one was told.
     pub fn serves(&self, store: &Shaky) {
         *self.store.lock().unwrap() = Some(store.clone());
+        self.model().processes += 1;
         self.released();
     }
 
@@ -208,11 +246,12 @@ impl World {
         }
     }
 
-    /// What every request must keep to.
-    fn check(&self, lane: &Lane, calls: &[Call], now: Timestamp) {
+    /// What every request must keep to. Returns its number.
+    fn check(&self, lane: &Lane, calls: &[Call], now: Timestamp) -> u64 {
         self.remember(lane, calls, now);
         let mut model = self.model();
         let model = &mut *model;
+        model.requests += 1;
         model.sent.entry(lane.clone()).or_default().push(now);
         model.calls += calls.len() as u64;
         if calls.is_empty()
@@ -248,13 +287,31 @@ impl World {
             self.lab
                 .violated(format!("{lane}: more requests under way than allowed"));
         }
+        model.requests
     }
 
-    fn serve(&self, lane: &Lane, call: &Call, rejected: f64) -> Result<Reply, Failure> {
+    fn serve(
+        &self,
+        lane: &Lane,
+        call: &Call,
+        rejected: f64,
+        request: u64,
+    ) -> Result<Reply, Failure> {
         if self.lab.chance(rejected) {
             return Err(Failure::Rejected(answer(400, "sim rejected")));
         }
         let now = self.clock.now();
+        if matches!(call, Call::Track(_) | Call::Credit(_) | Call::SetStatus(_)) {
+            let mut model = self.model();
+            let process = model.processes;
+            model.taken.push(Taken {
+                request,
+                process,
+                at: self.steady.now(),
+                call: call.clone(),
+                answered: false,
+            });
+        }
         match call {
             Call::LookUp { email, .. } => Ok(Reply::Profiles(self.look_up(lane, email, now))),
             Call::Track(track) => {
@@ -266,15 +323,24 @@ impl World {
                 Ok(Reply::Credited)
             }
             Call::Recall => Err(Failure::Rejected(answer(400, "asked outside"))),
-            // Phones are lived through in `phones.rs`.
-            Call::ReadStatus { .. } | Call::SetStatus(_) => {
-                Err(Failure::Rejected(answer(400, "no phones here")))
-            }
+            Call::ReadStatus { .. } => Ok(Reply::Status(self.status(now))),
+            Call::SetStatus(_) => Ok(Reply::StatusSet),
+        }
+    }
+
+    /// The status of every phone. How phones really behave is lived through in `phones.rs`.
+    pub fn status(&self, now: Timestamp) -> Subscription {
+        let from = self.model().subscribed_from;
+        if from.is_some_and(|from| from <= now) {
+            Subscription::Subscribed
+        } else {
+            Subscription::Unknown
         }
     }
 
     fn look_up(&self, lane: &Lane, email: &str, now: Timestamp) -> Vec<Profile> {
         let mut model = self.model();
+        model.looked_up.push(email.to_owned());
         let people = model.people.entry(lane.workspace.to_string()).or_default();
         people
             .iter()
@@ -284,7 +350,7 @@ impl World {
                 braze_id: Some(it.braze_id.clone()),
                 email: (it.whole_at <= now)
                     .then(|| it.shown_email.clone().unwrap_or(it.email.clone())),
-                phone: None,
+                phone: it.phone.clone(),
             })
             .collect()
     }
@@ -305,13 +371,18 @@ impl World {
             }
             None => {
                 let appears_at = now + Duration::from_millis(self.lab.below(delays.appears + 1));
+                let named = track.attributes.get("email").and_then(|it| it.as_str());
+                let (external_id, alias, email) = match &track.address {
+                    Address::ExternalId(id) => (Some(id.clone()), None, named),
+                    Address::Alias(name) => (None, Some(name.clone()), named),
+                    Address::Email(email) => (None, None, Some(email.as_str())),
+                    Address::BrazeId(_) => (None, None, named),
+                };
                 people.push(Person {
+                    external_id,
                     braze_id,
-                    alias: match &track.address {
-                        Address::Alias(name) => Some(name.clone()),
-                        _ => None,
-                    },
-                    email: track.attributes["email"].as_str().unwrap().to_owned(),
+                    alias,
+                    email: email.unwrap_or_default().to_owned(),
                     appears_at,
                     whole_at: appears_at + Duration::from_millis(self.lab.below(delays.whole + 1)),
                     ..Person::default()
@@ -327,6 +398,9 @@ impl World {
     }
 
     fn credit(&self, lane: &Lane, credit: &Credit) {
+        if is_webhook(credit) {
+            return;
+        }
         let email = credit.email.trim().to_lowercase();
         let mut model = self.model();
         let people = model.people.get(&*lane.workspace);
@@ -353,7 +427,11 @@ impl World {
                 | Call::SetStatus(_) => {}
                 Call::Credit(credit) => {
                     let email = credit.email.trim().to_lowercase();
-                    self.lab.allow(format!("credit-{}|{email}", credit.q_scope));
+                    if is_webhook(credit) {
+                        self.lab.allow(format!("{}|{email}", credit.event));
+                    } else {
+                        self.lab.allow(format!("credit-{}|{email}", credit.q_scope));
+                    }
                 }
                 Call::Track(track) => {
                     for email in self.emails(lane, std::slice::from_ref(call)) {
@@ -394,13 +472,20 @@ impl World {
             .unwrap_or_default()
     }
 
-    fn answers(&self, lane: &Lane, calls: &[Call], verdict: Verdict, weather: Weather) -> Answers {
+    fn answers(
+        &self,
+        lane: &Lane,
+        calls: &[Call],
+        verdict: Verdict,
+        weather: Weather,
+        request: u64,
+    ) -> Answers {
         let now = self.clock.now();
         let each = |failure: Failure| vec![Err(failure); calls.len()];
         match verdict {
             Verdict::Serve => calls
                 .iter()
-                .map(|it| self.serve(lane, it, weather.rejected))
+                .map(|it| self.serve(lane, it, weather.rejected, request))
                 .collect(),
             Verdict::Transient => each(Failure::Transient(answer(503, "sim transient"))),
             Verdict::UnknownLost => {
@@ -410,7 +495,7 @@ impl World {
             Verdict::UnknownApplied => {
                 self.allow(lane, calls);
                 for call in calls {
-                    let _applied = self.serve(lane, call, 0.0);
+                    let _applied = self.serve(lane, call, 0.0, request);
                 }
                 each(Failure::Unknown(answer(504, "sim unknown")))
             }
@@ -453,7 +538,7 @@ impl Drop for UnderWay<'_> {
 impl Client for World {
     async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Heard {
         let now = self.clock.now();
-        self.check(lane, &calls, now);
+        let request = self.check(lane, &calls, now);
         let under_way = UnderWay(self, host(lane));
         let (verdict, weather) = self.verdict(lane, now);
         assert!(!weather.panics, "a panic of ours, as planned");
@@ -465,7 +550,7 @@ impl Client for World {
         if !early {
             self.clock.sleep(latency).await;
         }
-        let answers = self.answers(lane, &calls, verdict, weather);
+        let answers = self.answers(lane, &calls, verdict, weather, request);
         self.lab.place("arrived", || self.steps(lane, &calls)).await;
         if early {
             self.clock.sleep(latency).await;
@@ -473,6 +558,12 @@ impl Client for World {
         self.expect(lane, &answers);
         let named = calls.iter().zip(&answers).map(|(call, it)| class(call, it));
         self.lab.state().answered = named.collect();
+        self.lab.state().heard.clone_from(&answers);
+        if verdict == Verdict::Serve {
+            let taken = &mut self.model().taken;
+            let of_this = taken.iter_mut().filter(|it| it.request == request);
+            of_this.for_each(|it| it.answered = true);
+        }
         drop(under_way);
         Heard::silent(answers)
     }
@@ -492,6 +583,11 @@ fn names(person: &Person, address: &Address) -> bool {
         Address::Alias(name) => person.alias.as_ref() == Some(name),
         Address::Email(email) => person.email == *email,
     }
+}
+
+/// What a Braze campaign tells, as these tests name it; not a credit of the activation's own.
+pub fn is_webhook(credit: &Credit) -> bool {
+    credit.event.starts_with("hook-")
 }
 
 fn host(lane: &Lane) -> String {

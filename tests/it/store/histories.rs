@@ -31,6 +31,7 @@ const SETTINGS: Settings = Settings {
     webhook_dedupe: Duration::from_secs(5),
     done_retention: Duration::from_secs(5),
     dead_retention: Duration::from_hours(24 * 365),
+    known_for: Duration::from_secs(6),
     max_jobs: 60,
 };
 

@@ -31,6 +31,7 @@ pub const SETTINGS: Settings = Settings {
     webhook_dedupe: Duration::from_secs(500),
     done_retention: Duration::from_secs(1000),
     dead_retention: Duration::from_secs(100_000),
+    known_for: Duration::from_secs(100_000),
     max_jobs: 1_000,
 };
 

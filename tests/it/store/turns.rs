@@ -8,7 +8,8 @@ use braze_relay::model::id::JobId;
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::{
-    ADDRESS_BYTES_MAX, Committed, DeadFilter, EventCounts, LaneCounts, Leased, Operate, Store,
+    ADDRESS_BYTES_MAX, Committed, DeadFilter, EventCounts, LaneCounts, Leased, Operate, Settings,
+    Store,
 };
 
 use super::Harness;
@@ -635,6 +636,42 @@ pub async fn one_lent_along_and_buried_with_the_first_has_lost_its_lease<H: Harn
     assert_eq!(lane_counts(&store, &tracks(), now).await, (0, 0));
 }
 
+fn believed(leased: &Leased) -> Option<Address> {
+    leased.known.clone().map(|learnt| learnt.address)
+}
+
+pub async fn what_was_learnt_is_believed_for_so_long_and_longer_when_it_was_learnt_again<
+    H: Harness,
+>() {
+    let known_for = Duration::from_secs(100);
+    let settings = Settings {
+        known_for,
+        ..SETTINGS
+    };
+    let address = Address::BrazeId("b1".into());
+    // Learnt again before half of the time it is no news; from then on it is.
+    for (again, until) in [(49, 100), (50, 150)] {
+        let mut house = H::open(settings).await;
+        let store = house.store();
+        store.put_one(seed(ADA, "1", second(0)), second(0)).await;
+        for at in [0, again] {
+            let now = second(at);
+            let learning = Commit {
+                learnt: Some(address.clone()),
+                ..moved(keep(look_ups(), fresh(now)))
+            };
+            store.settle_next(&look_ups(), learning, now).await;
+        }
+        house.crash_and_reopen().await;
+        let store = house.store();
+        for (at, expected) in [(until - 1, Some(address.clone())), (until, None)] {
+            let leased = store.lend_one(&look_ups(), second(at)).await;
+            assert_eq!(believed(&leased), expected, "{again} {at}");
+            store.give_back(vec![leased.token]).await.unwrap();
+        }
+    }
+}
+
 pub async fn what_was_learnt_of_a_participant_is_lent_with_its_jobs<H: Harness>() {
     let mut house = H::open(SETTINGS).await;
     let now = second(0);
@@ -648,12 +685,12 @@ pub async fn what_was_learnt_of_a_participant_is_lent_with_its_jobs<H: Harness>(
         .put(vec![seed(ADA, "1", now), seed(BO, "1", now)], now)
         .await;
     let lent = store.lend_all(&look_ups(), now).await;
-    assert_eq!(lent[0].address, None);
+    assert_eq!(believed(&lent[0]), None);
     let on = learning(keep(tracks(), fresh(now)), &external("crm-1"));
     store.settle(lent[0].token, on, now).await;
     for clean in [true, false] {
         let known = house.store().lend_one(&tracks(), now).await;
-        assert_eq!(known.address, Some(external("crm-1")));
+        assert_eq!(believed(&known), Some(external("crm-1")));
         if clean {
             house.close_and_reopen().await;
         } else {
@@ -661,7 +698,11 @@ pub async fn what_was_learnt_of_a_participant_is_lent_with_its_jobs<H: Harness>(
         }
     }
     let store = house.store();
-    assert_eq!(store.lend_one(&look_ups(), now).await.address, None, "bo's");
+    assert_eq!(
+        believed(&store.lend_one(&look_ups(), now).await),
+        None,
+        "bo's"
+    );
     let last = learning(finish(), &external("crm-2"));
     store.settle_next(&tracks(), last, now).await;
     // Another event, much later; another workspace; a job that takes no turn; nobody.
@@ -677,9 +718,9 @@ pub async fn what_was_learnt_of_a_participant_is_lent_with_its_jobs<H: Harness>(
         .map(|(number, (who, start))| starting(seed(who, &format!("late {number}"), late), start));
     store.put(seeds.collect(), late).await;
     let known = store.lend_one(&tracks(), late).await;
-    assert_eq!(known.address, Some(external("crm-2")), "the latest");
-    assert_eq!(store.lend_one(&foreign(), late).await.address, None);
-    assert_eq!(store.lend_one(&credits(), late).await.address, None);
+    assert_eq!(believed(&known), Some(external("crm-2")), "the latest");
+    assert_eq!(believed(&store.lend_one(&foreign(), late).await), None);
+    assert_eq!(believed(&store.lend_one(&credits(), late).await), None);
     // An address that is too long is passed over; the longest is not.
     for (length, expected) in [
         (ADDRESS_BYTES_MAX + 1, "crm-2".to_owned()),
@@ -696,7 +737,7 @@ pub async fn what_was_learnt_of_a_participant_is_lent_with_its_jobs<H: Harness>(
         };
         store.settle(token, again, late).await;
         let leased = store.lend_one(&tracks(), late).await;
-        assert_eq!(leased.address, Some(external(&expected)));
+        assert_eq!(believed(&leased), Some(external(&expected)));
         store.give_back(vec![leased.token]).await.unwrap();
     }
     // Nobody is nobody.
@@ -711,5 +752,5 @@ pub async fn what_was_learnt_of_a_participant_is_lent_with_its_jobs<H: Harness>(
     let id = store.put_one(seed, late).await.job(0);
     let leased = store.lend_all(&tracks(), late).await;
     let nobody = leased.iter().find(|leased| leased.token.id == id);
-    assert_eq!(nobody.unwrap().address, None);
+    assert_eq!(believed(nobody.unwrap()), None);
 }

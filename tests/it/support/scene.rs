@@ -6,7 +6,7 @@
 use std::process::Output;
 use std::time::Duration;
 
-use braze_relay::clock::Clock;
+use braze_relay::clock::ClockBase;
 use braze_relay::model::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -32,7 +32,7 @@ impl Scene {
     /// Both with time `speed` times as fast. All sources are open; `config` is further configuration, `options` are
     /// further options of the sandbox.
     pub async fn new(speed: u32, config: &str, options: &[&str]) -> Scene {
-        let base = Clock::system(1.0).now().to_rfc3339();
+        let base = ClockBase::now().to_string();
         let speed = speed.to_string();
         let time = ["--clock-speed", &speed, "--clock-base", &base];
         let sandbox = Sandbox::start(&[&time[..], &["--group", GROUP], options].concat()).await;

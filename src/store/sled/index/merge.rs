@@ -6,6 +6,7 @@ use ::sled::{Db, IVec};
 
 use super::Table;
 use super::block::{self, Writer};
+use crate::model::time::Timestamp;
 use crate::store::StoreError;
 use crate::store::codec;
 use crate::store::sled::base::Draft;
@@ -95,8 +96,14 @@ impl Merge {
         (inputs, self.writer)
     }
 
-    /// Writes so many entries more; `true` when all are written.
-    pub fn step(&mut self, db: &Db, draft: &mut Draft, entries: usize) -> Result<bool, StoreError> {
+    /// Writes so many entries more, but for addresses learnt before `forget_before`; `true` when all are written.
+    pub fn step(
+        &mut self,
+        db: &Db,
+        draft: &mut Draft,
+        entries: usize,
+        forget_before: Timestamp,
+    ) -> Result<bool, StoreError> {
         for _ in 0..entries {
             for input in &mut self.inputs {
                 input.fill(db)?;
@@ -110,13 +117,17 @@ impl Merge {
                 newest = input.take(&place).or(newest);
             }
             if let Some(value) = newest
-                && !(self.oldest && value.is_empty())
+                && !(self.oldest && is_forgotten(&value, forget_before)?)
             {
                 self.writer.push(draft, &place, &value);
             }
         }
         Ok(false)
     }
+}
+
+fn is_forgotten(value: &[u8], forget_before: Timestamp) -> Result<bool, StoreError> {
+    Ok(value.is_empty() || codec::is_address_before(value, forget_before)?)
 }
 
 impl Input {

@@ -5,7 +5,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::call::Address;
 use crate::model::id::EventId;
+use crate::store::Learnt;
 use crate::store::codec::{KnownEvent, KnownKind};
 
 /// A database in a folder of its own, and the index on it.
@@ -220,4 +222,35 @@ fn a_run_cut_off_by_a_crash_is_cleared_away_and_its_entries_come_from_the_log() 
     for (place, known) in &all {
         assert_eq!(house.index.get(&house.db, place).unwrap(), *known);
     }
+}
+
+#[test]
+fn addresses_that_nobody_believes_any_more_are_left_out_when_runs_are_merged() {
+    let learnt = |number: u32, second: u64| {
+        let learnt = Learnt {
+            address: Address::BrazeId(number.to_string()),
+            at: Timestamp::from_millis(second * 1000),
+        };
+        (nth(number), Some(Known::Address(learnt)))
+    };
+    let mut house = House::new(25);
+    for from in (0..1600).step_by(20) {
+        let entries: Vec<_> = (from..from + 20).map(|number| learnt(number, 5)).collect();
+        house.commit(&entries);
+    }
+    house.settle();
+    let before = house.keys(b"p");
+    house
+        .index
+        .forget_addresses_before(Timestamp::from_millis(5001));
+    for from in (1600..6400).step_by(20) {
+        let entries: Vec<_> = (from..from + 20).map(|number| learnt(number, 6)).collect();
+        house.commit(&entries);
+    }
+    house.settle();
+    assert_eq!(house.index.get(&house.db, &nth(0)).unwrap(), None);
+    let (place, known) = learnt(6399, 6);
+    assert_eq!(house.index.get(&house.db, &place).unwrap(), known);
+    let left = house.keys(b"p");
+    assert!(left < before * 13 / 4, "{left} after {before}");
 }
