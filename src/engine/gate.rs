@@ -7,8 +7,10 @@
 //! Deliberately absent in this version: the breaker for a host that is down.
 
 pub mod budget;
+mod others;
 mod rolling;
 pub mod spread;
+mod standing;
 mod window;
 
 use std::time::Duration;

@@ -235,7 +235,9 @@ impl<S: Store, C: Client> Shared<S, C> {
 
     /// Notes what is used of the lane's budget; the next commit carries it. `last`: nothing leaves any more.
     pub(super) fn note_budget(&self, lane: &LaneState, last: bool) {
-        let used = lane.gate().budget.remembered(self.clock.now(), last);
+        // Under the lock, so that no older note replaces a newer one.
+        let mut gate = lane.gate();
+        let used = gate.budget.remembered(self.clock.now(), last);
         self.store.note_budget(&lane.lane, used);
     }
 

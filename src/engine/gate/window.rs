@@ -10,8 +10,10 @@
 
 use std::time::Duration;
 
+use super::others::Others;
 use super::rolling::Rolling;
 use super::spread::Spread;
+use super::standing::Standing;
 use crate::model::budget::{Reset, Word};
 use crate::model::time::Timestamp;
 
@@ -47,31 +49,9 @@ pub(super) struct Window {
     begins_anew: bool,
     /// It was seen to roll: a little more was left than before. Then its words are of no use.
     rolls: bool,
-    /// What others are expected to take of a whole window.
-    others: u32,
+    others: Others,
     /// How what a word leaves is used.
     spread: Spread,
-}
-
-/// What is known of a window that ends at a known moment.
-#[derive(Clone, Copy, Debug)]
-struct Standing {
-    /// What the latest word left.
-    remaining: u32,
-    reset: Timestamp,
-    /// When the latest word was heard.
-    heard_at: Timestamp,
-    /// The moment of the reset was told, not the seconds until then.
-    exact: bool,
-    /// Nobody said so: it follows from the window before.
-    assumed: bool,
-    /// Our requests that were answered in this window.
-    own: u32,
-    /// Those of them that the latest word may not include, and when the last of these was answered.
-    unsaid: u32,
-    unsaid_at: Timestamp,
-    /// What others took, by the latest word.
-    others: u32,
 }
 
 impl Window {
@@ -84,7 +64,7 @@ impl Window {
             standing: None,
             begins_anew: false,
             rolls: false,
-            others: 0,
+            others: Others::default(),
             spread: Spread::default(),
         }
     }
@@ -106,13 +86,27 @@ impl Window {
             return Ok(());
         };
         let over = standing.reset + GUARD;
-        let left = self.left(&standing, at);
-        if left < 1 || (at.under_way > 0 && self.is_scarce(&standing, at)) {
+        let (everybody, ours) = self.room(&standing, at);
+        if everybody.min(ours) < 1 || (at.under_way > 0 && self.is_scarce(&standing, at)) {
             return Err(Some(over));
         }
+        let for_others = self.for_others(&standing, at.now);
+        let left = everybody.saturating_sub(for_others).min(ours);
         let end = standing.reset - at.latency - GUARD;
-        let spread = self.spread.check(left as u32, end, cap, at.now);
-        spread.map_err(Some)
+        let spread = match left {
+            0 => Err(over),
+            _ => self.spread.check(left, end, cap, at.now),
+        };
+        let Err(then) = spread else { return Ok(()) };
+        if for_others == 0 {
+            return Err(Some(then));
+        }
+        // They may not want it: now and then one leaves to hear that, and time tells it, too.
+        match standing.ask_at(self.length, self.limit) {
+            Some(ask_at) if ask_at > at.now => Err(Some(then.min(ask_at))),
+            Some(_) if left < 1 && at.under_way == 0 => Ok(()),
+            _ => Err(Some(then.min(at.now + self.length / 4))),
+        }
     }
 
     /// A request leaves.
@@ -247,40 +241,23 @@ impl Window {
         self.standing = (self.begins_anew && !unheard).then(|| {
             let length_ms = (self.length.as_millis() as u64).max(1);
             let windows = now.since(over).as_millis() as u64 / length_ms + 1;
-            Standing {
-                remaining: self.limit,
-                reset: before.reset + Duration::from_millis(windows.saturating_mul(length_ms)),
-                heard_at: now,
-                exact: before.exact,
-                assumed: true,
-                own: 0,
-                unsaid: 0,
-                unsaid_at: Timestamp::ZERO,
-                others: 0,
-            }
+            let reset = before.reset + Duration::from_millis(windows.saturating_mul(length_ms));
+            before.assumed(reset, self.limit, now)
         });
     }
 
     /// What others took of a window that is over is what they are expected to take of the next one.
     fn remember_others(&mut self, before: &Standing) {
         if before.assumed {
+            if before.own > 0 {
+                // Nobody speaks of them any more.
+                self.others = Others::default();
+            }
             return;
         }
-        let rest = before.reset.since(before.heard_at).as_secs_f64() / self.length.as_secs_f64();
-        if rest > 0.5 {
-            // Too little of it was seen.
-            self.others = self.others.max(before.others);
-            return;
-        }
-        self.others = (f64::from(before.others) / (1.0 - rest)).round() as u32;
-        let to_come = self.others.saturating_sub(before.others);
-        let spare = before
-            .remaining
-            .saturating_sub(before.unsaid.saturating_add(to_come));
-        if self.others > 0 && spare <= self.limit / 100 {
-            // Nothing was spared: they may have wanted more.
-            self.others += (self.others / 20).max(1);
-        }
+        let heard = before.part_over(before.heard_at, self.length);
+        self.others
+            .learn(before.others, heard, before.left(), self.limit);
     }
 
     /// When the window begins anew. Seconds to go are whole ones: of the moments that they allow, the window's next
@@ -308,30 +285,30 @@ impl Window {
         ((f64::from(self.limit) * part + 1e-6) as u32).clamp(1, self.limit.max(1))
     }
 
-    /// What may still leave in this window.
-    fn left(&self, standing: &Standing, at: &Moment) -> i64 {
-        let under_way = i64::from(at.under_way);
-        let everybody = i64::from(standing.remaining) - i64::from(standing.unsaid) - under_way;
-        let left = everybody - i64::from(self.reserve(standing, at.now));
+    /// What is left of this window for everybody, and of our part of it.
+    fn room(&self, standing: &Standing, at: &Moment) -> (u32, u32) {
         let cap = self.cap(at.part);
-        if cap >= self.limit {
-            return left;
-        }
-        left.min(i64::from(cap) - i64::from(standing.own) - under_way)
+        let ours = if cap < self.limit {
+            cap.saturating_sub(standing.own)
+        } else {
+            self.limit
+        };
+        (
+            standing.left().saturating_sub(at.under_way),
+            ours.saturating_sub(at.under_way),
+        )
     }
 
-    /// What others are expected to take until the window begins anew: what they took of the one before and did not take
-    /// yet; but at the end of the window they cannot still take all of it.
-    fn reserve(&self, standing: &Standing, now: Timestamp) -> u32 {
-        let expected = self.others.saturating_sub(standing.others);
-        let rest = standing.reset.since(now).as_secs_f64() / self.length.as_secs_f64();
-        let at_most = (2.0 * f64::from(self.others) * rest).ceil() as u32;
-        expected.min(at_most)
+    /// What others are expected to take until it begins anew.
+    fn for_others(&self, standing: &Standing, now: Timestamp) -> u32 {
+        let part = |moment| standing.part_over(moment, self.length);
+        let heard = part(standing.heard_at);
+        self.others.to_come(standing.others, heard, part(now))
     }
 
     /// Others are about and little is left: whatever is under way may meet an empty window.
     fn is_scarce(&self, standing: &Standing, at: &Moment) -> bool {
-        let others = self.others.max(standing.others) > 0;
+        let others = self.others.are_about() || standing.others > 0;
         let taken = standing.unsaid.saturating_add(at.under_way);
         others && standing.remaining.saturating_sub(taken) <= 2 + self.limit / 50
     }
@@ -347,7 +324,8 @@ impl Window {
         let Some(standing) = self.standing.filter(|standing| !standing.assumed) else {
             return false;
         };
-        self.others.max(standing.others) > 0 || self.left(&standing, at) < 1
+        let (everybody, ours) = self.room(&standing, at);
+        self.others.are_about() || standing.others > 0 || everybody.min(ours) < 1
     }
 
     /// It was refused without a reason that is known: it does not begin anew when we think so.

@@ -361,7 +361,7 @@ fn far_away_unevenly_and_late_nothing_is_refused_no_share_exceeded_and_what_is_t
         // Where our own count decides, a place is free again a window after its answer, which took both ways on average.
         let exact = plan.share > 0.99 || plan.tells == Tells::Epoch;
         let told = plan.counts == Counts::Aligned && plan.tells != Tells::Nothing && exact;
-        let taken_ms = plan.one_way_ms.1 + plan.late_ms + 10;
+        let taken_ms = plan.one_way_ms.1 + plan.late_ms + 20;
         let own_count = window_ms as f64 / (window_ms + taken_ms) as f64;
         let least = if told { 0.98 } else { own_count };
         assert!(outcome.use_ratio >= least, "{outcome:?} {plan:?}");

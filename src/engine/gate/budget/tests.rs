@@ -119,6 +119,62 @@ fn a_slow_answer_of_the_window_before_says_nothing_about_this_one() {
     assert_eq!(rest(&budget, 2990), 40);
 }
 
+/// Somebody takes `theirs` of a window and is never seen again. What we get of the first half of each of the two windows
+/// behind it, and of all of it, when every request is answered at once: with a word, or `silent`.
+fn behind_a_crowd(limit: u32, length: Duration, theirs: u32, silent: bool) -> [(u32, u32); 2] {
+    let length_ms = length.as_millis() as u64;
+    let mut budget = Budget::new([(limit, length)], 1.0);
+    let word = |window, left| word(limit, left, Reset::At(at((window + 1) * length_ms)));
+    for left in (0..limit).rev() {
+        ask(&mut budget, &word(0, left), length_ms / 2);
+    }
+    // It begins anew as a whole.
+    ask(&mut budget, &word(1, limit - 1), length_ms * 11 / 10);
+    let left = (limit - theirs).saturating_sub(2);
+    ask(&mut budget, &word(1, left), length_ms * 3 / 2);
+    let told = word(1, left.saturating_sub(1));
+    ask(&mut budget, &told, length_ms * 2 - 1);
+    let mut now = length_ms * 2 + 60;
+    let mut ours = [(0, 0); 2];
+    while now < length_ms * 4 {
+        match budget.check(at(now)) {
+            Ok(()) => {
+                let window = now / length_ms;
+                let (early, all) = &mut ours[window as usize - 2];
+                *all += 1;
+                *early += u32::from(now % length_ms < length_ms / 2);
+                let word = word(window, limit.saturating_sub(*all));
+                ask(
+                    &mut budget,
+                    if silent { &Told::Nothing } else { &word },
+                    now,
+                );
+            }
+            // Only an answer: there is none to come.
+            Err(None) => break,
+            Err(Some(then)) => now = then.since(at(0)).as_millis() as u64,
+        }
+    }
+    ours
+}
+
+#[test]
+fn whoever_took_everything_once_does_not_keep_us_out_of_the_windows_behind() {
+    for (limit, length) in [(40, SECOND), (5000, Duration::from_mins(1)), (5000, HOUR)] {
+        for theirs in [limit / 2, limit - 1, limit] {
+            for silent in [false, true] {
+                let [first, second] = behind_a_crowd(limit, length, theirs, silent);
+                let story =
+                    format!("{limit} in {length:?} after {theirs}, {silent}: {first:?} {second:?}");
+                assert!(f64::from(first.1) >= 0.85 * f64::from(limit), "{story}");
+                assert!(silent || first.0 >= limit / 20, "{story}");
+                assert!(second.0 >= limit * 2 / 5, "{story}");
+                assert!(f64::from(second.1) >= 0.95 * f64::from(limit), "{story}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_limit_that_the_configuration_does_not_know_counts_as_well_while_it_is_told() {
     let mut budget = Budget::new([(40, SECOND)], 1.0);
