@@ -137,6 +137,7 @@ fn lanes(lanes: &[LaneRow]) -> String {
                 lane.oldest_seconds.map_or("-".into(), duration),
                 lane.in_flight.to_string(),
                 pace(lane),
+                used(lane),
                 state(lane),
             ]
         })
@@ -148,6 +149,7 @@ fn lanes(lanes: &[LaneRow]) -> String {
         Column::Right("OLDEST"),
         Column::Right("REQUESTS"),
         Column::Right("PACE"),
+        Column::Right("USED"),
         Column::Left("STATE"),
     ];
     table(columns, &rows)
@@ -174,6 +176,11 @@ fn pace(lane: &LaneRow) -> String {
         Some(pace) => format!("{pace:.0}/s{objects}"),
         None => "-".into(),
     }
+}
+
+fn used(lane: &LaneRow) -> String {
+    let ratio = lane.budget_used_ratio;
+    ratio.map_or("-".into(), |ratio| format!("{:.0} %", ratio * 100.0))
 }
 
 fn state(lane: &LaneRow) -> String {
@@ -208,6 +215,7 @@ mod tests {
             oldest_seconds: None,
             in_flight: 0,
             requests_per_second: None,
+            budget_used_ratio: None,
             objects_max: None,
             held: None,
             stopped_until: None,
@@ -260,6 +268,7 @@ mod tests {
                     oldest_seconds: Some(61.5),
                     in_flight: 1,
                     requests_per_second: Some(1000.0),
+                    budget_used_ratio: Some(0.417),
                     objects_max: Some(75),
                     ..lane("acme/users_track")
                 },
@@ -302,10 +311,10 @@ dead letters by reason: gave_up 1; see braze-relay dead list
 
 acme: activation autumn is HELD since 2026-11-27T09:10:03.000Z: too many died of rejected in a row; its jobs wait until it is released or the relay is started again
 
-LANE                   DUE  LATER  OLDEST  REQUESTS         PACE  STATE
-acme/users_track         2      1   1m 1s         1  1000/s × 75  open
-acme/users_export_ids    0      0       -         0        4.2/s  HELD: denied since 2026-11-27T09:10:01.000Z
-acme/quikly              0      0       -         0            -  throttled until 2026-11-27T09:10:02.000Z
+LANE                   DUE  LATER  OLDEST  REQUESTS         PACE  USED  STATE
+acme/users_track         2      1   1m 1s         1  1000/s × 75  42 %  open
+acme/users_export_ids    0      0       -         0        4.2/s     -  HELD: denied since 2026-11-27T09:10:01.000Z
+acme/quikly              0      0       -         0            -     -  throttled until 2026-11-27T09:10:02.000Z
 
 store: 12.3 MB, 9.0 GB of disk free, takes new events
 "

@@ -31,6 +31,8 @@ pub struct LaneView {
     pub in_flight: usize,
     /// Requests a second that its limits allow in the long run; `None` without limits.
     pub requests_per_second: Option<f64>,
+    /// How much of its fullest window is used, 0–1: by everybody where the other side tells, else by us of our share.
+    pub budget_used_ratio: f64,
     /// Objects a request may carry.
     pub objects_max: usize,
 }
@@ -71,11 +73,12 @@ impl<S: Store, C: Client> Desk for Engine<S, C> {
     fn lanes(&self) -> Vec<LaneView> {
         let now = self.shared.clock.now();
         let view = |state: &Arc<LaneState>| {
-            let gate = state.gate();
+            let mut gate = state.gate();
             LaneView {
                 lane: state.lane.clone(),
                 held: gate.held(now),
                 stopped_until: gate.stopped_until(now),
+                budget_used_ratio: gate.budget.used_ratio(now),
                 in_flight: state.in_flight.load(Ordering::Relaxed),
                 requests_per_second: lane::requests_per_second(&state.limits, state.share),
                 objects_max: self.shared.client.objects_max(&state.lane),

@@ -165,6 +165,14 @@ impl<S: Store, C: Client> Engine<S, C> {
         let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, before)
             .map(|state| (state.lane.clone(), Arc::new(state)))
             .collect();
+        for (lane, used) in store.budgets().await? {
+            if let Some(state) = lanes.get(&lane) {
+                let unknown = u32::try_from(state.permits.available_permits());
+                let mut gate = state.gate();
+                let unknown = unknown.unwrap_or(u32::MAX);
+                gate.budget.restore(&used, unknown, clock.now());
+            }
+        }
         // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.
         let untold = settings.workspaces.keys();
         let untold = untold.map(|name| Lane::new(name, LaneKind::Quikly));

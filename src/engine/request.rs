@@ -15,9 +15,10 @@ use super::lanes::LaneState;
 use super::prepare::spare;
 use super::recent::Who;
 use super::{EngineError, Shared};
-use crate::client::{Answers, Client};
+use crate::client::{Answers, Client, Heard};
 use crate::flow::job::{Commit, Fate, Flow, Job};
 use crate::flow::settle::{Settled, settle};
+use crate::model::budget::Told;
 use crate::model::call::{Address, Answer, Call, Failure, Reply};
 use crate::model::event::Event;
 use crate::model::lane::LaneKind;
@@ -87,6 +88,8 @@ pub(super) async fn carry<S: Store, C: Client>(
     let opening = lane.gate().opening(shared.clock.now());
     let answers = if !probes && matches!(opening, Opening::Closed(_)) {
         // The gate has closed while the marks were written: nothing was sent, and the marks go again.
+        lane.gate().budget.unsent();
+        lane.heard.notify_one();
         vec![Err(Failure::Denied(Answer::default())); batch.len()]
     } else {
         send(&shared, &lane, &batch).await
@@ -145,6 +148,7 @@ pub(super) async fn carry<S: Store, C: Client>(
     if !unchanged.is_empty() {
         shared.store.give_back(unchanged).await?;
     }
+    shared.note_budget(&lane, false);
     shared.store_moves(&lane, moves).await
 }
 
@@ -162,7 +166,7 @@ async fn send<S: Store, C: Client>(
 ) -> Answers {
     let calls = batch.iter().map(|asked| asked.call.clone()).collect();
     let sent_at = shared.clock.now();
-    let mut answers = shared.client.perform(&lane.lane, calls).await;
+    let Heard { mut answers, told } = shared.client.perform(&lane.lane, calls).await;
     answers.resize(batch.len(), Err(Failure::Unknown(unanswered())));
     let now = shared.clock.now();
     let seconds = now.since(sent_at).as_secs_f64();
@@ -170,7 +174,8 @@ async fn send<S: Store, C: Client>(
     shared
         .metrics
         .request(&lane.lane, outcome, seconds, batch.len());
-    shared.hear_lane(lane, sent_at, now, &mut answers);
+    shared.hear_lane(lane, sent_at, now, &mut answers, &told);
+    lane.heard.notify_one();
     answers
 }
 
@@ -182,6 +187,7 @@ impl<S: Store, C: Client> Shared<S, C> {
         sent_at: Timestamp,
         now: Timestamp,
         answers: &mut Answers,
+        budget: &Told,
     ) {
         let taken = |answer: &Result<Reply, Failure>| {
             matches!(
@@ -221,10 +227,26 @@ impl<S: Store, C: Client> Shared<S, C> {
             }
             changed = true;
         }
+        // After the throttle: whether it can be explained is judged by what was known before it.
+        let complaint = gate.budget.answered(budget, sent_at, now);
         drop(gate);
+        if let Some(complaint) = complaint
+            && !lane.complained.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(lane = %lane.lane, complaint,
+                "rate headers that cannot be right are passed over; said once a lane");
+        }
         if changed {
             lane.changed.notify_one();
         }
+    }
+
+    /// Notes what is used of the lane's budget; the next commit carries it. `last`: nothing leaves any more.
+    pub(super) fn note_budget(&self, lane: &LaneState, last: bool) {
+        // Under the lock, so that no older note replaces a newer one.
+        let mut gate = lane.gate();
+        let used = gate.budget.remembered(self.clock.now(), last);
+        self.store.note_budget(&lane.lane, used);
     }
 
     /// Stores `moves` and counts what ended.

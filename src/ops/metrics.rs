@@ -49,6 +49,7 @@ fn render(
     let gauges = Gauges::default();
     jobs(&gauges, counts, book)?;
     queues(&gauges, counts, lanes, now)?;
+    budgets(&gauges, lanes)?;
     holds(&gauges, lanes)?;
     held_activations(&gauges, held, book)?;
     for (name, help, value) in [
@@ -187,6 +188,19 @@ fn held_activations(
             let labels = [&*rules.workspace, &*rules.scope, reason.as_str()];
             held.set(&labels, f64::from(u8::from(holds)))?;
         }
+    }
+    Ok(())
+}
+
+fn budgets(gauges: &Gauges, views: &[LaneView]) -> Result<(), MetricsError> {
+    let used = gauges.family(
+        "relay_lane_budget_used_ratio",
+        "How much of the lane's fullest window is used, from 0 to 1.",
+        &["workspace", "lane"],
+    )?;
+    for view in views {
+        let labels = [&*view.lane.workspace, view.lane.kind.as_str()];
+        used.set(&labels, view.budget_used_ratio)?;
     }
     Ok(())
 }

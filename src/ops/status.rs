@@ -139,6 +139,7 @@ fn lanes(
                 oldest_seconds: counts.oldest_due.map(|due| now.since(due).as_secs_f64()),
                 in_flight: seen.map_or(0, |view| view.in_flight as u64),
                 requests_per_second: seen.and_then(|view| view.requests_per_second),
+                budget_used_ratio: seen.map(|view| view.budget_used_ratio),
                 objects_max: seen.map(|view| view.objects_max as u64),
                 held: seen.and_then(|view| view.held).map(|hold| Held {
                     reason: hold.reason.as_str().to_owned(),

@@ -116,6 +116,9 @@ pub struct LaneRow {
     pub in_flight: u64,
     /// What its limits allow in the long run; `None` without limits, or where the engine has no such lane.
     pub requests_per_second: Option<f64>,
+    /// How much of its fullest window is used, 0 to 1: by everybody where Braze tells, else by us of our share; `None`
+    /// where the engine has no such lane.
+    pub budget_used_ratio: Option<f64>,
     /// Objects a request may carry.
     pub objects_max: Option<u64>,
     /// Its hold, if it is held.

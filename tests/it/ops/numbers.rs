@@ -116,6 +116,8 @@ async fn every_series_of_what_is_configured_is_there_at_0_before_anything_happen
     ] {
         assert_eq!(told.get(name), Some(&0.0), "{name} among {told:#?}");
     }
+    let used = r#"relay_lane_budget_used_ratio{lane="users_track",workspace="acme"}"#;
+    assert_eq!(told.get(used), Some(&0.25));
     let held = r#"relay_lane_held{lane="quikly",reason="denied",workspace="acme"}"#;
     assert_eq!(told.get(held), Some(&1.0));
     let held =
@@ -276,6 +278,7 @@ async fn status_tells_the_sum_of_events_jobs_lanes_and_the_store() {
     let lane = |name| lanes.iter().find(|lane| lane["lane"] == name).unwrap();
     assert_eq!(lane("acme/users_export_ids")["depth"], 3);
     assert_eq!(lane("acme/users_export_ids")["requests_per_second"], 40.0);
+    assert_eq!(lane("acme/users_export_ids")["budget_used_ratio"], 0.25);
     assert!(
         lane("acme/users_export_ids")["oldest_seconds"]
             .as_f64()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use braze_relay::clock::Clock;
 use braze_relay::flow::job::{Commit, Fate, Flow, Job, Seed, Start};
+use braze_relay::model::budget::BudgetUse;
 use braze_relay::model::call::{Address, Failure, Reply};
 use braze_relay::model::event::Event;
 use braze_relay::model::id::JobId;
@@ -288,6 +289,14 @@ impl Store for Shaky {
 
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
         self.map.counts(now).await
+    }
+
+    fn note_budget(&self, lane: &Lane, used: BudgetUse) {
+        self.map.note_budget(lane, used);
+    }
+
+    async fn budgets(&self) -> Result<BTreeMap<Lane, BudgetUse>, StoreError> {
+        self.map.budgets().await
     }
 
     fn admits(&self) -> Result<(), StoreError> {

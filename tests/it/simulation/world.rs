@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use braze_relay::client::pack::objects;
-use braze_relay::client::{Answers, Client};
+use braze_relay::client::{Answers, Client, Heard};
 use braze_relay::clock::Clock;
 use braze_relay::model::call::{
     Address, Answer, Call, Credit, Failure, Profile, Reply, SetStatus, Subscription, Track,
@@ -543,7 +543,7 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Client for World {
-    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Answers {
+    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Heard {
         let now = self.clock.now();
         let request = self.check(lane, &calls, now);
         let under_way = UnderWay(self, host(lane));
@@ -572,7 +572,7 @@ impl Client for World {
             of_this.for_each(|it| it.answered = true);
         }
         drop(under_way);
-        answers
+        Heard::silent(answers)
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {
