@@ -9,6 +9,7 @@
 pub mod budget;
 mod others;
 mod rolling;
+mod skew;
 pub mod spread;
 mod standing;
 mod window;

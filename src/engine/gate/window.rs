@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use super::others::Others;
 use super::rolling::Rolling;
+use super::skew::Skew;
 use super::spread::Spread;
 use super::standing::Standing;
 use crate::model::budget::{Reset, Word};
 use crate::model::time::Timestamp;
 
-/// How far the other side's clock may be from ours; a little more than the 50 ms that are allowed, for moments are whole
-/// milliseconds.
+/// How far the other side's clock may be from where we think it is; a little more than the 50 ms that are allowed, for
+/// moments are whole milliseconds.
 pub(super) const GUARD: Duration = Duration::from_millis(60);
 
 /// How much further away than its length a window's end is believed to be: seconds are rounded, and clocks differ.
@@ -45,6 +46,7 @@ pub(super) struct Window {
     pub(super) configured: bool,
     rolling: Rolling,
     standing: Option<Standing>,
+    skew: Skew,
     /// It was seen to begin anew as a whole: there was far more left than if it rolled.
     begins_anew: bool,
     /// It was seen to roll: a little more was left than before. Then its words are of no use.
@@ -62,6 +64,7 @@ impl Window {
             configured,
             rolling: Rolling::new(length),
             standing: None,
+            skew: Skew::default(),
             begins_anew: false,
             rolls: false,
             others: Others::default(),
@@ -139,15 +142,14 @@ impl Window {
             self.answered(at.now);
             return None;
         };
+        if self.skew.apart() > SLACK {
+            complaint = Some(
+                "the window is said to end at another time than it can: do the clocks differ?",
+            );
+        }
         if reset > at.now + self.length + SLACK {
             complaint = Some("the window is said to last longer than it is long");
             reset = at.now + self.length;
-        }
-        if reset + GUARD < sent_at {
-            self.answered(at.now);
-            return Some(
-                "the window is said to have ended before it was used: do the clocks differ?",
-            );
         }
         self.rolling.note(at.now, 1);
         let rolls = self.rolling.used(at.now).saturating_add(at.under_way);
@@ -262,9 +264,12 @@ impl Window {
 
     /// When the window begins anew. Seconds to go are whole ones: of the moments that they allow, the window's next
     /// boundary by the clock is the one, if it is among them. `None`: right behind a boundary it cannot be told which.
-    fn reset(&self, reset: Reset, sent_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    fn reset(&mut self, reset: Reset, sent_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let rest = match reset {
-            Reset::At(moment) => return Some(moment),
+            Reset::At(moment) => {
+                self.skew.heard(moment, self.length, sent_at, now);
+                return Some(self.skew.ours(moment));
+            }
             Reset::In(rest) => rest,
         };
         let told = now + rest;
@@ -358,6 +363,7 @@ impl Window {
     /// Its length was guessed, and too short.
     pub(super) fn lengthen(&mut self, length: Duration) {
         self.length = length;
+        self.skew = Skew::default();
         self.rolling.lengthen(length);
     }
 }
