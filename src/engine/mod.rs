@@ -34,6 +34,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::{Config, Limit};
 use crate::model::Name;
+use crate::model::budget::BudgetUse;
 use crate::model::lane::{Lane, LaneKind};
 use crate::model::rules::RuleBook;
 use crate::store::{Store, StoreError};
@@ -165,12 +166,16 @@ impl<S: Store, C: Client> Engine<S, C> {
         let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, before)
             .map(|state| (state.lane.clone(), Arc::new(state)))
             .collect();
-        for (lane, used) in store.budgets().await? {
-            if let Some(state) = lanes.get(&lane) {
+        let budgets = store.budgets().await?;
+        for (lane, state) in &lanes {
+            // Work and nothing written down: it was killed before it could be.
+            let had_work = counts.lanes.contains_key(lane);
+            let used = budgets.get(lane).cloned();
+            if let Some(used) = used.or_else(|| had_work.then(BudgetUse::default)) {
                 let unknown = u32::try_from(state.permits.available_permits());
                 let mut gate = state.gate();
-                let unknown = unknown.unwrap_or(u32::MAX);
-                gate.budget.restore(&used, unknown, clock.now());
+                gate.budget
+                    .restore(&used, unknown.unwrap_or(u32::MAX), clock.now());
             }
         }
         // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.

@@ -240,10 +240,8 @@ impl Budget {
         for window in &mut self.windows {
             let length_ms = window.length.as_millis() as u64;
             let long_enough = remembered.iter().find(|it| it.length_ms >= length_ms);
-            let Some(best) = long_enough.or(remembered.last()) else {
-                continue;
-            };
-            for (moment, count) in &best.requests {
+            let best = long_enough.or(remembered.last());
+            for (moment, count) in best.into_iter().flat_map(|best| &best.requests) {
                 // Nothing was made in the future: the clock was set back.
                 window.note_before((*moment).min(now), *count);
             }
