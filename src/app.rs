@@ -156,10 +156,7 @@ impl App {
             clock: clock.clone(),
             metrics: metrics.clone(),
             rules: rules.subscribe(),
-            lanes: Arc::new({
-                let engine = engine.clone();
-                move || engine.lanes()
-            }),
+            desk: Arc::new(engine.clone()),
             trouble: Arc::new(move || failing.trouble()),
             tokens: config.ops.tokens.clone(),
             version: env!("CARGO_PKG_VERSION"),

@@ -6,7 +6,7 @@ use std::io::Write;
 use super::remote::{Failed, Remote, write};
 use super::text::{Column, bytes, duration, plain, table, tally};
 use crate::config::Env;
-use crate::ops::wire::{Events, LaneRow, Status};
+use crate::ops::wire::{Events, HeldActivation, LaneRow, Status};
 
 /// Show where everything is: events, jobs, lanes, the store
 ///
@@ -53,6 +53,12 @@ fn render(status: &Status) -> String {
         text += "\ndead letters by reason: ";
         text += &tally(reasons.map(|dead| (dead.reason.as_str(), dead.count)));
         text += "; see braze-relay dead list\n";
+    }
+    if !status.held_activations.is_empty() {
+        text += "\n";
+    }
+    for held in &status.held_activations {
+        text += &held_activation(held);
     }
     if !status.lanes.is_empty() {
         text += "\n";
@@ -131,6 +137,7 @@ fn lanes(lanes: &[LaneRow]) -> String {
                 lane.oldest_seconds.map_or("-".into(), duration),
                 lane.in_flight.to_string(),
                 pace(lane),
+                used(lane),
                 state(lane),
             ]
         })
@@ -142,9 +149,23 @@ fn lanes(lanes: &[LaneRow]) -> String {
         Column::Right("OLDEST"),
         Column::Right("REQUESTS"),
         Column::Right("PACE"),
+        Column::Right("USED"),
         Column::Left("STATE"),
     ];
     table(columns, &rows)
+}
+
+fn held_activation(held: &HeldActivation) -> String {
+    let why = match (held.reason.as_str(), held.died_of) {
+        (_, Some(reason)) => format!("too many died of {} in a row", reason.as_str()),
+        ("invalid_group", None) => "Braze does not know its subscription group".into(),
+        (other, None) => other.into(),
+    };
+    let (workspace, activation) = (plain(&held.workspace), plain(&held.activation));
+    format!(
+        "{workspace}: activation {activation} is HELD since {}: {why}; its jobs wait until it is released or the relay is started again\n",
+        held.since
+    )
 }
 
 fn pace(lane: &LaneRow) -> String {
@@ -155,6 +176,11 @@ fn pace(lane: &LaneRow) -> String {
         Some(pace) => format!("{pace:.0}/s{objects}"),
         None => "-".into(),
     }
+}
+
+fn used(lane: &LaneRow) -> String {
+    let ratio = lane.budget_used_ratio;
+    ratio.map_or("-".into(), |ratio| format!("{:.0} %", ratio * 100.0))
 }
 
 fn state(lane: &LaneRow) -> String {
@@ -175,7 +201,7 @@ mod tests {
     use super::*;
     use crate::flow::job::Reason;
     use crate::model::time::Timestamp;
-    use crate::ops::wire::{Dead, Group, Held, Jobs, StoreRow};
+    use crate::ops::wire::{Dead, Group, Held, HeldActivation, Jobs, StoreRow};
 
     fn moment(seconds: u64) -> Timestamp {
         Timestamp::from_millis(1_795_770_600_000 + seconds * 1000)
@@ -189,6 +215,7 @@ mod tests {
             oldest_seconds: None,
             in_flight: 0,
             requests_per_second: None,
+            budget_used_ratio: None,
             objects_max: None,
             held: None,
             stopped_until: None,
@@ -227,6 +254,13 @@ mod tests {
                 count: 1,
             }],
             done: Vec::new(),
+            held_activations: vec![HeldActivation {
+                workspace: "acme".into(),
+                activation: "autumn".into(),
+                reason: "burials".into(),
+                died_of: Some(Reason::Rejected),
+                since: moment(3),
+            }],
             lanes: vec![
                 LaneRow {
                     depth: 2,
@@ -234,6 +268,7 @@ mod tests {
                     oldest_seconds: Some(61.5),
                     in_flight: 1,
                     requests_per_second: Some(1000.0),
+                    budget_used_ratio: Some(0.417),
                     objects_max: Some(75),
                     ..lane("acme/users_track")
                 },
@@ -274,10 +309,12 @@ acme       spring-drop  email        1      1          1     1
 
 dead letters by reason: gave_up 1; see braze-relay dead list
 
-LANE                   DUE  LATER  OLDEST  REQUESTS         PACE  STATE
-acme/users_track         2      1   1m 1s         1  1000/s × 75  open
-acme/users_export_ids    0      0       -         0        4.2/s  HELD: denied since 2026-11-27T09:10:01.000Z
-acme/quikly              0      0       -         0            -  throttled until 2026-11-27T09:10:02.000Z
+acme: activation autumn is HELD since 2026-11-27T09:10:03.000Z: too many died of rejected in a row; its jobs wait until it is released or the relay is started again
+
+LANE                   DUE  LATER  OLDEST  REQUESTS         PACE  USED  STATE
+acme/users_track         2      1   1m 1s         1  1000/s × 75  42 %  open
+acme/users_export_ids    0      0       -         0        4.2/s     -  HELD: denied since 2026-11-27T09:10:01.000Z
+acme/quikly              0      0       -         0            -     -  throttled until 2026-11-27T09:10:02.000Z
 
 store: 12.3 MB, 9.0 GB of disk free, takes new events
 "

@@ -12,7 +12,7 @@ use super::answer::{self, Redactor};
 use super::body::{ExportBody, TrackBody, json_bytes};
 use super::http::{Http, Method, NotBuilt, RawAnswer, Trouble};
 use super::pack::BODY_BYTES_MAX;
-use super::{Answers, connect_within, status, verdict};
+use super::{Heard, connect_within, status, verdict};
 use crate::clock::Clock;
 use crate::config;
 use crate::model::call::{Answer, Failure, Reply, SetStatus, Track};
@@ -62,41 +62,48 @@ impl Braze {
     }
 
     /// `POST /users/export/ids`: the profiles with this normalised e-mail.
-    pub async fn look_up(&self, email: &str) -> Result<Reply, Failure> {
-        let answer = self
-            .post(&self.export_url, &ExportBody::new(email), EXPORT_BYTES_MAX)
-            .await
-            .map_err(|trouble| verdict::once_more(answer::unanswered(&trouble)))?;
-        let mut redactor = Redactor::new(self.key.expose_secret());
-        redactor.hide(email);
-        verdict::profiles(&answer, &redactor, self.clock.now())
+    pub async fn look_up(&self, email: &str) -> Heard {
+        let body = ExportBody::new(email);
+        match self.post(&self.export_url, &body, EXPORT_BYTES_MAX).await {
+            Err(trouble) => {
+                let failure = verdict::once_more(answer::unanswered(&trouble));
+                Heard::silent(vec![Err(failure)])
+            }
+            Ok(answer) => {
+                let redactor = self.redactor(std::iter::once(email));
+                let said = verdict::profiles(&answer, &redactor, self.clock.now());
+                Heard::told(vec![said], &answer)
+            }
+        }
     }
 
     /// `POST /users/track` with the objects of all `tracks`: one answer for each.
-    pub async fn track(&self, tracks: &[&Track]) -> Answers {
+    pub async fn track(&self, tracks: &[&Track]) -> Heard {
         let (body, places) = TrackBody::new(tracks);
         if places.attributes.is_empty() && places.events.is_empty() {
             // Braze refuses a request without objects; there is nothing to write, and it is written.
-            return vec![Ok(Reply::Tracked); tracks.len()];
+            return Heard::silent(vec![Ok(Reply::Tracked); tracks.len()]);
         }
         if tracks.len() == 1 && json_bytes(&body) > BODY_BYTES_MAX {
             let (status, text) = (None, verdict::TOO_LARGE.to_owned());
-            return vec![Err(Failure::Rejected(Answer { status, text }))];
+            return Heard::silent(vec![Err(Failure::Rejected(Answer { status, text }))]);
         }
         match self.post(&self.track_url, &body, TRACK_BYTES_MAX).await {
-            Err(trouble) => vec![Err(answer::unanswered(&trouble)); tracks.len()],
+            Err(trouble) => Heard::silent(vec![Err(answer::unanswered(&trouble)); tracks.len()]),
             Ok(answer) => {
                 let mut redactor = Redactor::new(self.key.expose_secret());
                 for track in tracks {
                     redactor.hide_track(track);
                 }
-                verdict::tracked(&answer, tracks, &places, &redactor, self.clock.now())
+                let now = self.clock.now();
+                let answers = verdict::tracked(&answer, tracks, &places, &redactor, now);
+                Heard::told(answers, &answer)
             }
         }
     }
 
     /// `GET /subscription/status/get` about up to [`status::PHONES_MAX`] phones of one group: one answer for each.
-    pub async fn read_status(&self, group: &str, phones: &[&str]) -> Answers {
+    pub async fn read_status(&self, group: &str, phones: &[&str]) -> Heard {
         let url = status::question(&self.status_url, group, phones);
         let headers = self.headers();
         let asked = self.http.request(
@@ -110,24 +117,26 @@ impl Braze {
         match asked.await {
             Err(trouble) => {
                 let failure = verdict::once_more(answer::unanswered(&trouble));
-                vec![Err(failure); phones.len()]
+                Heard::silent(vec![Err(failure); phones.len()])
             }
             Ok(answer) => {
                 let redactor = self.redactor(phones.iter().copied());
-                status::read(&answer, phones, &redactor, self.clock.now())
+                let answers = status::read(&answer, phones, &redactor, self.clock.now());
+                Heard::told(answers, &answer)
             }
         }
     }
 
     /// `POST /v2/subscription/status/set` for up to [`status::PHONES_MAX`] phones that share group and way: one answer
     /// for each.
-    pub async fn set_status(&self, sets: &[&SetStatus]) -> Answers {
+    pub async fn set_status(&self, sets: &[&SetStatus]) -> Heard {
         let body = status::SetBody::new(sets);
         match self.post(&self.set_url, &body, STATUS_BYTES_MAX).await {
-            Err(trouble) => vec![Err(answer::unanswered(&trouble)); sets.len()],
+            Err(trouble) => Heard::silent(vec![Err(answer::unanswered(&trouble)); sets.len()]),
             Ok(answer) => {
                 let redactor = self.redactor(sets.iter().map(|set| set.phone.as_str()));
-                status::set(&answer, sets.len(), &redactor, self.clock.now())
+                let answers = status::set(&answer, sets.len(), &redactor, self.clock.now());
+                Heard::told(answers, &answer)
             }
         }
     }

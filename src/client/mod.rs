@@ -24,21 +24,50 @@ use secrecy::ExposeSecret;
 
 use self::answer::not_configured;
 use self::braze::Braze;
+use self::http::RawAnswer;
 use self::quikly::Quikly;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::Name;
+use crate::model::budget::Told;
 use crate::model::call::{Call, Failure, Reply, SetStatus, Track};
 use crate::model::lane::{Lane, LaneKind};
 
 /// One answer for each call of a request, in order.
 pub type Answers = Vec<Result<Reply, Failure>>;
 
+/// What came back for one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Heard {
+    /// One answer for each of its calls.
+    pub answers: Answers,
+    /// What it said about the lane's budget.
+    pub told: Told,
+}
+
+impl Heard {
+    /// These answers, and nothing about the budget.
+    pub fn silent(answers: Answers) -> Heard {
+        Heard {
+            answers,
+            told: Told::Nothing,
+        }
+    }
+
+    /// These answers to a request that was answered, with what its rate headers say.
+    fn told(answers: Answers, answer: &RawAnswer) -> Heard {
+        Heard {
+            answers,
+            told: throttle::told(answer),
+        }
+    }
+}
+
 /// Who sends requests. Clones share connections.
 pub trait Client: Clone + Send + Sync + 'static {
     /// Sends `calls`, which [`Client::objects_max`] and [`pack`] allow in one request, and takes the answers apart.
     /// Always returns exactly one answer for each call.
-    fn perform(&self, lane: &Lane, calls: Vec<Call>) -> impl Future<Output = Answers> + Send;
+    fn perform(&self, lane: &Lane, calls: Vec<Call>) -> impl Future<Output = Heard> + Send;
 
     /// How many objects one request of this lane may carry.
     fn objects_max(&self, lane: &Lane) -> usize;
@@ -103,10 +132,10 @@ impl Outside {
 }
 
 impl Client for Outside {
-    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Answers {
+    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Heard {
         let Some(workspace) = self.workspaces.get(&lane.workspace) else {
             let text = format!("no workspace {} is configured", lane.workspace);
-            return vec![Err(not_configured(&text)); calls.len()];
+            return Heard::silent(vec![Err(not_configured(&text)); calls.len()]);
         };
         match Shared::of(&calls) {
             Shared::Tracks(tracks) => return workspace.braze.track(&tracks).await,
@@ -116,11 +145,13 @@ impl Client for Outside {
             Shared::Sets(sets) => return workspace.braze.set_status(&sets).await,
             Shared::Nothing => {}
         }
-        let mut answers = Answers::with_capacity(calls.len());
+        let mut heard = Heard::silent(Answers::with_capacity(calls.len()));
         for call in &calls {
-            answers.push(workspace.perform(call).await);
+            let one = workspace.perform(call).await;
+            heard.answers.extend(one.answers);
+            heard.told = one.told;
         }
-        answers
+        heard
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {
@@ -161,28 +192,18 @@ impl Workspace {
     }
 
     /// One call in a request of its own.
-    async fn perform(&self, call: &Call) -> Result<Reply, Failure> {
+    async fn perform(&self, call: &Call) -> Heard {
+        let nobody = |text| Heard::silent(vec![Err(not_configured(text))]);
         match (call, &self.quikly) {
             (Call::LookUp { email, .. }, _) => self.braze.look_up(email).await,
-            (Call::Recall, _) => Err(not_configured(
-                "nobody outside can say what is remembered here",
-            )),
-            (Call::Track(track), _) => only(self.braze.track(&[track]).await),
-            (Call::ReadStatus { group, phone }, _) => {
-                only(self.braze.read_status(group, &[phone]).await)
-            }
-            (Call::SetStatus(set), _) => only(self.braze.set_status(&[set]).await),
+            (Call::Recall, _) => nobody("nobody outside can say what is remembered here"),
+            (Call::Track(track), _) => self.braze.track(&[track]).await,
+            (Call::ReadStatus { group, phone }, _) => self.braze.read_status(group, &[phone]).await,
+            (Call::SetStatus(set), _) => self.braze.set_status(&[set]).await,
             (Call::Credit(credit), Some(quikly)) => quikly.credit(credit).await,
-            (Call::Credit(_), None) => Err(not_configured("the workspace has no quikly settings")),
+            (Call::Credit(_), None) => nobody("the workspace has no quikly settings"),
         }
     }
-}
-
-/// The answer to a request that carried one call.
-fn only(mut answers: Answers) -> Result<Reply, Failure> {
-    answers
-        .pop()
-        .unwrap_or_else(|| Err(not_configured("no answer")))
 }
 
 /// Calls that one request carries.

@@ -10,8 +10,8 @@ use serde::Serialize;
 use url::Url;
 
 use super::answer::{self, Redactor};
-use super::connect_within;
 use super::http::{Http, Method, NotBuilt, RawAnswer};
+use super::{Heard, connect_within};
 use crate::clock::Clock;
 use crate::config;
 use crate::model::call::{Credit, Failure, Reply};
@@ -55,7 +55,7 @@ impl Quikly {
     }
 
     /// `POST` to the webhook URL.
-    pub async fn credit(&self, credit: &Credit) -> Result<Reply, Failure> {
+    pub async fn credit(&self, credit: &Credit) -> Heard {
         let body = serde_json::to_vec(&CreditBody {
             q_scope: &credit.q_scope,
             event: &credit.event,
@@ -74,7 +74,7 @@ impl Quikly {
             ("idempotency-key", &credit.idempotency_key),
             ("x-relay-accepted-at", &accepted_at),
         ];
-        let answer = self
+        let asked = self
             .http
             .request(
                 Method::POST,
@@ -84,11 +84,15 @@ impl Quikly {
                 self.timeout,
                 ANSWER_BYTES_MAX,
             )
-            .await
-            .map_err(|trouble| answer::unanswered(&trouble))?;
+            .await;
+        let answer = match asked {
+            Ok(answer) => answer,
+            Err(trouble) => return Heard::silent(vec![Err(answer::unanswered(&trouble))]),
+        };
         let mut redactor = Redactor::new(self.token.expose_secret());
         redactor.hide(&credit.email);
-        credited(&answer, &redactor, self.clock.now())
+        let said = credited(&answer, &redactor, self.clock.now());
+        Heard::told(vec![said], &answer)
     }
 }
 
@@ -133,6 +137,7 @@ mod tests {
                     Failure::Throttled { .. } => "throttled",
                     Failure::Rejected(_) => "rejected",
                     Failure::Denied(_) => "denied",
+                    Failure::WrongGroup(_) => "wrong group",
                     Failure::Apart { .. } => "apart",
                 }
             }

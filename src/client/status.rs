@@ -21,9 +21,6 @@ pub const PHONES_MAX: usize = 50;
 /// What Braze is said to answer about somebody it does not know.
 const NOBODY: &str = "user not found";
 
-/// What Braze says of a group that does not exist.
-const BAD_GROUP: &str = "invalid subscription group id";
-
 /// `url` with the question about these phones.
 pub fn question(url: &Url, group: &str, phones: &[&str]) -> Url {
     let mut url = url.clone();
@@ -91,9 +88,7 @@ pub fn read(answer: &RawAnswer, phones: &[&str], redactor: &Redactor, now: Times
             };
         }
         return match super::verdict::once_more(refusal(answer, redactor, now)) {
-            Failure::Rejected(said) if blames_one_of(phones.len(), answer) => {
-                all(apart(phones.len(), said))
-            }
+            Failure::Rejected(said) if phones.len() > 1 => all(apart(phones.len(), said)),
             failure => all(failure),
         };
     }
@@ -142,16 +137,10 @@ pub fn set(answer: &RawAnswer, phones: usize, redactor: &Redactor, now: Timestam
         return vec![one; phones];
     }
     let failure = match refusal(answer, redactor, now) {
-        Failure::Rejected(said) if blames_one_of(phones, answer) => apart(phones, said),
+        Failure::Rejected(said) if phones > 1 => apart(phones, said),
         failure => failure,
     };
     vec![Err(failure); phones]
-}
-
-/// Whether a refused request with so many phones may have been refused for one of them: the group is everybody's.
-fn blames_one_of(phones: usize, answer: &RawAnswer) -> bool {
-    let message = answer::message(answer).to_ascii_lowercase();
-    phones > 1 && !message.contains(BAD_GROUP)
 }
 
 fn apart(phones: usize, answer: Answer) -> Failure {
@@ -267,17 +256,17 @@ mod tests {
         }
         assert!(matches!(one(503, ""), Err(Failure::Transient(_))));
         assert!(matches!(one(401, nobody), Err(Failure::Denied(_))));
-        let group = r#"{"message":"Invalid subscription group ID"}"#;
-        assert!(matches!(one(400, group), Err(Failure::Rejected(_))));
-        // The group is everybody's: nobody need be asked again to know who is to blame.
-        for answer in asked(400, group, &[ANN, BOB]) {
-            assert!(matches!(answer, Err(Failure::Rejected(_))));
-        }
-        let phone = r#"{"message":"phone numbers must be in E.164 format"}"#;
+        let bad = r#"{"message":"phone is invalid"}"#;
+        assert!(matches!(one(400, bad), Err(Failure::Rejected(_))));
         assert_eq!(
-            apart_of(&asked(400, phone, &[ANN, BOB])),
+            apart_of(&asked(400, bad, &[ANN, BOB])),
             [(2, Happened::Nothing); 2]
         );
+        let group = r#"{"message":"Invalid subscription group ID"}"#;
+        // The group is everybody's: nobody need be asked again to know who is to blame.
+        for answer in asked(400, group, &[ANN, BOB]) {
+            assert!(matches!(answer, Err(Failure::WrongGroup(_))));
+        }
     }
 
     /// Of answers that take the request apart: among how many, and what has happened.
@@ -337,7 +326,7 @@ mod tests {
         assert_eq!(apart_of(&all(201, no, 3)), [(3, Happened::Unknown); 3]);
         assert!(matches!(all(201, no, 1)[0], Err(Failure::Rejected(_))));
         let group = r#"{"message":"Invalid subscription group ID"}"#;
-        assert!(matches!(all(400, group, 3)[2], Err(Failure::Rejected(_))));
+        assert!(matches!(all(400, group, 3)[2], Err(Failure::WrongGroup(_))));
         assert!(matches!(all(503, "", 3)[2], Err(Failure::Transient(_))));
     }
 }

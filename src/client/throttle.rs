@@ -1,11 +1,13 @@
-//! When a 429 lets us come again: every header that says so, in the order they are believed.
+//! What headers say about the rate: when a 429 lets us come again, and what any answer says is left.
 //!
 //! Invariants: pure. A moment that is not in the future is no word at all (the lane's own backoff then decides), and
-//! nobody is believed for longer than [`WAIT_MAX`].
+//! nobody is believed for longer than [`WAIT_MAX`]. What is left is told only by headers that are all there and make
+//! sense; which window they are about, and whether it can be so, is the lane's to judge. Names of headers have any case.
 
 use std::time::Duration;
 
 use super::http::RawAnswer;
+use crate::model::budget::{Reset, Told, Word};
 use crate::model::time::Timestamp;
 
 /// The longest wait that is believed. Braze's longest window is the hour.
@@ -48,15 +50,46 @@ pub fn wait(answer: &RawAnswer, now: Timestamp) -> Wait {
     }
 }
 
-fn moment(value: &str, now: Timestamp) -> Option<Timestamp> {
-    let Ok(number) = value.parse::<f64>() else {
-        return http_date(value);
+/// Reads `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds or seconds from now). Empty ones, as Braze sends
+/// with a 401, are not there; where one is missing nothing is told.
+pub fn told(answer: &RawAnswer) -> Told {
+    let name = ["limit", "remaining", "reset"];
+    let [limit, remaining, reset] = name.map(|name| answer.header(&format!("x-ratelimit-{name}")));
+    let (Some(limit), Some(remaining), Some(reset)) = (limit, remaining, reset) else {
+        return Told::Nothing;
     };
+    let (Ok(limit), Ok(remaining)) = (limit.parse::<u32>(), remaining.parse::<u32>()) else {
+        return Told::Absurd("a limit or what is left of it is no number of requests");
+    };
+    if limit == 0 || remaining > limit {
+        return Told::Absurd("more is said to be left than the limit allows");
+    }
+    let Some(reset) = seconds(reset) else {
+        return Told::Absurd("when the window begins anew cannot be read");
+    };
+    Told::Word(Word {
+        limit,
+        remaining,
+        reset,
+    })
+}
+
+fn moment(value: &str, now: Timestamp) -> Option<Timestamp> {
+    match seconds(value) {
+        Some(Reset::At(moment)) => Some(moment),
+        Some(Reset::In(rest)) => Some(now + rest),
+        None => http_date(value),
+    }
+}
+
+/// Seconds since 1970 or from now, by their magnitude.
+fn seconds(value: &str) -> Option<Reset> {
+    let number: f64 = value.parse().ok()?;
     let seconds = Duration::try_from_secs_f64(number).ok()?;
     Some(if number >= EPOCH_SECONDS_MIN {
-        Timestamp::ZERO + seconds
+        Reset::At(Timestamp::ZERO + seconds)
     } else {
-        now + seconds
+        Reset::In(seconds)
     })
 }
 
@@ -133,6 +166,59 @@ mod tests {
             );
         }
         assert_eq!(waits(&[]), None);
+    }
+
+    #[test]
+    fn what_is_left_is_read_from_every_variant_of_the_headers() {
+        let answer = |names: [&str; 3], values: [&str; 3]| {
+            let headers: Vec<_> = names.into_iter().zip(values).collect();
+            told(&RawAnswer::made(200, &headers, ""))
+        };
+        let word = |reset| {
+            Told::Word(Word {
+                limit: 40,
+                remaining: 7,
+                reset,
+            })
+        };
+        let lower = [
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+        ];
+        let mixed = [
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+        ];
+        let upper = [
+            "X-RATELIMIT-LIMIT",
+            "X-RATELIMIT-REMAINING",
+            "X-RATELIMIT-RESET",
+        ];
+        let epoch = Reset::At(Timestamp::from_millis(1_795_771_807_000));
+        for names in [lower, mixed, upper] {
+            assert_eq!(answer(names, ["40", "7", "1795771807"]), word(epoch));
+            let rest = Reset::In(Duration::from_secs(12));
+            assert_eq!(answer(names, [" 40", "7 ", "12"]), word(rest));
+            assert_eq!(answer(names, ["", "", ""]), Told::Nothing);
+            assert_eq!(answer(names, ["40", "7", ""]), Told::Nothing);
+            for absurd in [
+                ["0", "0", "12"],
+                ["40", "41", "12"],
+                ["40", "-1", "12"],
+                ["forty", "7", "12"],
+                ["40", "7", "-12"],
+                ["40", "7", "soon"],
+                ["40", "7", "NaN"],
+                ["4000000000000", "7", "12"],
+            ] {
+                let told = answer(names, absurd);
+                assert!(matches!(told, Told::Absurd(_)), "{absurd:?}: {told:?}");
+            }
+        }
+        let only_wait = [("X-Ratelimit-Retry-After", "3")];
+        assert_eq!(told(&RawAnswer::made(429, &only_wait, "")), Told::Nothing);
     }
 
     #[test]

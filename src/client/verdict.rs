@@ -11,7 +11,7 @@ use super::Answers;
 use super::answer::{self, Redactor};
 use super::body::{Places, has_attributes_object};
 use super::http::RawAnswer;
-use crate::model::call::{Failure, Happened, Profile, Reply, Track};
+use crate::model::call::{Answer, Failure, Happened, Profile, Reply, Track};
 use crate::model::json::Object;
 use crate::model::time::Timestamp;
 
@@ -48,6 +48,7 @@ pub fn once_more(failure: Failure) -> Failure {
         | Failure::Throttled { .. }
         | Failure::Rejected(_)
         | Failure::Denied(_)
+        | Failure::WrongGroup(_)
         | Failure::Apart { .. }) => other,
     }
 }
@@ -64,7 +65,8 @@ pub fn tracked(
         return accepted(answer, tracks, places, redactor);
     }
     match refusal(answer, redactor, now) {
-        Failure::Rejected(said) if tracks.len() > 1 => {
+        // Whose group is wrong is to be found out, too: the others have another, or none.
+        Failure::Rejected(said) | Failure::WrongGroup(said) if tracks.len() > 1 => {
             let body = object(answer).unwrap_or_default();
             let blame = Blame::read(&body, places, tracks.len());
             let among = blame.named.iter().filter(|named| named.is_none()).count();
@@ -76,7 +78,7 @@ pub fn tracked(
             let named = blame.named.into_iter();
             let named = named.map(|named| named.map(|text| redactor.answer(answer.status, &text)));
             named
-                .map(|named| Err(named.map_or_else(|| unnamed.clone(), Failure::Rejected)))
+                .map(|named| Err(named.map_or_else(|| unnamed.clone(), rejected)))
                 .collect()
         }
         failure => vec![Err(failure); tracks.len()],
@@ -107,9 +109,9 @@ fn accepted(
         .count();
     let said = redactor.answer(answer.status, &answer::message(answer));
     let judge = |(doubt, named): (Option<Happened>, &Option<String>)| match (named, doubt) {
-        (Some(text), _) => Err(Failure::Rejected(redactor.answer(answer.status, text))),
+        (Some(text), _) => Err(rejected(redactor.answer(answer.status, text))),
         (None, None) => Ok(Reply::Tracked),
-        (None, Some(_)) if tracks.len() == 1 => Err(Failure::Rejected(said.clone())),
+        (None, Some(_)) if tracks.len() == 1 => Err(rejected(said.clone())),
         (None, Some(happened)) => Err(Failure::Apart {
             among,
             happened,
@@ -213,7 +215,7 @@ impl Blame {
 pub(super) fn refusal(answer: &RawAnswer, redactor: &Redactor, now: Timestamp) -> Failure {
     let said = || redactor.answer(answer.status, &answer::message(answer));
     match answer.status {
-        400 | 422 => Failure::Rejected(said()),
+        400 | 422 => rejected(said()),
         413 => Failure::Rejected(redactor.answer(
             answer.status,
             &format!("{TOO_LARGE}: {}", answer::message(answer)),
@@ -224,6 +226,16 @@ pub(super) fn refusal(answer: &RawAnswer, redactor: &Redactor, now: Timestamp) -
         408 | 409 | 423 | 425 | 500.. => Failure::Transient(said()),
         300..400 => answer::redirected(answer.status),
         _ => Failure::Denied(said()),
+    }
+}
+
+/// What was plainly refused: for ever, unless it is the activation that asks for a group that Braze does not know.
+fn rejected(said: Answer) -> Failure {
+    let text = said.text.to_ascii_lowercase();
+    if text.contains("invalid subscription group") {
+        Failure::WrongGroup(said)
+    } else {
+        Failure::Rejected(said)
     }
 }
 

@@ -235,28 +235,13 @@ pub(super) fn retry(section: &Section<'_>) -> (RetryPolicy, u32) {
         max_age: section.duration("max_age", default.max_age),
     };
     section.in_order(&[("first", policy.first), ("max", policy.max)]);
-    let hold_after = count("hold_after", HOLD_AFTER, 1);
-    section.unless(
-        hold_after == HOLD_AFTER,
-        "hold_after",
-        "holding an activation whose jobs keep dying; leave it out",
-    );
-    (policy, hold_after)
+    (policy, count("hold_after", HOLD_AFTER, 1))
 }
 
 /// `retry.hold_after`, when nothing is said.
 const HOLD_AFTER: u32 = 50;
 
 impl Section<'_> {
-    /// Notes that `key` asks for `feature`, which is not built yet, unless it says what goes without.
-    pub(super) fn unless(&self, goes_without: bool, key: &str, feature: &str) {
-        if !goes_without {
-            self.context
-                .notes
-                .not_yet(&self.place(key), self.key(key), feature);
-        }
-    }
-
     /// Each of these durations is at most the next; if not, the first one that was written is to blame.
     pub(super) fn in_order(&self, durations: &[(&str, Duration)]) {
         for pair in durations.windows(2) {

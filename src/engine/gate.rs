@@ -1,13 +1,22 @@
-//! Whether a lane may send now: stops after a 429, and holds.
+//! Whether a lane may send now: its budget, stops after a 429, and holds.
 //!
 //! Invariants: pure. No request leaves before the end of a stop, whatever the pace allows. A lane that was denied is
 //! held until something works again and meanwhile lets one probe through a minute; only an answer to what was sent
 //! after the hold began can end it. A burst of answers to requests that were under way together counts as one throttle.
 //!
-//! Deliberately absent in this version: the rate headers, the lowered factor, and the breaker for a host that is down.
+//! Deliberately absent in this version: the breaker for a host that is down.
+
+pub mod budget;
+mod others;
+mod rolling;
+mod skew;
+pub mod spread;
+mod standing;
+mod window;
 
 use std::time::Duration;
 
+use self::budget::Budget;
 use crate::flow::retry;
 use crate::model::time::Timestamp;
 
@@ -70,9 +79,11 @@ pub enum Opening {
     Closed(Option<Timestamp>),
 }
 
-/// One lane's stops and holds.
+/// One lane's budget, stops and holds.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
+    /// The windows, and what is used of them.
+    pub budget: Budget,
     hold: Option<Hold>,
     probe_at: Timestamp,
     stopped_until: Option<Timestamp>,
@@ -81,6 +92,14 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Open, with this budget.
+    pub fn new(budget: Budget) -> Gate {
+        Gate {
+            budget,
+            ..Gate::default()
+        }
+    }
+
     /// What may be sent at `now`.
     pub fn opening(&self, now: Timestamp) -> Opening {
         let stop = self.stopped_until(now);
@@ -113,7 +132,7 @@ impl Gate {
     }
 
     /// A request sent at `sent_at` was answered 429. Returns until when the lane is stopped: as it was told, else 1 s
-    /// to 60 s, longer with every throttle in a row. `jitter` is from 0 to 1.
+    /// to 60 s, longer with every throttle in a row. `jitter` is from 0 to 1. May lower the budget's factor.
     pub fn throttled(
         &mut self,
         sent_at: Timestamp,
@@ -123,6 +142,7 @@ impl Gate {
     ) -> Timestamp {
         if sent_at >= self.stopped_until.unwrap_or_default() {
             self.throttles = self.throttles.saturating_add(1);
+            self.budget.refused(now);
         }
         let wait = retry::backoff(STOP_UNTOLD_FIRST, STOP_UNTOLD_MAX, self.throttles, jitter);
         let untold = now + wait.min(STOP_UNTOLD_MAX);
@@ -216,9 +236,12 @@ mod tests {
     fn throttles_of_requests_that_were_under_way_together_count_once() {
         let mut gate = Gate::default();
         gate.throttled(at(10), at(11), None, 0.0);
+        let factor = gate.budget.factor(at(11));
+        assert!(factor < 1.0, "nothing explains it");
         for _ in 0..60 {
             assert_eq!(gate.throttled(at(10), at(11), None, 0.0), at(12));
         }
+        assert!(gate.budget.factor(at(11)) >= factor);
         gate.succeeded(at(10));
         assert_eq!(gate.throttled(at(12), at(12), None, 0.0), at(14));
     }

@@ -3,25 +3,27 @@
 //! Invariants: the lanes of one host share its permits.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
 use super::gate::Gate;
+use super::gate::budget::Budget;
 use super::recent::Recent;
 use super::{EngineSettings, HostSettings};
 use crate::config::Limit;
 use crate::model::lane::{Lane, LaneKind};
 use crate::model::time::Timestamp;
 
-/// The lanes of a workspace at Braze that this version has calls for.
-const BRAZE_LANES: [LaneKind; 4] = [
+/// The lanes of a workspace at Braze that this version has calls for, and the one of what is held.
+const BRAZE_LANES: [LaneKind; 5] = [
     LaneKind::UsersExportIds,
     LaneKind::UsersTrack,
     LaneKind::SubscriptionStatusSet,
     LaneKind::Default,
+    LaneKind::Held,
 ];
 
 /// One lane: what its worker, its requests and operators share.
@@ -32,6 +34,10 @@ pub(super) struct LaneState {
     pub(super) recent: Mutex<Recent>,
     /// Notified whenever the gate may have changed.
     pub(super) changed: Notify,
+    /// Notified whenever a request was answered: the budget may have more room.
+    pub(super) heard: Notify,
+    /// What an answer told of the budget could not be, and that was logged.
+    pub(super) complained: AtomicBool,
     pub(super) in_flight: AtomicUsize,
     pub(super) limits: Vec<Limit>,
     pub(super) share: f64,
@@ -49,12 +55,16 @@ impl LaneState {
         permits: &Arc<Semaphore>,
         before: Option<Timestamp>,
     ) -> LaneState {
+        let limits = host.limits.get(&lane.kind).cloned().unwrap_or_default();
+        let windows = limits.iter().map(|limit| (limit.requests, limit.window));
         LaneState {
-            limits: host.limits.get(&lane.kind).cloned().unwrap_or_default(),
+            gate: Mutex::new(Gate::new(Budget::new(windows, host.share))),
+            limits,
             lane,
-            gate: Mutex::default(),
             recent: Mutex::new(Recent::new(before)),
             changed: Notify::new(),
+            heard: Notify::new(),
+            complained: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
             share: host.share,
             linger: host.linger,

@@ -6,10 +6,13 @@
 //! store wakes it. The first error of the store, or a panic, ends the engine with an error: nothing is lost, since what
 //! was not committed is due again.
 //!
-//! Deliberately absent in this version: the breaker, holds of activations.
+//! Deliberately absent in this version: the breaker.
 
+mod aside;
 mod batch;
+mod control;
 pub mod gate;
+pub mod holds;
 mod lane;
 mod lanes;
 mod prepare;
@@ -21,7 +24,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -31,12 +34,13 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::{Config, Limit};
 use crate::model::Name;
+use crate::model::budget::BudgetUse;
 use crate::model::lane::{Lane, LaneKind};
 use crate::model::rules::RuleBook;
-use crate::model::time::Timestamp;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
-use gate::{Gate, Hold, HoldReason};
+pub use control::{ActivationView, Desk, LaneView};
+use holds::Holds;
 use lanes::{LaneState, configured_lanes};
 
 /// What the engine needs to know of the configuration.
@@ -46,6 +50,8 @@ pub struct EngineSettings {
     pub workspaces: BTreeMap<Name, WorkspaceSettings>,
     /// How long requests under way are waited for at a stop.
     pub stop_within: Duration,
+    /// So many burials of one activation in a row hold it.
+    pub hold_after: u32,
 }
 
 /// One workspace's hosts.
@@ -98,6 +104,7 @@ impl EngineSettings {
         EngineSettings {
             workspaces,
             stop_within: config.stop_within,
+            hold_after: config.hold_after,
         }
     }
 }
@@ -114,23 +121,6 @@ pub enum EngineError {
         /// The lane.
         lane: String,
     },
-}
-
-/// One lane as operators see it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LaneView {
-    /// The lane.
-    pub lane: Lane,
-    /// Its hold, if it is held.
-    pub held: Option<Hold>,
-    /// The end of its stop after a 429, if it is stopped.
-    pub stopped_until: Option<Timestamp>,
-    /// Requests under way.
-    pub in_flight: usize,
-    /// Requests a second that its limits allow in the long run; `None` without limits.
-    pub requests_per_second: Option<f64>,
-    /// Objects a request may carry.
-    pub objects_max: usize,
 }
 
 /// Carries out what is stored. Clones are handles of one engine.
@@ -155,6 +145,7 @@ struct Shared<S, C> {
     book: RwLock<Arc<RuleBook>>,
     jitter: Jitter,
     lanes: BTreeMap<Lane, Arc<LaneState>>,
+    holds: Mutex<Holds>,
     stop_within: Duration,
 }
 
@@ -175,6 +166,18 @@ impl<S: Store, C: Client> Engine<S, C> {
         let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, before)
             .map(|state| (state.lane.clone(), Arc::new(state)))
             .collect();
+        let budgets = store.budgets().await?;
+        for (lane, state) in &lanes {
+            // Work and nothing written down: it was killed before it could be.
+            let had_work = counts.lanes.contains_key(lane);
+            let used = budgets.get(lane).cloned();
+            if let Some(used) = used.or_else(|| had_work.then(BudgetUse::default)) {
+                let unknown = u32::try_from(state.permits.available_permits());
+                let mut gate = state.gate();
+                gate.budget
+                    .restore(&used, unknown.unwrap_or(u32::MAX), clock.now());
+            }
+        }
         // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.
         let untold = settings.workspaces.keys();
         let untold = untold.map(|name| Lane::new(name, LaneKind::Quikly));
@@ -193,6 +196,7 @@ impl<S: Store, C: Client> Engine<S, C> {
                 book: RwLock::new(book),
                 jitter: Jitter(AtomicU64::new(seed)),
                 lanes,
+                holds: Mutex::new(Holds::new(settings.hold_after)),
                 stop_within: settings.stop_within,
             }),
         })
@@ -206,8 +210,12 @@ impl<S: Store, C: Client> Engine<S, C> {
         let mut workers = JoinSet::new();
         let mut names = BTreeMap::new();
         for lane in self.shared.lanes.values() {
-            let worker = worker::Worker::new(self.shared.clone(), lane.clone(), told.clone());
-            let handle = workers.spawn(worker.run());
+            let (shared, lane, told) = (self.shared.clone(), lane.clone(), told.clone());
+            let handle = if lane.lane.kind == LaneKind::Held && lane.configured {
+                workers.spawn(aside::run(shared, lane.clone(), told))
+            } else {
+                workers.spawn(worker::Worker::new(shared, lane.clone(), told).run())
+            };
             names.insert(handle.id(), lane.lane.to_string());
         }
         let mut stop = pin!(stop);
@@ -233,62 +241,13 @@ impl<S: Store, C: Client> Engine<S, C> {
             }
         }
     }
-
-    /// Every lane, in order.
-    pub fn lanes(&self) -> Vec<LaneView> {
-        let now = self.shared.clock.now();
-        let view = |state: &Arc<LaneState>| {
-            let gate = state.gate();
-            LaneView {
-                lane: state.lane.clone(),
-                held: gate.held(now),
-                stopped_until: gate.stopped_until(now),
-                in_flight: state.in_flight.load(Ordering::Relaxed),
-                requests_per_second: lane::requests_per_second(&state.limits, state.share),
-                objects_max: self.shared.client.objects_max(&state.lane),
-            }
-        };
-        self.shared.lanes.values().map(view).collect()
-    }
-
-    /// Holds a lane until `until`, or until it is released. Answers whether there is such a lane.
-    pub fn hold(&self, lane: &Lane, until: Option<Timestamp>) -> bool {
-        let now = self.shared.clock.now();
-        self.at_gate(lane, |gate| gate.hold(HoldReason::Manual, now, until))
-    }
-
-    /// Ends a lane's hold, whatever its reason. Answers whether there is such a lane.
-    pub fn release(&self, lane: &Lane) -> bool {
-        self.at_gate(lane, Gate::release)
-    }
-
-    /// From now on jobs follow `book`. Lanes held as denied are tried again at once.
-    pub fn set_rules(&self, book: Arc<RuleBook>) {
-        *self
-            .shared
-            .book
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = book;
-        let now = self.shared.clock.now();
-        for (lane, state) in &self.shared.lanes {
-            let held = state.gate().held(now);
-            if held.is_some_and(|hold| hold.reason == HoldReason::Denied) {
-                self.release(lane);
-            }
-        }
-    }
-
-    fn at_gate(&self, lane: &Lane, change: impl FnOnce(&mut Gate)) -> bool {
-        let Some(state) = self.shared.lanes.get(lane) else {
-            return false;
-        };
-        change(&mut state.gate());
-        state.changed.notify_one();
-        true
-    }
 }
 
 impl<S, C> Shared<S, C> {
+    fn holds(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn book(&self) -> Arc<RuleBook> {
         self.book
             .read()

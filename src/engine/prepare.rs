@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Shared;
+use super::holds::set_aside;
 use super::lanes::LaneState;
 use super::recent::Who;
 use super::request::{Asked, Move};
@@ -53,9 +55,9 @@ enum Wish {
     GiveBack,
 }
 
-pub(super) fn prepare(
+pub(super) fn prepare<S, C>(
+    shared: &Shared<S, C>,
     lane: &LaneState,
-    metrics: &Metrics,
     leased: Leased,
     book: &RuleBook,
     now: Timestamp,
@@ -75,10 +77,12 @@ pub(super) fn prepare(
     };
     let known = known.filter(believes);
     let address = known.as_ref().map(|learnt| learnt.address.clone());
+    let activation = (lane.lane.workspace.clone(), event.scope.as_str().into());
     let moves = |commit| {
         Prepared::Moves(Move {
             token,
             commit: spare(commit, address.as_ref()),
+            activation: activation.clone(),
             flow,
             accepted_at,
         })
@@ -98,7 +102,18 @@ pub(super) fn prepare(
     if !lane.configured {
         return Prepared::Stray(token);
     }
-    match wish(lane, metrics, job, &event, known.as_ref(), &rules, now) {
+    if shared.holds().is_held(&activation) {
+        return moves(set_aside(&rules.workspace, job, now));
+    }
+    match wish(
+        lane,
+        &shared.metrics,
+        job,
+        &event,
+        known.as_ref(),
+        &rules,
+        now,
+    ) {
         Wish::Moves(commit) => moves(commit),
         Wish::GiveBack => Prepared::Stray(token),
         Wish::Asks(job, call) => {

@@ -3,22 +3,25 @@
 //! Invariants: every job that a request carries is settled exactly once, with its own answer. A call that parks is
 //! marked as begun, durably, before it leaves; if the gate closes meanwhile it does not leave and the mark goes again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::gate::Opening;
+use super::holds::{Activation, ActivationHoldReason};
 use super::lanes::LaneState;
 use super::prepare::spare;
 use super::recent::Who;
 use super::{EngineError, Shared};
-use crate::client::{Answers, Client};
+use crate::client::{Answers, Client, Heard};
 use crate::flow::job::{Commit, Fate, Flow, Job};
 use crate::flow::settle::{Settled, settle};
+use crate::model::budget::Told;
 use crate::model::call::{Address, Answer, Call, Failure, Reply};
 use crate::model::event::Event;
+use crate::model::lane::LaneKind;
 use crate::model::rules::Rules;
 use crate::model::time::Timestamp;
 use crate::store::{Committed, Store, Token};
@@ -41,6 +44,7 @@ pub(super) struct Asked {
 pub(super) struct Move {
     pub(super) token: Token,
     pub(super) commit: Commit,
+    pub(super) activation: Activation,
     pub(super) flow: Flow,
     pub(super) accepted_at: Timestamp,
 }
@@ -84,6 +88,8 @@ pub(super) async fn carry<S: Store, C: Client>(
     let opening = lane.gate().opening(shared.clock.now());
     let answers = if !probes && matches!(opening, Opening::Closed(_)) {
         // The gate has closed while the marks were written: nothing was sent, and the marks go again.
+        lane.gate().budget.unsent();
+        lane.heard.notify_one();
         vec![Err(Failure::Denied(Answer::default())); batch.len()]
     } else {
         send(&shared, &lane, &batch).await
@@ -119,6 +125,10 @@ pub(super) async fn carry<S: Store, C: Client>(
             continue;
         }
         let flow = job.state.flow();
+        let activation = (rules.workspace.clone(), rules.scope.clone());
+        if matches!(answer, Err(Failure::WrongGroup(_))) {
+            shared.hold(&activation, ActivationHoldReason::InvalidGroup);
+        }
         let settled = settle(job, &event, answer, now, &rules, shared.jitter.next());
         let ends = matches!(&settled, Settled::Commit(commit) if !matches!(commit.fate, Fate::Keep { .. }));
         if !ends {
@@ -132,6 +142,7 @@ pub(super) async fn carry<S: Store, C: Client>(
             Settled::Commit(commit) => moves.push(Move {
                 token,
                 commit: spare(commit, known.as_ref()),
+                activation,
                 flow,
                 accepted_at: event.accepted_at,
             }),
@@ -141,6 +152,7 @@ pub(super) async fn carry<S: Store, C: Client>(
     if !unchanged.is_empty() {
         shared.store.give_back(unchanged).await?;
     }
+    shared.note_budget(&lane, false);
     shared.store_moves(&lane, moves).await
 }
 
@@ -158,7 +170,7 @@ async fn send<S: Store, C: Client>(
 ) -> Answers {
     let calls = batch.iter().map(|asked| asked.call.clone()).collect();
     let sent_at = shared.clock.now();
-    let mut answers = shared.client.perform(&lane.lane, calls).await;
+    let Heard { mut answers, told } = shared.client.perform(&lane.lane, calls).await;
     answers.resize(batch.len(), Err(Failure::Unknown(unanswered())));
     let now = shared.clock.now();
     let seconds = now.since(sent_at).as_secs_f64();
@@ -166,7 +178,8 @@ async fn send<S: Store, C: Client>(
     shared
         .metrics
         .request(&lane.lane, outcome, seconds, batch.len());
-    shared.hear_lane(lane, sent_at, now, &mut answers);
+    shared.hear_lane(lane, sent_at, now, &mut answers, &told);
+    lane.heard.notify_one();
     answers
 }
 
@@ -178,11 +191,12 @@ impl<S: Store, C: Client> Shared<S, C> {
         sent_at: Timestamp,
         now: Timestamp,
         answers: &mut Answers,
+        budget: &Told,
     ) {
         let taken = |answer: &Result<Reply, Failure>| {
             matches!(
                 answer,
-                Ok(_) | Err(Failure::Rejected(_) | Failure::Apart { .. })
+                Ok(_) | Err(Failure::Rejected(_) | Failure::Apart { .. } | Failure::WrongGroup(_))
             )
         };
         let mut gate = lane.gate();
@@ -217,10 +231,26 @@ impl<S: Store, C: Client> Shared<S, C> {
             }
             changed = true;
         }
+        // After the throttle: whether it can be explained is judged by what was known before it.
+        let complaint = gate.budget.answered(budget, sent_at, now);
         drop(gate);
+        if let Some(complaint) = complaint
+            && !lane.complained.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(lane = %lane.lane, complaint,
+                "rate headers that cannot be right are passed over; said once a lane");
+        }
         if changed {
             lane.changed.notify_one();
         }
+    }
+
+    /// Notes what is used of the lane's budget; the next commit carries it. `last`: nothing leaves any more.
+    pub(super) fn note_budget(&self, lane: &LaneState, last: bool) {
+        // Under the lock, so that no older note replaces a newer one.
+        let mut gate = lane.gate();
+        let used = gate.budget.remembered(self.clock.now(), last);
+        self.store.note_budget(&lane.lane, used);
     }
 
     /// Stores `moves` and counts what ended.
@@ -235,16 +265,23 @@ impl<S: Store, C: Client> Shared<S, C> {
         let now = self.clock.now();
         let mut counted = Vec::with_capacity(moves.len());
         let mut commits = Vec::with_capacity(moves.len());
+        let mut aside = BTreeSet::new();
         for it in moves {
-            let end = match &it.commit.fate {
+            let commit = self.pass(&it.activation, it.flow, it.commit, now);
+            let end = match &commit.fate {
+                Fate::Keep { lane, .. } if lane.kind == LaneKind::Held => {
+                    aside.insert(it.activation);
+                    None
+                }
                 Fate::Keep { .. } => None,
                 Fate::Finish(outcome) => Some(Ok(*outcome)),
                 Fate::Bury { burial, .. } => Some(Err(burial.reason)),
             };
             counted.push((it.flow, it.accepted_at, end));
-            commits.push((it.token, it.commit));
+            commits.push((it.token, commit));
         }
         let stored = self.store.commit(commits, now).await?;
+        self.ended_meanwhile(&aside);
         let workspace = &lane.lane.workspace;
         for ((flow, accepted_at, end), stored) in counted.into_iter().zip(stored) {
             match (stored, end) {
@@ -269,7 +306,9 @@ fn outcome_of(answers: &Answers) -> RequestOutcome {
         Err(Failure::Transient(_)) => RequestOutcome::Transient,
         Err(Failure::Unknown(_)) => RequestOutcome::Unknown,
         Err(Failure::Throttled { .. }) => RequestOutcome::Throttled,
-        Err(Failure::Rejected(_) | Failure::Apart { .. }) => RequestOutcome::Rejected,
+        Err(Failure::Rejected(_) | Failure::Apart { .. } | Failure::WrongGroup(_)) => {
+            RequestOutcome::Rejected
+        }
         Err(Failure::Denied(_)) => RequestOutcome::Denied,
     });
     let first = classes.next().unwrap_or(RequestOutcome::Unknown);

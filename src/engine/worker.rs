@@ -1,7 +1,8 @@
 //! The loop of one lane: lease, ask, admit, pack, perform, unpack, settle, commit.
 //!
 //! Invariants: a lease ends in a commit or is given back, or the engine ends with an error. A request leaves only when
-//! the gate, the pace and the host's bound on requests under way agree. No more is leased than can be sent soon. After a stop nothing is leased any more.
+//! the gate, the pace and the host's bound on requests under way agree. No more is leased than can be sent soon. After a
+//! stop nothing is leased any more.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -77,7 +78,10 @@ impl<S: Store, C: Client> Worker<S, C> {
         while !*self.stop.borrow() {
             self.turn().await?;
         }
-        self.finish().await
+        let (shared, lane) = (self.shared.clone(), self.lane.clone());
+        self.finish().await?;
+        shared.note_budget(&lane, true);
+        Ok(())
     }
 
     /// One request, or one rest.
@@ -129,7 +133,8 @@ impl<S: Store, C: Client> Worker<S, C> {
             LaneKind::UsersTrack
             | LaneKind::UsersExportIds
             | LaneKind::UsersDelete
-            | LaneKind::Quikly => false,
+            | LaneKind::Quikly
+            | LaneKind::Held => false,
         }
     }
 
@@ -159,7 +164,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             self.shared
                 .metrics
                 .due_lag(now.since(leased.job.due).as_secs_f64());
-            let prepared = prepare(&self.lane, &self.shared.metrics, leased, &book, now);
+            let prepared = prepare(&self.shared, &self.lane, leased, &book, now);
             if !prepared.lets_pass() {
                 halted.extend(who);
             }
@@ -253,6 +258,7 @@ impl<S: Store, C: Client> Worker<S, C> {
         }
         self.pending = rest;
         self.pace.spend();
+        self.lane.gate().budget.sent();
         let tokens = batch.iter().map(|asked| asked.token).collect();
         let lane = self.lane.clone();
         let handle = self
@@ -330,8 +336,8 @@ impl<S: Store, C: Client> Worker<S, C> {
     }
 }
 
-/// Returns when a request may leave at once: the host has room for it and the pace allows it, both at this moment. The
-/// room is not kept while the pace is waited for: it belongs to the host's other lanes as well.
+/// Returns when a request may leave at once: the host has room for it, and pace and budget allow it, all at this moment.
+/// The room is not kept while the others are waited for: it belongs to the host's other lanes as well.
 async fn may_leave(
     pace: &mut Pace,
     lane: &LaneState,
@@ -339,12 +345,14 @@ async fn may_leave(
 ) -> Option<OwnedSemaphorePermit> {
     loop {
         let permit = lane.permits.clone().acquire_owned().await.ok()?;
-        match pace.check() {
-            Ok(()) => return Some(permit),
-            Err(wait) => {
-                drop(permit);
-                clock.sleep(wait).await;
-            }
+        let checked = pace.check(&mut lane.gate().budget);
+        let Err(wait) = checked else {
+            return Some(permit);
+        };
+        drop(permit);
+        tokio::select! {
+            () = clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+            () = lane.heard.notified() => {}
         }
     }
 }

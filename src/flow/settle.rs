@@ -15,6 +15,7 @@
 //! | throttled | kept, due when said, as fresh as it was | not used | cleared |
 //! | rejected | buried, `rejected` | – | – |
 //! | denied | given back unchanged; kept when it was marked as begun | not used | cleared |
+//! | the subscription group is unknown | as denied | | |
 //! | apart | kept, due now, among half as many; `rejected` when it was alone already | not used | cleared |
 //! | apart, events taken | the same, without them | not used | cleared |
 //! | apart, nobody knows what happened, call may be repeated | kept, due now, alone if it counts, else among half as many | not used | cleared |
@@ -163,7 +164,7 @@ fn decided(
             )
         }
         Failure::Rejected(answer) => bury(job, Reason::Rejected, Class::Rejected, answer, now),
-        Failure::Denied(_) if job.begun => keep(
+        Failure::Denied(_) | Failure::WrongGroup(_) if job.begun => keep(
             Job {
                 begun: false,
                 state: once_more(&job, call.as_ref(), false),
@@ -171,7 +172,7 @@ fn decided(
             },
             rules,
         ),
-        Failure::Denied(_) => Settled::GiveBack,
+        Failure::Denied(_) | Failure::WrongGroup(_) => Settled::GiveBack,
         Failure::Apart {
             happened: Happened::Unknown,
             answer,

@@ -261,6 +261,8 @@ pub enum Failure {
     Rejected(Answer),
     /// The key, the permission or the address of the endpoint is wrong: nothing on this lane will work.
     Denied(Answer),
+    /// Braze does not know the subscription group: nothing of this activation that needs it will work.
+    WrongGroup(Answer),
     /// Something in its request was refused, and it was not said for which of its calls: to be asked again among fewer.
     Apart {
         /// Among how many calls it may be.
@@ -333,6 +335,7 @@ impl Failure {
             | Failure::Throttled { answer, .. }
             | Failure::Rejected(answer)
             | Failure::Denied(answer)
+            | Failure::WrongGroup(answer)
             | Failure::Apart { answer, .. } => answer,
         }
     }

@@ -26,17 +26,20 @@ pub enum LaneKind {
     UsersDelete,
     /// The workspace's Quikly webhook URL.
     Quikly,
+    /// Jobs of activations that are held: nobody is asked anything for them until the hold ends.
+    Held,
 }
 
 impl LaneKind {
     /// Every kind, in the order they are shown.
-    pub const ALL: [LaneKind; 6] = [
+    pub const ALL: [LaneKind; 7] = [
         LaneKind::UsersExportIds,
         LaneKind::UsersTrack,
         LaneKind::SubscriptionStatusSet,
         LaneKind::Default,
         LaneKind::UsersDelete,
         LaneKind::Quikly,
+        LaneKind::Held,
     ];
 
     /// The name in configuration, metrics and commands.
@@ -48,6 +51,7 @@ impl LaneKind {
             LaneKind::Default => "default",
             LaneKind::UsersDelete => "users_delete",
             LaneKind::Quikly => "quikly",
+            LaneKind::Held => "held",
         }
     }
 }

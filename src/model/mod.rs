@@ -3,6 +3,7 @@
 //! Invariants: pure. Nothing here reads a clock, draws a random number, waits or does I/O, and nothing here
 //! knows how anything is stored or sent.
 
+pub mod budget;
 pub mod call;
 pub mod email;
 pub mod event;

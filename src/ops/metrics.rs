@@ -13,8 +13,9 @@ use axum::response::IntoResponse;
 
 use super::Ops;
 use super::problem::Problem;
-use crate::engine::LaneView;
 use crate::engine::gate::HoldReason;
+use crate::engine::holds::ActivationHoldReason;
+use crate::engine::{ActivationView, LaneView};
 use crate::flow::job::Flow;
 use crate::model::lane::Lane;
 use crate::model::rules::{ParticipationFlow, RuleBook, Rules};
@@ -32,7 +33,8 @@ pub(super) async fn scrape<S: Store + Operate>(
     let counts = ops.counts().await?;
     let book = ops.rules.borrow().clone();
     let now = ops.clock.now();
-    let text = render(&ops.metrics, &counts, &(ops.lanes)(), &book, now)?;
+    let seen = (ops.desk.lanes(), ops.desk.held_activations());
+    let text = render(&ops.metrics, &counts, &seen, &book, now)?;
     Ok(([(header::CONTENT_TYPE, TEXT)], text))
 }
 
@@ -40,14 +42,16 @@ pub(super) async fn scrape<S: Store + Operate>(
 fn render(
     metrics: &Metrics,
     counts: &Counts,
-    lanes: &[LaneView],
+    (lanes, held): &(Vec<LaneView>, Vec<ActivationView>),
     book: &RuleBook,
     now: Timestamp,
 ) -> Result<String, MetricsError> {
     let gauges = Gauges::default();
     jobs(&gauges, counts, book)?;
     queues(&gauges, counts, lanes, now)?;
+    budgets(&gauges, lanes)?;
     holds(&gauges, lanes)?;
+    held_activations(&gauges, held, book)?;
     for (name, help, value) in [
         (
             "relay_store_bytes",
@@ -161,6 +165,42 @@ fn queues(
             .map_or(0.0, |due| now.since(due).as_secs_f64());
         depth.set(&labels, counts.depth as f64)?;
         oldest.set(&labels, age)?;
+    }
+    Ok(())
+}
+
+fn held_activations(
+    gauges: &Gauges,
+    views: &[ActivationView],
+    book: &RuleBook,
+) -> Result<(), MetricsError> {
+    let held = gauges.family(
+        "relay_activation_held",
+        "1 while nothing is asked for the jobs of this activation, for this reason.",
+        &["workspace", "activation", "reason"],
+    )?;
+    for rules in book.activations().chain(book.contents()) {
+        let view = views
+            .iter()
+            .find(|it| it.workspace == rules.workspace && it.activation == rules.scope);
+        for reason in ActivationHoldReason::ALL {
+            let holds = view.is_some_and(|view| view.hold.reason == reason);
+            let labels = [&*rules.workspace, &*rules.scope, reason.as_str()];
+            held.set(&labels, f64::from(u8::from(holds)))?;
+        }
+    }
+    Ok(())
+}
+
+fn budgets(gauges: &Gauges, views: &[LaneView]) -> Result<(), MetricsError> {
+    let used = gauges.family(
+        "relay_lane_budget_used_ratio",
+        "How much of the lane's fullest window is used, from 0 to 1.",
+        &["workspace", "lane"],
+    )?;
+    for view in views {
+        let labels = [&*view.lane.workspace, view.lane.kind.as_str()];
+        used.set(&labels, view.budget_used_ratio)?;
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ use self::guard::Guard;
 use self::problem::Problem;
 use crate::clock::Clock;
 use crate::config::Role;
-use crate::engine::LaneView;
+use crate::engine::Desk;
 use crate::model::rules::RuleBook;
 use crate::store::{Counts, Operate, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -45,9 +45,6 @@ const COUNTS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long what has begun may take once it is time to stop.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
-
-/// Asks the engine for its lanes.
-pub type Lanes = Arc<dyn Fn() -> Vec<LaneView> + Send + Sync>;
 
 /// Why the rest of the process does not work, the other listener above all; `None` while it does.
 pub type Trouble = Arc<dyn Fn() -> Option<String> + Send + Sync>;
@@ -62,8 +59,8 @@ pub struct Ops<S> {
     pub metrics: Arc<Metrics>,
     /// Today's settings: replays begin by them.
     pub rules: watch::Receiver<Arc<RuleBook>>,
-    /// The lanes as the engine sees them.
-    pub lanes: Lanes,
+    /// The engine.
+    pub desk: Arc<dyn Desk>,
     /// What `/readyz` is told beside the store.
     pub trouble: Trouble,
     /// Who may; empty: everybody on this machine.
@@ -94,7 +91,7 @@ pub async fn serve<S: Store + Operate>(
         return Err(OpsError::Open(local));
     }
     ops.metrics
-        .announce((ops.lanes)().iter().map(|view| &view.lane));
+        .announce(ops.desk.lanes().iter().map(|view| &view.lane));
     let (tell, mut told) = watch::channel(());
     let server = axum::serve(listener, router(ops)).with_graceful_shutdown(async move {
         let _ = told.changed().await;

@@ -8,8 +8,10 @@ use axum::extract::State;
 
 use super::Ops;
 use super::problem::Problem;
-use super::wire::{Dead, Done, Events, Group, Held, Jobs, LaneRow, Status, StoreRow};
-use crate::engine::LaneView;
+use super::wire::{
+    Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
+};
+use crate::engine::{ActivationView, LaneView};
 use crate::flow::job::Flow;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
@@ -30,7 +32,8 @@ pub(super) async fn status<S: Store + Operate>(
         jobs: jobs(&counts),
         dead: dead(&counts),
         done: done(&counts),
-        lanes: lanes(&counts.lanes, (ops.lanes)(), now),
+        held_activations: ops.desk.held_activations().iter().map(held).collect(),
+        lanes: lanes(&counts.lanes, ops.desk.lanes(), now),
         store: StoreRow {
             bytes: counts.store_bytes,
             free_bytes: counts.free_bytes,
@@ -104,6 +107,16 @@ fn done(counts: &Counts) -> Vec<Done> {
     .collect()
 }
 
+fn held(view: &ActivationView) -> HeldActivation {
+    HeldActivation {
+        workspace: view.workspace.to_string(),
+        activation: view.activation.to_string(),
+        reason: view.hold.reason.as_str().to_owned(),
+        died_of: view.hold.died_of,
+        since: view.hold.since,
+    }
+}
+
 /// Every lane the engine or the store knows, in order.
 fn lanes(
     counted: &BTreeMap<Lane, LaneCounts>,
@@ -126,6 +139,7 @@ fn lanes(
                 oldest_seconds: counts.oldest_due.map(|due| now.since(due).as_secs_f64()),
                 in_flight: seen.map_or(0, |view| view.in_flight as u64),
                 requests_per_second: seen.and_then(|view| view.requests_per_second),
+                budget_used_ratio: seen.map(|view| view.budget_used_ratio),
                 objects_max: seen.map(|view| view.objects_max as u64),
                 held: seen.and_then(|view| view.held).map(|hold| Held {
                     reason: hold.reason.as_str().to_owned(),

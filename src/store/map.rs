@@ -11,6 +11,7 @@ mod maps;
 mod moves;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -21,6 +22,7 @@ use super::{
     StoreError, Token,
 };
 use crate::flow::job::{Commit, Seed, Start};
+use crate::model::budget::BudgetUse;
 use crate::model::id::JobId;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
@@ -42,6 +44,10 @@ impl MapStore {
         let mut opened = maps.clone();
         maps.closed = true;
         opened.wakes.clear();
+        opened.budgets_found = opened.budgets.clone();
+        for used in opened.budgets.values_mut() {
+            used.complete = false;
+        }
         for living in opened.living.values_mut() {
             living.lease = None;
         }
@@ -178,6 +184,17 @@ impl Store for MapStore {
 
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
         Ok(self.open()?.counts(now))
+    }
+
+    fn note_budget(&self, lane: &Lane, used: BudgetUse) {
+        // A process that died notes nothing more.
+        if let Ok(mut maps) = self.open() {
+            maps.budgets.insert(lane.clone(), used);
+        }
+    }
+
+    async fn budgets(&self) -> Result<BTreeMap<Lane, BudgetUse>, StoreError> {
+        Ok(self.open()?.budgets_found.clone())
     }
 
     fn admits(&self) -> Result<(), StoreError> {

@@ -42,6 +42,7 @@ use tokio::sync::Notify;
 
 use crate::flow::job::{Burial, Commit, Flow, Job, Outcome, Reason, Seed, Start};
 use crate::model::Name;
+use crate::model::budget::BudgetUse;
 use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
@@ -191,6 +192,16 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// How much there is of everything, now.
     fn counts(&self, now: Timestamp) -> impl Future<Output = Result<Counts, StoreError>> + Send;
+
+    /// Notes what was used of a lane's budget, instead of what was noted of it before. Costs nothing: it is kept in memory,
+    /// and becomes durable with the next call that is, at the latest when the store is closed. After a crash it may be
+    /// as old as the last of those.
+    fn note_budget(&self, lane: &Lane, used: BudgetUse);
+
+    /// What was found of lanes' budgets when the store was opened. [`BudgetUse::complete`] counts for one opening: unless
+    /// it is noted again, the next one finds it `false`.
+    fn budgets(&self)
+    -> impl Future<Output = Result<BTreeMap<Lane, BudgetUse>, StoreError>> + Send;
 
     /// Whether [`Store::append`] would take new events; the error says why not.
     fn admits(&self) -> Result<(), StoreError>;

@@ -195,7 +195,7 @@ fn outside(url: &str, timeout: Duration) -> Outside {
 async fn perform(outside: &Outside, workspace: &str, calls: Vec<Call>) -> Answers {
     let lane = Lane::new(&workspace.into(), calls[0].lane());
     let count = calls.len();
-    let answers = outside.perform(&lane, calls).await;
+    let answers = outside.perform(&lane, calls).await.answers;
     assert_eq!(answers.len(), count);
     answers
 }
@@ -258,6 +258,7 @@ fn class(answer: &Result<Reply, Failure>) -> &'static str {
         Err(Failure::Unknown(_)) => "unknown",
         Err(Failure::Throttled { .. }) => "throttled",
         Err(Failure::Rejected(_)) => "rejected",
+        Err(Failure::WrongGroup(_)) => "wrong group",
         Err(Failure::Denied(_)) => "denied",
         Err(Failure::Apart { .. }) => "apart",
     }

@@ -11,6 +11,7 @@ use braze_relay::flow::job::{
     Burial, Class, Commit, Flow, Job, Profile, Reason, Seed, Start, State,
 };
 use braze_relay::ingest::{Bounds, Ingest, serve};
+use braze_relay::model::budget::BudgetUse;
 use braze_relay::model::call::Answer as Said;
 use braze_relay::model::event::{Event, Source};
 use braze_relay::model::id::EventId;
@@ -115,6 +116,10 @@ impl Store for Fake {
     }
     async fn counts(&self, _: Timestamp) -> Result<Counts, StoreError> {
         Ok(Counts::default())
+    }
+    fn note_budget(&self, _: &Lane, _: BudgetUse) {}
+    async fn budgets(&self) -> Result<BTreeMap<Lane, BudgetUse>, StoreError> {
+        Ok(BTreeMap::new())
     }
     fn admits(&self) -> Result<(), StoreError> {
         self.0

@@ -15,8 +15,9 @@ use std::time::Duration;
 use braze_relay::client::http::{Http, Method};
 use braze_relay::clock::Clock;
 use braze_relay::config::Role;
-use braze_relay::engine::LaneView;
 use braze_relay::engine::gate::{Hold, HoldReason};
+use braze_relay::engine::holds::{ActivationHold, ActivationHoldReason};
+use braze_relay::engine::{ActivationView, Desk, LaneView};
 use braze_relay::flow;
 use braze_relay::flow::job::{
     Attempt, Burial, Class, Commit, Fate, Job, Outcome, Profile, Reason, Seed, Start, State,
@@ -100,7 +101,7 @@ impl World {
             clock: Clock::starting_at(today() + DAY, 1.0),
             metrics: metrics.clone(),
             rules: rules.subscribe(),
-            lanes: Arc::new(lanes),
+            desk: Arc::new(Seen),
             trouble: Arc::new(move || told.lock().unwrap().clone()),
             tokens,
             version: "1.2.3",
@@ -190,7 +191,44 @@ fn spring() -> Rules {
     }
 }
 
-/// The engine's view: three lanes, one of them held.
+/// An engine as it is seen: three lanes, one of them held, and an activation that is held.
+struct Seen;
+
+impl Desk for Seen {
+    fn lanes(&self) -> Vec<LaneView> {
+        lanes()
+    }
+
+    fn hold_lane(&self, lane: &Lane, _until: Option<Timestamp>) -> bool {
+        lanes().iter().any(|it| it.lane == *lane)
+    }
+
+    fn release_lane(&self, lane: &Lane) -> bool {
+        self.hold_lane(lane, None)
+    }
+
+    fn held_activations(&self) -> Vec<ActivationView> {
+        let hold = ActivationHold {
+            reason: ActivationHoldReason::Burials,
+            died_of: Some(Reason::Rejected),
+            since: today(),
+        };
+        vec![ActivationView {
+            workspace: "acme".into(),
+            activation: "spring-drop".into(),
+            hold,
+        }]
+    }
+
+    fn hold_activation(&self, scope: &str) -> bool {
+        scope == "spring-drop"
+    }
+
+    fn release_activation(&self, scope: &str) -> bool {
+        scope == "spring-drop"
+    }
+}
+
 fn lanes() -> Vec<LaneView> {
     let view = |name: &str, held| LaneView {
         lane: name.parse().unwrap(),
@@ -198,6 +236,7 @@ fn lanes() -> Vec<LaneView> {
         stopped_until: None,
         in_flight: 0,
         requests_per_second: Some(40.0),
+        budget_used_ratio: 0.25,
         objects_max: 1,
     };
     let hold = Hold {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use braze_relay::client::Outside;
 use braze_relay::clock::Clock;
 use braze_relay::config;
-use braze_relay::engine::{Engine, EngineSettings, HostSettings, WorkspaceSettings};
+use braze_relay::engine::{Desk, Engine, EngineSettings, HostSettings, WorkspaceSettings};
 use braze_relay::flow;
 use braze_relay::flow::job::{Reason, Seed};
 use braze_relay::model::Name;
@@ -137,6 +137,8 @@ impl Stage {
         let settings = EngineSettings {
             workspaces: [(Name::from("acme"), workspace)].into(),
             stop_within: Duration::from_secs(5),
+            // Many are bad here, and nobody is to be spared.
+            hold_after: 1_000_000,
         };
         let book = Arc::new(RuleBook::new([rules.clone()]));
         let metrics = Arc::new(Metrics::new().unwrap());
@@ -169,7 +171,7 @@ impl Stage {
     async fn plays(self, events: Vec<Event>, lane: LaneKind) -> Outcome {
         let lane = acme(lane);
         let count = events.len() as u64;
-        self.engine.hold(&lane, None);
+        self.engine.hold_lane(&lane, None);
         let now = self.clock.now();
         let book = RuleBook::new([self.rules.clone()]);
         let seeds = events.into_iter().map(|event| {
@@ -186,7 +188,7 @@ impl Stage {
             (counts.lanes.get(&lane)?.depth == count).then_some(())
         })
         .await;
-        self.engine.release(&lane);
+        self.engine.release_lane(&lane);
         until("nothing is queued", WITHIN, async || {
             let counts = self.store.counts(self.clock.now()).await.unwrap();
             (counts.events.queued == 0).then_some(())

@@ -3,6 +3,7 @@
 //! Under `cargo test` the long ones run at a tenth or less; `RELAY_FULL=1` runs them whole. `RELAY_SEED` replays the
 //! seed that a run printed.
 
+mod budget;
 mod due;
 mod killed;
 mod left_alone;

@@ -6,6 +6,7 @@
 
 mod again;
 mod campaign;
+mod held;
 mod hostile;
 mod invariants;
 mod known;

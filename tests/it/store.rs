@@ -126,6 +126,8 @@ macro_rules! conformance {
                 everything_remembered_is_still_remembered
                 jobs_and_letters_are_as_they_were_to_the_byte
                 order_and_due_times_are_as_they_were
+                what_was_noted_of_a_budget_is_found_by_the_next_process
+                a_complete_budget_is_complete_for_one_opening
             }
             turns {
                 one_job_of_a_participant_goes_at_a_time_in_order_of_acceptance

@@ -573,7 +573,7 @@ mod tests {
                 ("came to nothing, orphaned", &|world| {
                     world.held.sets[0].outcome = "orphaned".into();
                 }),
-                ("set 119.9 s after", &|world| {
+                ("set 119.900 s after", &|world| {
                     world.held.sets[0].waited = Some(Duration::from_millis(119_900));
                 }),
                 ("in the wrong way", &|world| {

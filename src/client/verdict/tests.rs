@@ -62,6 +62,7 @@ fn class(answer: &Result<Reply, Failure>) -> &'static str {
         Err(Failure::Unknown(_)) => "unknown",
         Err(Failure::Throttled { .. }) => "throttled",
         Err(Failure::Rejected(_)) => "rejected",
+        Err(Failure::WrongGroup(_)) => "wrong group",
         Err(Failure::Denied(_)) => "denied",
         Err(Failure::Apart { happened, .. }) => match happened {
             Happened::Nothing => "apart",
@@ -298,6 +299,19 @@ fn a_subscription_that_travelled_with_attributes_in_doubt_may_have_happened() {
             classes(&tracks, 400, &body("attributes")),
             ["apart", "apart"]
         );
+    }
+}
+
+#[test]
+fn a_group_that_braze_does_not_know_is_that_of_whoever_is_named_or_alone() {
+    let whole = r#"{"message":"Invalid subscription group ID"}"#;
+    assert_eq!(classes(&three(), 400, whole), ["apart"; 3]);
+    for alone in three().chunks(1) {
+        assert_eq!(classes(alone, 400, whole), ["wrong group"]);
+    }
+    let named = r#"{"message":"success","errors":[{"type":"Invalid subscription group ID","input_array":"attributes","index":1}]}"#;
+    for status in [201, 400] {
+        assert_eq!(classes(&three(), status, named)[2], "wrong group");
     }
 }
 

@@ -14,6 +14,7 @@ use super::super::{
 };
 use super::turns::{Participant, Turns};
 use crate::flow::job::{Job, Outcome, Seed, Start};
+use crate::model::budget::BudgetUse;
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
@@ -42,6 +43,9 @@ pub(super) struct Maps {
     pub(super) wakes: BTreeMap<Lane, Arc<Notify>>,
     pub(super) turns: Turns,
     pub(super) addresses: BTreeMap<Participant, Learnt>,
+    pub(super) budgets: BTreeMap<Lane, BudgetUse>,
+    /// As they were when it was opened.
+    pub(super) budgets_found: BTreeMap<Lane, BudgetUse>,
 }
 
 /// What an event is known by.
@@ -96,6 +100,8 @@ impl Maps {
             wakes: BTreeMap::new(),
             turns: Turns::default(),
             addresses: BTreeMap::new(),
+            budgets: BTreeMap::new(),
+            budgets_found: BTreeMap::new(),
         }
     }
 

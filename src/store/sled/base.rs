@@ -22,7 +22,9 @@ use super::time::due_value;
 use super::turns::set_turn;
 use crate::clock::Stopwatch;
 use crate::model::Name;
+use crate::model::budget::BudgetUse;
 use crate::model::id::{EventId, JobId};
+use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Behind, CodecError, Known, PIECE_BYTES_MAX, Pieces, Record, Turn};
 use crate::store::{Group, Settings, StoreError};
@@ -49,6 +51,8 @@ pub struct Base {
     pub hasher: Hasher,
     /// What is remembered of participants.
     pub index: Index,
+    /// What was found of budgets when the store was opened.
+    pub budgets: BTreeMap<Lane, BudgetUse>,
     /// Settings.
     pub settings: Settings,
     /// Jobs on loan.

@@ -15,6 +15,7 @@
 //! | `i` | manifest | which runs there are |
 //! | `f` time event | [`Done`](crate::store::codec::Done) | a finished event, until its key may be forgotten |
 //! | `k` time participant key | owner | a key that outlives its event |
+//! | `u` lane | [`BudgetUse`](crate::model::budget::BudgetUse) | what was used of the lane's budget |
 //! | `m` n | head and counts in pieces | |
 //! | `n` n | names in pieces | |
 //! | `s` | secret | keys the hashes of this store |
@@ -59,6 +60,7 @@ const fn kind_byte(kind: LaneKind) -> u8 {
         LaneKind::Default => 4,
         LaneKind::UsersDelete => 5,
         LaneKind::Quikly => 6,
+        LaneKind::Held => 7,
     }
 }
 
@@ -283,6 +285,11 @@ pub fn expiry_parts(key: &[u8]) -> Option<(Timestamp, Place)> {
     Some((Timestamp::from_millis(at), key.get(9..)?.try_into().ok()?))
 }
 
+/// What was used of a lane's budget.
+pub fn budget(lane: LaneKey) -> [u8; 4] {
+    [b'u', lane.0[0], lane.0[1], lane.0[2]]
+}
+
 /// One piece of the head or the names.
 pub fn table(letter: u8, number: u8) -> [u8; 2] {
     [letter, number]
@@ -298,6 +305,8 @@ pub const NAMES: u8 = b'n';
 pub const LOG_PREFIX: &[u8] = b"l";
 /// Which runs there are.
 pub const MANIFEST: &[u8] = b"i";
+/// What was used of budgets.
+pub const BUDGET_PREFIX: &[u8] = b"u";
 /// Dead letters.
 pub const DEAD_PREFIX: &[u8] = b"x";
 /// Finished events.

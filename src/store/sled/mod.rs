@@ -24,6 +24,7 @@
 
 mod append;
 mod base;
+mod budgets;
 mod counts;
 mod disk;
 mod displace;
@@ -45,11 +46,11 @@ mod time;
 mod turns;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -61,6 +62,7 @@ use super::{
     StoreError, Token,
 };
 use crate::flow::job::{Commit, Seed, Start};
+use crate::model::budget::BudgetUse;
 use crate::model::id::JobId;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
@@ -103,6 +105,8 @@ pub struct Shared {
     failing: Notify,
     /// Why no new event is taken now.
     full: RwLock<Option<String>>,
+    /// What was noted of budgets since the last batch.
+    noted: Mutex<budgets::Noted>,
     /// The queue holds `max_jobs`: what is new is refused, what is a duplicate is not.
     crowded: AtomicBool,
 }
@@ -111,6 +115,14 @@ impl Shared {
     fn wake(&self, lane: &Lane) -> Arc<Notify> {
         let mut wakes = self.wakes.lock().unwrap_or_else(PoisonError::into_inner);
         wakes.entry(lane.clone()).or_default().clone()
+    }
+
+    fn noted(&self) -> MutexGuard<'_, budgets::Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_noted(&self) -> budgets::Noted {
+        std::mem::take(&mut *self.noted())
     }
 
     fn fail(&self, why: &str) {
@@ -256,6 +268,14 @@ impl Store for SledStore {
 
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
         self.ask(|reply| Request::Counts { now, reply }).await
+    }
+
+    fn note_budget(&self, lane: &Lane, used: BudgetUse) {
+        self.shared.noted().insert(lane.clone(), used);
+    }
+
+    async fn budgets(&self) -> Result<BTreeMap<Lane, BudgetUse>, StoreError> {
+        self.ask(|reply| Request::Budgets { reply }).await
     }
 
     fn admits(&self) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use super::disk::Folder;
 use super::hash::Hasher;
 use super::index::Index;
 use super::mark::Mark;
-use super::{Place, keys};
+use super::{Place, budgets, keys};
 use crate::model::time::Timestamp;
 use crate::store::codec;
 use crate::store::{Settings, StoreError};
@@ -93,6 +93,8 @@ impl Base {
         }
         let secret = secret(&db)?;
         let index = Index::open(&db, place.young_max)?;
+        let names = Names::from_stored(names);
+        let budgets = budgets::read(&db, &names)?;
         let last_lease = (head.commit + 1) << 24;
         let hasher = Hasher::new(secret);
         let dice = hasher.number(head.last_id);
@@ -102,10 +104,11 @@ impl Base {
             mark,
             folder,
             head,
-            names: Names::from_stored(names),
+            names,
             hasher,
             dice,
             index,
+            budgets,
             settings,
             leases: std::collections::HashMap::default(),
             // Larger than any lease of a process before, so that a token from then is worth nothing.
@@ -120,13 +123,12 @@ impl Base {
             metrics,
         };
         // A commit of its own, so that no two lives of a store share a number.
-        base.apply(
-            Draft {
-                used: true,
-                ..Draft::default()
-            },
-            true,
-        )?;
+        let mut draft = Draft {
+            used: true,
+            ..Draft::default()
+        };
+        base.reopen_budgets(&mut draft)?;
+        base.apply(draft, true)?;
         base.mark
             .sync()
             .map_err(|error| refuse("the mark cannot be written", error))?;

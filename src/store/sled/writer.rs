@@ -3,6 +3,7 @@
 //! Invariants: no durable request is answered before the fdatasync that covers it; nothing is lent before its event is
 //! durable; after the first error nothing is answered but that error.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -18,6 +19,7 @@ use super::hash::Hasher;
 use super::{Place, Shared};
 use crate::clock::Stopwatch;
 use crate::flow::job::{Commit, Start};
+use crate::model::budget::BudgetUse;
 use crate::model::id::JobId;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
@@ -84,6 +86,10 @@ pub enum Request {
     Counts {
         now: Timestamp,
         reply: Reply<Counts>,
+    },
+    /// A question.
+    Budgets {
+        reply: Reply<BTreeMap<Lane, BudgetUse>>,
     },
     /// A question.
     DeadList {
@@ -166,7 +172,7 @@ fn work(
         match inbox.recv_timeout(patience) {
             Ok(request) => requests.push(request),
             Err(RecvTimeoutError::Timeout) => base.settle()?,
-            Err(RecvTimeoutError::Disconnected) => return stop(base).map(|()| None),
+            Err(RecvTimeoutError::Disconnected) => return stop(base, shared).map(|()| None),
         }
         while requests.len() < GATHER_MAX
             && let Ok(request) = inbox.try_recv()
@@ -174,7 +180,7 @@ fn work(
             requests.push(request);
         }
         if let ControlFlow::Break(reply) = serve(base, shared, &mut requests)? {
-            return stop(base).map(|()| Some(reply));
+            return stop(base, shared).map(|()| Some(reply));
         }
         if watch.elapsed() >= HOUSEKEEPING_EVERY {
             watch = Stopwatch::start();
@@ -204,6 +210,7 @@ fn serve(
         }
     }
     if draft.used {
+        base.write_budgets(&mut draft, shared.take_noted())?;
         if base.sweeping || answers.len() < BUSY {
             base.sweep(&mut draft)?;
         }
@@ -298,6 +305,9 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::Counts { now, reply } => {
             let _ = reply.send(Ok(base.counts(now)?));
         }
+        Request::Budgets { reply } => {
+            let _ = reply.send(Ok(base.budgets.clone()));
+        }
         Request::DeadList {
             filter,
             after,
@@ -318,7 +328,10 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
     Ok(None)
 }
 
-fn stop(base: &mut Base) -> Result<(), StoreError> {
+fn stop(base: &mut Base, shared: &Shared) -> Result<(), StoreError> {
+    let mut draft = Draft::default();
+    base.write_budgets(&mut draft, shared.take_noted())?;
+    base.apply(draft, false)?;
     base.make_durable()?;
     base.mark
         .sync()

@@ -96,6 +96,7 @@ async fn every_series_of_what_is_configured_is_there_at_0_before_anything_happen
         r#"relay_queue_depth{lane="users_track",workspace="acme"}"#,
         r#"relay_queue_oldest_seconds{lane="quikly",workspace="acme"}"#,
         r#"relay_lane_held{lane="users_track",reason="manual",workspace="acme"}"#,
+        r#"relay_activation_held{activation="spring-drop",reason="invalid_group",workspace="acme"}"#,
         r#"relay_lane_held{lane="quikly",reason="manual",workspace="acme"}"#,
         r#"relay_requests_total{lane="users_export_ids",outcome="throttled",workspace="acme"}"#,
         r#"relay_request_seconds_count{lane="quikly",workspace="acme"}"#,
@@ -115,7 +116,12 @@ async fn every_series_of_what_is_configured_is_there_at_0_before_anything_happen
     ] {
         assert_eq!(told.get(name), Some(&0.0), "{name} among {told:#?}");
     }
+    let used = r#"relay_lane_budget_used_ratio{lane="users_track",workspace="acme"}"#;
+    assert_eq!(told.get(used), Some(&0.25));
     let held = r#"relay_lane_held{lane="quikly",reason="denied",workspace="acme"}"#;
+    assert_eq!(told.get(held), Some(&1.0));
+    let held =
+        r#"relay_activation_held{activation="spring-drop",reason="burials",workspace="acme"}"#;
     assert_eq!(told.get(held), Some(&1.0));
 }
 
@@ -262,10 +268,17 @@ async fn status_tells_the_sum_of_events_jobs_lanes_and_the_store() {
     assert_eq!(status["dead"][1]["reason"], "unknown_activation");
     assert_eq!(status["dead"][1]["count"], 2);
     assert_eq!(status["done"][0]["outcome"], "found");
+    let held = &status["held_activations"][0];
+    assert_eq!(held["activation"], "spring-drop");
+    assert_eq!(
+        (&held["reason"], &held["died_of"]),
+        (&"burials".into(), &"rejected".into())
+    );
     let lanes = status["lanes"].as_array().unwrap();
     let lane = |name| lanes.iter().find(|lane| lane["lane"] == name).unwrap();
     assert_eq!(lane("acme/users_export_ids")["depth"], 3);
     assert_eq!(lane("acme/users_export_ids")["requests_per_second"], 40.0);
+    assert_eq!(lane("acme/users_export_ids")["budget_used_ratio"], 0.25);
     assert!(
         lane("acme/users_export_ids")["oldest_seconds"]
             .as_f64()

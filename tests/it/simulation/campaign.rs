@@ -248,6 +248,7 @@ pub fn settings() -> EngineSettings {
             .map(|name| (Name::from(name), workspace()))
             .collect(),
         stop_within: Duration::from_secs(10),
+        hold_after: u32::MAX,
     }
 }
 

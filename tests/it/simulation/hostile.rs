@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use braze_relay::engine::Desk;
 use braze_relay::engine::gate::HoldReason;
 use braze_relay::flow::job::{Class, Flow, Outcome, Reason};
 use braze_relay::model::lane::{Lane, LaneKind};
@@ -223,7 +224,7 @@ fn an_operator_or_a_reload_releases_a_denied_lane_at_once() {
             if by_reload {
                 engine.set_rules(life.book.clone());
             } else {
-                assert!(engine.release(&lane));
+                assert!(engine.release_lane(&lane));
             }
             life.wait(Duration::from_secs(5)).await;
             assert_eq!(life.counts().events.done, 20);
@@ -241,10 +242,10 @@ fn a_lane_held_by_hand_rests_and_nobody_else_does() {
         joined(&mut life, "other", 5).await;
         let engine = life.start().await;
         let lane = acme(LaneKind::UsersExportIds);
-        assert!(engine.hold(&lane, None));
+        assert!(engine.hold_lane(&lane, None));
         life.wait(Duration::from_hours(30)).await;
         assert_eq!((sent(&life, &lane), life.counts().events.done), (0, 5));
-        assert!(engine.hold(&lane, Some(life.clock.now() + Duration::from_mins(1))));
+        assert!(engine.hold_lane(&lane, Some(life.clock.now() + Duration::from_mins(1))));
         life.wait(Duration::from_secs(59)).await;
         assert_eq!(sent(&life, &lane), 0);
         life.wait(Duration::from_secs(10)).await;
@@ -501,9 +502,9 @@ fn waiting_tracks_share_requests_up_to_what_one_may_carry() {
         let lane = acme(LaneKind::UsersTrack);
         joined(&mut life, "drop", 200).await;
         let engine = life.start().await;
-        engine.hold(&lane, None);
+        engine.hold_lane(&lane, None);
         life.wait(Duration::from_secs(30)).await;
-        engine.release(&lane);
+        engine.release_lane(&lane);
         life.wait(Duration::from_secs(30)).await;
         assert_eq!(life.counts().events.done, 200);
         // Three objects each: attributes, created_event, the participation's own event.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use braze_relay::client::{Answers, Client};
+use braze_relay::client::{Answers, Client, Heard};
 use braze_relay::clock::Clock;
 use braze_relay::engine::Engine;
 use braze_relay::flow;
@@ -27,7 +27,7 @@ struct Vague {
 }
 
 impl Client for Vague {
-    async fn perform(&self, _lane: &Lane, calls: Vec<Call>) -> Answers {
+    async fn perform(&self, _lane: &Lane, calls: Vec<Call>) -> Heard {
         let answer = |call: &Call| match call {
             Call::LookUp { email, .. } => Ok(Reply::Profiles(vec![Profile {
                 braze_id: Some("b1".into()),
@@ -53,7 +53,7 @@ impl Client for Vague {
             }
             requests.push(tracks);
         }
-        answers
+        Heard::silent(answers)
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use braze_relay::engine::Desk;
 use braze_relay::flow::job::{Class, Reason};
 use braze_relay::model::call::Call;
 use braze_relay::model::event::{Event, EventKind};
@@ -57,10 +58,10 @@ async fn waiting(life: &mut Life, bad: u64, told: Told, with_events: bool) {
     };
     life.accept((0..PEOPLE).map(one).collect()).await;
     let engine = life.start().await;
-    engine.hold(&lane(), None);
+    engine.hold_lane(&lane(), None);
     life.wait(Duration::from_secs(10)).await;
     assert_eq!(sent(life), 0);
-    engine.release(&lane());
+    engine.release_lane(&lane());
 }
 
 fn sent(life: &Life) -> usize {
@@ -158,10 +159,10 @@ fn nobody_waits_for_company_that_cannot_come() {
         // A backlog: of two objects each 37 fill a request, and the last one alone may linger.
         let one = |key| rich(event(key, "drop", &format!("p{key}@b.example")));
         let engine = life.start().await;
-        engine.hold(&lane(), None);
+        engine.hold_lane(&lane(), None);
         let backlog = 1000..1000 + 37 * 60 + 1;
         life.accept(backlog.map(one).collect()).await;
-        engine.release(&lane());
+        engine.release_lane(&lane());
         let start = life.clock.now();
         while life.counts().events.queued > 1 {
             life.wait(Duration::from_millis(1)).await;
@@ -171,7 +172,7 @@ fn nobody_waits_for_company_that_cannot_come() {
         life.wait(linger * 2).await;
         assert_eq!((life.counts().events.queued, sent(&life)), (0, 61));
         // Halves wait for nobody either.
-        engine.hold(&lane(), None);
+        engine.hold_lane(&lane(), None);
         let attributes = keys(3).map(|key| format!("own-{key}")).collect();
         life.world.model().poison = Poison {
             attributes,
@@ -183,7 +184,7 @@ fn nobody_waits_for_company_that_cannot_come() {
         });
         life.accept(full.collect()).await;
         life.wait(Duration::from_secs(1)).await;
-        engine.release(&lane());
+        engine.release_lane(&lane());
         let start = life.clock.now();
         while life.counts().events.queued > 0 {
             life.wait(Duration::from_millis(1)).await;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use braze_relay::client::{Answers, Client};
+use braze_relay::client::{Client, Heard};
 use braze_relay::clock::Clock;
 use braze_relay::config::Limit;
 use braze_relay::engine::{Engine, EngineSettings, HostSettings, WorkspaceSettings};
@@ -127,7 +127,7 @@ impl Braze {
 }
 
 impl Client for Braze {
-    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Answers {
+    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Heard {
         self.clock.sleep(Duration::from_millis(60)).await;
         let now = self.clock.now();
         if lane.kind == LaneKind::Default {
@@ -150,14 +150,17 @@ impl Client for Braze {
                 Call::Recall => Reply::Remembered(None),
             })
         };
-        calls.into_iter().map(answer).collect()
+        Heard::silent(calls.into_iter().map(answer).collect())
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {
         match lane.kind {
             LaneKind::UsersTrack => 75,
             LaneKind::Default | LaneKind::SubscriptionStatusSet => PHONES_MAX,
-            LaneKind::UsersExportIds | LaneKind::UsersDelete | LaneKind::Quikly => 1,
+            LaneKind::UsersExportIds
+            | LaneKind::UsersDelete
+            | LaneKind::Quikly
+            | LaneKind::Held => 1,
         }
     }
 }
@@ -217,6 +220,7 @@ fn settings() -> EngineSettings {
     EngineSettings {
         workspaces: [("acme".into(), acme)].into(),
         stop_within: Duration::from_secs(10),
+        hold_after: u32::MAX,
     }
 }
 

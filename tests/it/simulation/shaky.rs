@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use braze_relay::clock::Clock;
 use braze_relay::flow::job::{Commit, Fate, Flow, Job, Seed, Start};
+use braze_relay::model::budget::BudgetUse;
 use braze_relay::model::call::{Address, Company, Failure, Reply};
 use braze_relay::model::event::Event;
 use braze_relay::model::id::JobId;
@@ -244,8 +245,8 @@ impl Store for Shaky {
     async fn give_back(&self, tokens: Vec<Token>) -> Result<(), StoreError> {
         let answered = std::mem::take(&mut self.lab.state().answered);
         self.cover(&tokens, &answered);
-        // Of one request that was denied, jobs marked as begun are committed behind this.
-        if answered.first() == Some(&"denied") {
+        // Of one request that was denied, jobs marked as begun are committed behind this, if there are any.
+        if answered.first() == Some(&"denied") && answered.len() > tokens.len() {
             self.lab.state().answered = answered;
         }
         for token in &tokens {
@@ -293,6 +294,14 @@ impl Store for Shaky {
 
     async fn counts(&self, now: Timestamp) -> Result<Counts, StoreError> {
         self.map.counts(now).await
+    }
+
+    fn note_budget(&self, lane: &Lane, used: BudgetUse) {
+        self.map.note_budget(lane, used);
+    }
+
+    async fn budgets(&self) -> Result<BTreeMap<Lane, BudgetUse>, StoreError> {
+        self.map.budgets().await
     }
 
     fn admits(&self) -> Result<(), StoreError> {

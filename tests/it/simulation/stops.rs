@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use braze_relay::engine::{Engine, EngineError};
+use braze_relay::engine::{Desk, Engine, EngineError};
+use braze_relay::model::lane::LaneKind;
 use braze_relay::model::rules::OnUnknown;
-use braze_relay::store::{Store, StoreError};
+use braze_relay::store::map::MapStore;
+use braze_relay::store::{Settings, Store, StoreError};
 
 use super::campaign::{LONG, Life, METRICS, event, rules};
 use super::invariants;
@@ -161,6 +163,36 @@ fn an_engine_with_nothing_to_do_asks_the_store_nothing() {
             tokio::time::timeout(Duration::from_hours(10), engine.run(std::future::pending()))
                 .await;
         // Once for each lane, at the start.
-        assert!(life.store.leases() - before <= 10);
+        assert!(life.store.leases() - before <= 12);
+    });
+}
+
+#[test]
+fn what_a_process_may_have_sent_that_was_killed_in_its_first_requests_counts_in_the_next_one() {
+    on_paused_time(async {
+        let mut life = life(5_000, OnUnknown::Park).await;
+        let used = async |life: &Life| {
+            let lanes = engine(life).await.lanes();
+            let look_up = lanes
+                .iter()
+                .find(|it| it.lane.kind == LaneKind::UsersExportIds);
+            look_up.unwrap().budget_used_ratio
+        };
+        assert!(
+            used(&life).await > 0.09,
+            "nobody knows who has worked on this store"
+        );
+        life.start().await;
+        life.wait(Duration::from_secs(1)).await;
+        life.kill().await;
+        assert!(used(&life).await > 0.09, "4 of 40 may be under way");
+        let mut empty = life;
+        empty.store = Shaky::new(
+            MapStore::new(Settings::default()),
+            &empty.lab,
+            &empty.clock,
+            0,
+        );
+        assert!(used(&empty).await < 0.01, "nobody has worked on it");
     });
 }

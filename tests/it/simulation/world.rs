@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use braze_relay::client::pack::objects;
-use braze_relay::client::{Answers, Client};
+use braze_relay::client::{Answers, Client, Heard};
 use braze_relay::clock::Clock;
 use braze_relay::model::call::{
-    Address, Answer, Call, Credit, Failure, Happened, Profile, Reply, Subscription, Track,
+    Address, Answer, Call, Credit, Failure, Happened, Profile, Reply, SetStatus, Subscription,
+    Track,
 };
 use braze_relay::model::json::Object;
 use braze_relay::model::lane::{Lane, LaneKind};
@@ -130,6 +131,8 @@ pub struct Model {
     /// Every time Quikly took a credit, by (`q_scope`, e-mail), whatever the key; and the keys.
     pub credits: BTreeMap<(String, String), u32>,
     pub keys: BTreeMap<(String, String), BTreeSet<String>>,
+    /// Subscription groups that nobody has made.
+    pub unknown_groups: BTreeSet<String>,
     pub weather: Weather,
     pub exceptions: BTreeMap<Lane, Weather>,
     pub poison: Poison,
@@ -349,6 +352,11 @@ impl World {
                 Ok(Reply::Credited)
             }
             Call::Recall => Err(Failure::Rejected(answer(400, "asked outside"))),
+            Call::ReadStatus { group, .. } | Call::SetStatus(SetStatus { group, .. })
+                if self.model().unknown_groups.contains(group) =>
+            {
+                Err(Failure::WrongGroup(answer(400, "sim unknown group")))
+            }
             Call::ReadStatus { .. } => Ok(Reply::Status(self.status(now))),
             Call::SetStatus(_) => Ok(Reply::StatusSet),
         }
@@ -597,7 +605,7 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Client for World {
-    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Answers {
+    async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Heard {
         let now = self.clock.now();
         let request = self.check(lane, &calls, now);
         let under_way = UnderWay(self, host(lane));
@@ -626,7 +634,7 @@ impl Client for World {
             of_this.for_each(|it| it.answered = true);
         }
         drop(under_way);
-        answers
+        Heard::silent(answers)
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {
@@ -672,6 +680,7 @@ fn class(call: &Call, answer: &Result<Reply, Failure>) -> &'static str {
         Err(Failure::Unknown(_)) => "unknown, resent",
         Err(Failure::Throttled { .. }) => "throttled",
         Err(Failure::Rejected(_)) => "rejected",
+        Err(Failure::WrongGroup(_)) => "wrong group",
         Err(Failure::Denied(_)) => "denied",
         Err(Failure::Apart { .. }) => "apart",
     }

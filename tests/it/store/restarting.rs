@@ -1,5 +1,8 @@
 //! What holds over the end of a process, clean or not.
 
+use std::collections::BTreeMap;
+
+use braze_relay::model::budget::{BudgetUse, WindowUse};
 use braze_relay::store::{Committed, DeadFilter, Operate, Store};
 
 use super::Harness;
@@ -174,5 +177,57 @@ pub async fn order_and_due_times_are_as_they_were<H: Harness>() {
         assert_eq!(ids(&leased), [jobs[1], jobs[3], jobs[2], jobs[0]]);
         let due = store.next_due(&look_ups(), second(10)).await.unwrap();
         assert_eq!(due, Some(second(50)));
+    }
+}
+
+fn used(requests: u32, complete: bool) -> BudgetUse {
+    let window = |length_ms| WindowUse {
+        length_ms,
+        requests: (0..12)
+            .map(|step| (second(step), requests + step as u32))
+            .collect(),
+    };
+    BudgetUse {
+        complete,
+        windows: vec![window(1000), window(3_600_000)],
+    }
+}
+
+pub async fn what_was_noted_of_a_budget_is_found_by_the_next_process<H: Harness>() {
+    let mut house = H::open(SETTINGS).await;
+    let now = second(0);
+    assert!(house.store().budgets().await.unwrap().is_empty());
+    house.store().put(crowd(3, now), now).await;
+    for (count, clean) in [(10, true), (20, false), (30, true)] {
+        let store = house.store();
+        store.note_budget(&tracks(), used(count, false));
+        store.note_budget(&look_ups(), used(count + 1, false));
+        store.note_budget(&look_ups(), used(count + 2, false));
+        // A clean stop needs nothing more; over a crash the next durable call carries it.
+        if !clean {
+            let leased = store.lend(&look_ups(), now, 1).await;
+            let commit = moved(finish());
+            store.settle(leased[0].token, commit, now).await;
+        }
+        reopen(&mut house, clean).await;
+        let expected = [
+            (tracks(), used(count, false)),
+            (look_ups(), used(count + 2, false)),
+        ];
+        let found = house.store().budgets().await.unwrap();
+        assert_eq!(found, BTreeMap::from(expected));
+    }
+}
+
+pub async fn a_complete_budget_is_complete_for_one_opening<H: Harness>() {
+    let mut house = H::open(SETTINGS).await;
+    for clean in [true, false] {
+        house.store().note_budget(&tracks(), used(7, true));
+        reopen(&mut house, true).await;
+        for complete in [true, false, false] {
+            let found = house.store().budgets().await.unwrap();
+            assert_eq!(found, BTreeMap::from([(tracks(), used(7, complete))]));
+            reopen(&mut house, clean).await;
+        }
     }
 }

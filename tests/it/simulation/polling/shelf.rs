@@ -1,12 +1,14 @@
 //! A queue for hundreds of thousands of people who wait: what of the store's port their lives need, quick to ask.
 //!
 //! Invariants: lends as the port says (fresh ones in order of their ids, then those that failed), but without looking at
-//! everybody each time. Deliberately absent: duplicates, dead letters, counts, and whatever else nobody here asks for.
+//! everybody each time. Deliberately absent: duplicates, dead letters, counts, budgets, and whatever else
+//! nobody here asks for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use braze_relay::flow::job::{Commit, Fate, Job, Outcome, Seed, Start};
+use braze_relay::model::budget::BudgetUse;
 use braze_relay::model::event::Event;
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::lane::Lane;
@@ -193,6 +195,12 @@ impl Store for Shelf {
 
     async fn counts(&self, _now: Timestamp) -> Result<Counts, StoreError> {
         Ok(Counts::default())
+    }
+
+    fn note_budget(&self, _lane: &Lane, _used: BudgetUse) {}
+
+    async fn budgets(&self) -> Result<BTreeMap<Lane, BudgetUse>, StoreError> {
+        Ok(BTreeMap::new())
     }
 
     fn admits(&self) -> Result<(), StoreError> {

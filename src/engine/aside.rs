@@ -1,0 +1,73 @@
+//! The lane of jobs whose activation is held: brings them back to their own lanes when the hold ends.
+//!
+//! Invariants: nothing is asked of anybody here. At the start nothing is held yet, so that whatever an earlier process set
+//! aside goes back and is tried once more. Who sets a job aside and finds the hold ended meanwhile tells this lane.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::holds::set_aside;
+use super::lanes::LaneState;
+use super::{EngineError, Shared};
+use crate::client::Client;
+use crate::flow::job::{Commit, Fate, Job};
+use crate::model::Name;
+use crate::model::lane::Lane;
+use crate::store::{Leased, Store};
+
+/// Jobs brought back in one commit.
+const AT_ONCE: usize = 256;
+
+/// Works until it is told to stop, or until the first error of the store.
+pub(super) async fn run<S: Store, C: Client>(
+    shared: Arc<Shared<S, C>>,
+    lane: Arc<LaneState>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), EngineError> {
+    loop {
+        bring_back(&shared, &lane, &stop).await?;
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return Ok(()),
+            () = lane.changed.notified() => {},
+        }
+    }
+}
+
+/// Looks at each job that is there now once.
+async fn bring_back<S: Store, C: Client>(
+    shared: &Shared<S, C>,
+    lane: &LaneState,
+    stop: &watch::Receiver<bool>,
+) -> Result<(), EngineError> {
+    let there = shared.clock.now();
+    while !*stop.borrow() {
+        let leased = shared.store.lease(&lane.lane, there, AT_ONCE).await?;
+        if leased.is_empty() {
+            break;
+        }
+        let later = shared.clock.now().max(there + Duration::from_millis(1));
+        let moves = {
+            let holds = shared.holds();
+            let fate = |it: &Leased| {
+                let workspace = &lane.lane.workspace;
+                let activation = (workspace.clone(), it.event.scope.as_str().into());
+                if holds.is_held(&activation) {
+                    set_aside(workspace, it.job.clone(), later)
+                } else {
+                    returned(workspace, it.job.clone())
+                }
+            };
+            leased.iter().map(|it| (it.token, fate(it))).collect()
+        };
+        shared.store.commit(moves, shared.clock.now()).await?;
+    }
+    Ok(())
+}
+
+/// Back to where it was.
+fn returned(workspace: &Name, job: Job) -> Commit {
+    let lane = Lane::new(workspace, job.state.lane());
+    Commit::new(Fate::Keep { lane, job }, Vec::new())
+}

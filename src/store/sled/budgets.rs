@@ -1,0 +1,92 @@
+//! What was used of lanes' budgets: noted in memory, written with the next batch, read at the next start.
+//!
+//! Invariants: one small key for a lane, written only when something was noted of it; what is `complete` is so for one
+//! opening: opening writes that it is not any more, before anything can be used.
+
+use std::collections::BTreeMap;
+
+use ::sled::Db;
+
+use super::base::{Base, Draft, broken};
+use super::counts::Names;
+use super::keys::{self, LaneKey};
+use crate::model::budget::BudgetUse;
+use crate::model::lane::Lane;
+use crate::store::StoreError;
+use crate::store::codec;
+
+/// What is noted and not written yet.
+pub type Noted = BTreeMap<Lane, BudgetUse>;
+
+/// What a store holds.
+pub fn read(db: &Db, names: &Names) -> Result<BTreeMap<Lane, BudgetUse>, StoreError> {
+    let mut found = BTreeMap::new();
+    for row in db.scan_prefix(keys::BUDGET_PREFIX) {
+        let (key, value) = row.map_err(|error| broken(&error))?;
+        let number = key.get(1..).and_then(|key| <[u8; 3]>::try_from(key).ok());
+        let lane = number.and_then(|number| names.lane_of(LaneKey(number)));
+        // A workspace or lane that this version does not know has nothing to pace.
+        if let Some(lane) = lane {
+            found.insert(lane, codec::decode_table(&value)?);
+        }
+    }
+    Ok(found)
+}
+
+impl Base {
+    /// Adds what was noted to a batch.
+    pub fn write_budgets(&mut self, draft: &mut Draft, noted: Noted) -> Result<(), StoreError> {
+        for (lane, used) in noted {
+            let key = keys::budget(self.names.lane(&lane));
+            draft.insert(&key, codec::encode_table(&used)?);
+        }
+        Ok(())
+    }
+
+    /// The batch that opens the store: what was complete is not any more.
+    pub fn reopen_budgets(&mut self, draft: &mut Draft) -> Result<(), StoreError> {
+        let complete = self.budgets.iter().filter(|(_, used)| used.complete);
+        let noted = complete.map(|(lane, used)| {
+            let used = BudgetUse {
+                complete: false,
+                ..used.clone()
+            };
+            (lane.clone(), used)
+        });
+        let noted = noted.collect();
+        self.write_budgets(draft, noted)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::model::budget::WindowUse;
+    use crate::model::time::Timestamp;
+    use crate::store::codec::{VERSION, decode_table, encode_table};
+
+    #[test]
+    fn a_golden_budget_is_what_is_written_today() {
+        let used = BudgetUse {
+            complete: true,
+            windows: vec![WindowUse {
+                length_ms: 3000,
+                requests: vec![(Timestamp::from_millis(1_795_770_600_123), 2999)],
+            }],
+        };
+        let file = format!("tests/golden/v{VERSION}/budget.bin");
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file);
+        let today = encode_table(&used).unwrap();
+        if std::env::var_os("RELAY_WRITE_GOLDEN").is_some() {
+            fs::write(&file, &today).unwrap();
+        }
+        let bytes = fs::read(&file).unwrap();
+        let read: BudgetUse = decode_table(&bytes).unwrap();
+        assert_eq!(read, used);
+        assert!(today == bytes, "it changed: it needs a new version number");
+    }
+}
