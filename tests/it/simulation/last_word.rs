@@ -20,7 +20,7 @@ use serde_json::json;
 use super::campaign::{METRICS, START, event, rules, settings};
 use super::on_paused_time;
 
-/// A Braze that says once of a request, as where an error has no index: of what came with events nobody knows.
+/// A Braze that leaves open once what became of whatever came with events.
 #[derive(Clone, Default)]
 struct Vague {
     requests: Arc<Mutex<Vec<Vec<Track>>>>,
