@@ -188,6 +188,7 @@ impl Gate {
             .map_or(untold, |told| told.min(now + STOP_TOLD_MAX));
         let until = until.max(self.stopped_until.unwrap_or_default());
         self.stopped_until = Some(until);
+        self.note_hold(now);
         self.pauses.note(now, until);
         self.breaker.undecided(sent_at, now);
         until
@@ -359,6 +360,22 @@ mod tests {
         assert_eq!(gate.opening(at(92)), Opening::Closed(Some(at(99))));
         gate.release(at(92));
         assert_eq!(gate.opening(at(99)), Opening::Open);
+    }
+
+    #[test]
+    fn a_probe_that_is_throttled_or_denied_is_followed_by_another() {
+        let mut gate = Gate::default();
+        for _ in 0..5 {
+            gate.failed(at(10), at(10), 0.0);
+        }
+        gate.probing(at(11));
+        gate.throttled(at(11), at(12), Some(at(20)), 0.0);
+        assert_eq!(gate.opening(at(19)), Opening::Closed(Some(at(20))));
+        assert_eq!(gate.opening(at(20)), Opening::Probe);
+        gate.probing(at(20));
+        gate.denied(at(20), at(21));
+        gate.hold(HoldReason::Manual, at(22), Some(at(30)));
+        assert_eq!(gate.opening(at(30)), Opening::Probe);
     }
 
     #[test]

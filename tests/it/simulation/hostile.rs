@@ -205,6 +205,27 @@ fn a_lane_denied_for_ever_sends_one_probe_a_minute_until_it_works() {
 }
 
 #[test]
+fn a_lane_that_was_denied_is_tried_at_once_after_a_restart() {
+    on_paused_time(async {
+        let mut life = life(QUICK, RETRY, OnUnknown::Park);
+        life.world.model().weather = weather(Weather {
+            denied: 1.0,
+            ..Weather::default()
+        });
+        joined(&mut life, "drop", 20).await;
+        life.start().await;
+        life.wait(Duration::from_secs(90)).await;
+        life.world.model().weather = Weather::default();
+        life.kill().await;
+        life.start().await;
+        life.wait(Duration::from_secs(6)).await;
+        assert_eq!(life.counts().events.done, 20);
+        life.kill().await;
+        ends_well(&life).await;
+    });
+}
+
+#[test]
 fn an_operator_or_a_reload_releases_a_denied_lane_at_once() {
     for by_reload in [false, true] {
         on_paused_time(async {
