@@ -5,6 +5,7 @@
 mod check;
 mod dead;
 mod demo;
+mod lane;
 mod outgrow;
 mod remote;
 mod sandbox;
@@ -33,6 +34,7 @@ enum Command {
     Check(check::Args),
     Status(status::Args),
     Dead(dead::Args),
+    Lane(lane::Args),
     Outgrow(outgrow::Args),
     Sandbox(sandbox::SandboxArgs),
     Demo(demo::Args),
@@ -53,6 +55,7 @@ pub fn run() -> u8 {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Dead(args) => dead::run(&args),
+        Command::Lane(args) => lane::run(&args),
         Command::Outgrow(args) => outgrow::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(args)),
         Command::Demo(args) => until_done(demo::run(args)),

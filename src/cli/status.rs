@@ -57,9 +57,7 @@ fn render(status: &Status) -> String {
     if !status.held_activations.is_empty() {
         text += "\n";
     }
-    for held in &status.held_activations {
-        text += &held_activation(held);
-    }
+    text += &held_activations(&status.held_activations);
     if !status.lanes.is_empty() {
         text += "\n";
         text += &lanes(&status.lanes);
@@ -126,7 +124,8 @@ fn jobs(status: &Status) -> String {
     table(columns, &rows)
 }
 
-fn lanes(lanes: &[LaneRow]) -> String {
+/// One line each, under their heads.
+pub(super) fn lanes(lanes: &[LaneRow]) -> String {
     let rows: Vec<_> = lanes
         .iter()
         .map(|lane| {
@@ -155,6 +154,11 @@ fn lanes(lanes: &[LaneRow]) -> String {
     table(columns, &rows)
 }
 
+/// One line each.
+pub(super) fn held_activations(all: &[HeldActivation]) -> String {
+    all.iter().map(held_activation).collect()
+}
+
 fn held_activation(held: &HeldActivation) -> String {
     let why = match (held.reason.as_str(), held.died_of) {
         (_, Some(reason)) => format!("too many died of {} in a row", reason.as_str()),
@@ -162,8 +166,10 @@ fn held_activation(held: &HeldActivation) -> String {
         (other, None) => other.into(),
     };
     let (workspace, activation) = (plain(&held.workspace), plain(&held.activation));
+    let until = held.until;
+    let until = until.map_or(String::new(), |until| format!(" until {until}"));
     format!(
-        "{workspace}: activation {activation} is HELD since {}: {why}; its jobs wait until it is released or the relay is started again\n",
+        "{workspace}: activation {activation} is HELD since {}{until}: {why}; its jobs wait; release it with braze-relay lane release --activation {activation}\n",
         held.since
     )
 }
@@ -260,6 +266,7 @@ mod tests {
                 reason: "burials".into(),
                 died_of: Some(Reason::Rejected),
                 since: moment(3),
+                until: None,
             }],
             lanes: vec![
                 LaneRow {
@@ -309,7 +316,7 @@ acme       spring-drop  email        1      1          1     1
 
 dead letters by reason: gave_up 1; see braze-relay dead list
 
-acme: activation autumn is HELD since 2026-11-27T09:10:03.000Z: too many died of rejected in a row; its jobs wait until it is released or the relay is started again
+acme: activation autumn is HELD since 2026-11-27T09:10:03.000Z: too many died of rejected in a row; its jobs wait; release it with braze-relay lane release --activation autumn
 
 LANE                   DUE  LATER  OLDEST  REQUESTS         PACE  USED  STATE
 acme/users_track         2      1   1m 1s         1  1000/s × 75  42 %  open

@@ -26,11 +26,18 @@ pub(super) async fn run<S: Store, C: Client>(
     lane: Arc<LaneState>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), EngineError> {
+    let workspace = &lane.lane.workspace;
     loop {
+        let ended = shared.holds().end(workspace, shared.clock.now());
+        for (_, activation) in ended {
+            tracing::info!(%workspace, %activation, "the activation's hold has ended");
+        }
+        let next_end = shared.holds().next_end(workspace);
         bring_back(&shared, &lane, &stop).await?;
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             () = lane.changed.notified() => {},
+            () = shared.clock.sleep_until(next_end.unwrap_or_default()), if next_end.is_some() => {},
         }
     }
 }

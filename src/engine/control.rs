@@ -62,8 +62,8 @@ pub trait Desk: Send + Sync {
     /// Every activation that is held, in order.
     fn held_activations(&self) -> Vec<ActivationView>;
 
-    /// Holds an activation until it is released. Answers whether one of that name is configured.
-    fn hold_activation(&self, scope: &str) -> bool;
+    /// Holds an activation until `until`, or until it is released. Answers whether one of that name is configured.
+    fn hold_activation(&self, scope: &str, until: Option<Timestamp>) -> bool;
 
     /// Ends an activation's hold, whatever its reason. Answers whether one of that name is configured.
     fn release_activation(&self, scope: &str) -> bool;
@@ -93,7 +93,8 @@ impl<S: Store, C: Client> Desk for Engine<S, C> {
     }
 
     fn release_lane(&self, lane: &Lane) -> bool {
-        self.at_gate(lane, Gate::release)
+        let now = self.shared.clock.now();
+        self.at_gate(lane, |gate| gate.release(now))
     }
 
     fn held_activations(&self) -> Vec<ActivationView> {
@@ -107,11 +108,16 @@ impl<S: Store, C: Client> Desk for Engine<S, C> {
         holds.all().map(view).collect()
     }
 
-    fn hold_activation(&self, scope: &str) -> bool {
+    fn hold_activation(&self, scope: &str, until: Option<Timestamp>) -> bool {
         let workspaces = self.workspaces_of(scope);
+        let now = self.shared.clock.now();
         for workspace in &workspaces {
             let activation = (workspace.clone(), scope.into());
-            self.shared.hold(&activation, ActivationHoldReason::Manual);
+            let mut holds = self.shared.holds();
+            holds.hold_by_hand(&activation, now, until);
+            drop(holds);
+            // Whoever brings its jobs back has to know when.
+            self.shared.bring_back(workspace);
         }
         !workspaces.is_empty()
     }
@@ -167,7 +173,9 @@ impl<S: Store, C: Client> Engine<S, C> {
     }
 
     fn at_gate(&self, lane: &Lane, change: impl FnOnce(&mut Gate)) -> bool {
-        let Some(state) = self.shared.lanes.get(lane) else {
+        let state = self.shared.lanes.get(lane);
+        // Nothing is sent in the lane of what is held: there is nothing to hold.
+        let Some(state) = state.filter(|_| lane.kind != LaneKind::Held) else {
             return false;
         };
         change(&mut state.gate());

@@ -1,13 +1,14 @@
-//! Whether a lane may send now: its budget, stops after a 429, and holds.
+//! Whether a lane may send now: its budget, stops after a 429, its breaker, and holds.
 //!
 //! Invariants: pure. No request leaves before the end of a stop, whatever the pace allows. A lane that was denied is
 //! held until something works again and meanwhile lets one probe through a minute; only an answer to what was sent
-//! after the hold began can end it. A burst of answers to requests that were under way together counts as one throttle.
-//!
-//! Deliberately absent in this version: the breaker for a host that is down.
+//! after the hold began can end it. A hold goes before the breaker. A burst of answers to requests that were under way
+//! together counts as one throttle.
 
+mod breaker;
 pub mod budget;
 mod others;
+mod pauses;
 mod rolling;
 mod skew;
 pub mod spread;
@@ -16,7 +17,9 @@ mod window;
 
 use std::time::Duration;
 
+use self::breaker::Breaker;
 use self::budget::Budget;
+use self::pauses::Pauses;
 use crate::flow::retry;
 use crate::model::time::Timestamp;
 
@@ -37,14 +40,17 @@ pub enum HoldReason {
     Manual,
     /// The store has work for it and the configuration does not know it.
     Unconfigured,
+    /// Request after request has failed: the other side seems to be down.
+    Breaker,
 }
 
 impl HoldReason {
     /// Every reason.
-    pub const ALL: [HoldReason; 3] = [
+    pub const ALL: [HoldReason; 4] = [
         HoldReason::Denied,
         HoldReason::Manual,
         HoldReason::Unconfigured,
+        HoldReason::Breaker,
     ];
 
     /// The label in metrics.
@@ -53,6 +59,7 @@ impl HoldReason {
             HoldReason::Denied => "denied",
             HoldReason::Manual => "manual",
             HoldReason::Unconfigured => "unconfigured",
+            HoldReason::Breaker => "breaker",
         }
     }
 }
@@ -89,36 +96,66 @@ pub struct Gate {
     stopped_until: Option<Timestamp>,
     /// Throttles in a row, answers of one burst counted once.
     throttles: u32,
+    breaker: Breaker,
+    pauses: Pauses,
 }
 
 impl Gate {
-    /// Open, with this budget.
-    pub fn new(budget: Budget) -> Gate {
+    /// Open, with this budget. `start`: there was a process before this one, and this one began then.
+    pub fn new(budget: Budget, start: Option<Timestamp>) -> Gate {
         Gate {
             budget,
+            pauses: Pauses::since(start.unwrap_or_default()),
             ..Gate::default()
         }
     }
 
     /// What may be sent at `now`.
     pub fn opening(&self, now: Timestamp) -> Opening {
-        let stop = self.stopped_until(now);
-        let Some(hold) = self.held(now) else {
-            return stop.map_or(Opening::Open, |until| Opening::Closed(Some(until)));
-        };
-        match hold.reason {
-            HoldReason::Manual | HoldReason::Unconfigured => Opening::Closed(hold.until),
-            HoldReason::Denied => match self.probe_at.max(stop.unwrap_or_default()) {
+        let opening = match self.hold_at(now) {
+            None => self.breaker.opening(now),
+            Some(hold) if hold.reason == HoldReason::Denied => match self.probe_at {
                 probe_at if probe_at > now => Opening::Closed(Some(probe_at)),
                 _ => Opening::Probe,
             },
+            Some(hold) => Opening::Closed(hold.until),
+        };
+        match (opening, self.stopped_until(now)) {
+            (Opening::Open | Opening::Probe, Some(until)) => Opening::Closed(Some(until)),
+            (Opening::Closed(Some(at)), Some(until)) => Opening::Closed(Some(at.max(until))),
+            (opening, _) => opening,
         }
     }
 
     /// The hold at `now`, if any.
     pub fn held(&self, now: Timestamp) -> Option<Hold> {
+        let open = |since| Hold {
+            reason: HoldReason::Breaker,
+            since,
+            until: None,
+        };
+        let breaker = self.breaker.open_since().map(open);
+        self.hold_at(now).or(breaker)
+    }
+
+    /// The hold at `now` that is not the breaker's.
+    fn hold_at(&self, now: Timestamp) -> Option<Hold> {
         self.hold
             .filter(|hold| hold.until.is_none_or(|until| until > now))
+    }
+
+    /// How much of the time from `from` to `now` the lane was held or stopped, or not there yet. An open breaker is
+    /// neither: whoever waits for a host that is down grows old.
+    pub fn paused(&mut self, from: Timestamp, now: Timestamp) -> Duration {
+        self.note_hold(now);
+        self.pauses.within(from, now)
+    }
+
+    fn note_hold(&mut self, now: Timestamp) {
+        if let Some(hold) = self.hold {
+            let until = hold.until.map_or(now, |until| until.min(now));
+            self.pauses.note(hold.since, until);
+        }
     }
 
     /// The end of the stop at `now`, if there is one.
@@ -129,6 +166,7 @@ impl Gate {
     /// A probe leaves now.
     pub fn probing(&mut self, now: Timestamp) {
         self.probe_at = now + PROBE_EVERY;
+        self.breaker.probing();
     }
 
     /// A request sent at `sent_at` was answered 429. Returns until when the lane is stopped: as it was told, else 1 s
@@ -151,39 +189,49 @@ impl Gate {
             .map_or(untold, |told| told.min(now + STOP_TOLD_MAX));
         let until = until.max(self.stopped_until.unwrap_or_default());
         self.stopped_until = Some(until);
+        self.note_hold(now);
+        self.pauses.note(now, until);
+        self.breaker.undecided(sent_at, now);
         until
     }
 
-    /// A request was denied. Returns whether that is new.
-    pub fn denied(&mut self, now: Timestamp) -> bool {
+    /// A request sent at `sent_at` was denied. Returns whether that is new.
+    pub fn denied(&mut self, sent_at: Timestamp, now: Timestamp) -> bool {
+        self.breaker.undecided(sent_at, now);
         self.probe_at = self.probe_at.max(now + PROBE_EVERY);
-        if self.held(now).is_some() {
-            return false;
+        let is_new = self.hold_at(now).is_none();
+        if is_new {
+            self.hold(HoldReason::Denied, now, None);
         }
-        self.hold = Some(Hold {
-            reason: HoldReason::Denied,
-            since: now,
-            until: None,
-        });
-        true
+        is_new
     }
 
-    /// A request sent at `sent_at` was taken: the lane works. Returns whether that ended a hold.
-    pub fn succeeded(&mut self, sent_at: Timestamp) -> bool {
+    /// A request sent at `sent_at` failed, or nobody knows what became of it. Returns whether that opened the breaker.
+    /// `jitter` is from 0 to 1.
+    pub fn failed(&mut self, sent_at: Timestamp, now: Timestamp, jitter: f64) -> bool {
+        self.breaker.failed(sent_at, now, jitter)
+    }
+
+    /// A request sent at `sent_at` was taken: the lane works. Returns the hold that this ended, the breaker's included.
+    pub fn succeeded(&mut self, sent_at: Timestamp, now: Timestamp) -> Option<Hold> {
         if sent_at >= self.stopped_until.unwrap_or_default() {
             self.throttles = 0;
         }
-        let ended = self
-            .hold
-            .is_some_and(|hold| hold.reason == HoldReason::Denied && sent_at > hold.since);
-        if ended {
-            self.hold = None;
+        let held = self.held(now);
+        let closed = self.breaker.succeeded(sent_at, now).is_some();
+        match held? {
+            hold if hold.reason == HoldReason::Denied && sent_at > hold.since => {
+                self.note_hold(now);
+                self.hold = None;
+                Some(hold)
+            }
+            hold => Some(hold).filter(|hold| closed && hold.reason == HoldReason::Breaker),
         }
-        ended
     }
 
     /// Holds the lane, until `until` or until it is released.
     pub fn hold(&mut self, reason: HoldReason, now: Timestamp, until: Option<Timestamp>) {
+        self.note_hold(now);
         self.hold = Some(Hold {
             reason,
             since: now,
@@ -191,10 +239,12 @@ impl Gate {
         });
     }
 
-    /// Ends whatever hold there is. A stop stays: the other side asked for it.
-    pub fn release(&mut self) {
+    /// Ends whatever hold there is, the breaker's included. A stop stays: the other side asked for it.
+    pub fn release(&mut self, now: Timestamp) {
+        self.note_hold(now);
         self.hold = None;
         self.probe_at = Timestamp::ZERO;
+        self.breaker = Breaker::default();
     }
 }
 
@@ -228,7 +278,7 @@ mod tests {
         }
         assert!(gate.throttled(now, now, None, 1.0) <= now + STOP_UNTOLD_MAX);
         now = now + STOP_UNTOLD_MAX;
-        gate.succeeded(now);
+        gate.succeeded(now, now);
         assert_eq!(gate.throttled(now, now, None, 0.0), now + STOP_UNTOLD_FIRST);
     }
 
@@ -242,24 +292,27 @@ mod tests {
             assert_eq!(gate.throttled(at(10), at(11), None, 0.0), at(12));
         }
         assert!(gate.budget.factor(at(11)) >= factor);
-        gate.succeeded(at(10));
+        gate.succeeded(at(10), at(12));
         assert_eq!(gate.throttled(at(12), at(12), None, 0.0), at(14));
     }
 
     #[test]
     fn a_denied_lane_lets_one_probe_through_a_minute_until_one_succeeds() {
         let mut gate = Gate::default();
-        assert!(gate.denied(at(10)));
-        assert!(!gate.denied(at(10)));
+        assert!(gate.denied(at(9), at(10)));
+        assert!(!gate.denied(at(9), at(10)));
         assert_eq!(gate.opening(at(69)), Opening::Closed(Some(at(70))));
         assert_eq!(gate.opening(at(70)), Opening::Probe);
         gate.probing(at(70));
         assert_eq!(gate.opening(at(71)), Opening::Closed(Some(at(130))));
         assert!(
-            !gate.succeeded(at(10)),
+            gate.succeeded(at(10), at(70)).is_none(),
             "may have been sent before it was denied"
         );
-        assert!(gate.succeeded(at(70)));
+        assert_eq!(
+            gate.succeeded(at(70), at(71)).map(|it| it.since),
+            Some(at(10))
+        );
         assert_eq!(gate.opening(at(71)), Opening::Open);
     }
 
@@ -267,14 +320,82 @@ mod tests {
     fn a_manual_hold_ends_at_its_end_or_by_release_and_by_nothing_else() {
         let mut gate = Gate::default();
         gate.hold(HoldReason::Manual, at(10), Some(at(20)));
-        gate.denied(at(11));
-        gate.succeeded(at(12));
+        gate.denied(at(10), at(11));
+        gate.succeeded(at(12), at(12));
         assert_eq!(gate.opening(at(13)), Opening::Closed(Some(at(20))));
         assert_eq!(gate.opening(at(20)), Opening::Open);
         gate.hold(HoldReason::Manual, at(30), None);
         assert_eq!(gate.opening(at(31)), Opening::Closed(None));
         gate.throttled(at(31), at(31), Some(at(40)), 0.0);
-        gate.release();
+        gate.release(at(32));
         assert_eq!(gate.opening(at(32)), Opening::Closed(Some(at(40))));
+    }
+
+    fn reason(gate: &Gate, now: Timestamp) -> Option<HoldReason> {
+        gate.held(now).map(|hold| hold.reason)
+    }
+
+    #[test]
+    fn a_hold_of_an_operator_and_a_denial_go_before_the_breaker() {
+        let mut gate = Gate::default();
+        for _ in 0..5 {
+            gate.failed(at(10), at(10), 0.0);
+        }
+        assert_eq!(reason(&gate, at(10)), Some(HoldReason::Breaker));
+        assert_eq!(gate.opening(at(11)), Opening::Probe);
+        gate.hold(HoldReason::Manual, at(11), Some(at(20)));
+        assert_eq!(gate.opening(at(12)), Opening::Closed(Some(at(20))));
+        assert_eq!(reason(&gate, at(12)), Some(HoldReason::Manual));
+        assert_eq!(gate.opening(at(20)), Opening::Probe);
+        gate.probing(at(20));
+        assert!(gate.denied(at(20), at(21)), "the breaker is no denial");
+        assert_eq!(gate.opening(at(30)), Opening::Closed(Some(at(81))));
+        gate.probing(at(81));
+        let ended = gate.succeeded(at(81), at(82)).map(|hold| hold.reason);
+        assert_eq!(ended, Some(HoldReason::Denied));
+        assert_eq!(gate.opening(at(82)), Opening::Open);
+        for _ in 0..5 {
+            gate.failed(at(90), at(90), 0.0);
+        }
+        gate.throttled(at(90), at(90), Some(at(99)), 0.0);
+        assert_eq!(gate.opening(at(92)), Opening::Closed(Some(at(99))));
+        gate.release(at(92));
+        assert_eq!(gate.opening(at(99)), Opening::Open);
+    }
+
+    #[test]
+    fn a_probe_that_is_throttled_or_denied_is_followed_by_another() {
+        let mut gate = Gate::default();
+        for _ in 0..5 {
+            gate.failed(at(10), at(10), 0.0);
+        }
+        gate.probing(at(11));
+        gate.throttled(at(11), at(12), Some(at(20)), 0.0);
+        assert_eq!(gate.opening(at(19)), Opening::Closed(Some(at(20))));
+        assert_eq!(gate.opening(at(20)), Opening::Probe);
+        gate.probing(at(20));
+        gate.denied(at(20), at(21));
+        gate.hold(HoldReason::Manual, at(22), Some(at(30)));
+        assert_eq!(gate.opening(at(30)), Opening::Probe);
+    }
+
+    #[test]
+    fn holds_and_stops_are_pauses_and_an_open_breaker_is_none() {
+        let mut gate = Gate::default();
+        gate.hold(HoldReason::Manual, at(10), Some(at(20)));
+        assert_eq!(gate.paused(at(0), at(15)).as_secs(), 5);
+        assert_eq!(gate.paused(at(0), at(30)).as_secs(), 10);
+        gate.denied(at(30), at(30));
+        gate.throttled(at(35), at(35), Some(at(38)), 0.0);
+        assert_eq!(gate.paused(at(0), at(40)).as_secs(), 20);
+        gate.succeeded(at(40), at(40));
+        gate.throttled(at(50), at(50), Some(at(58)), 0.0);
+        assert_eq!(gate.paused(at(40), at(55)).as_secs(), 5);
+        gate.hold(HoldReason::Manual, at(60), None);
+        gate.release(at(70));
+        for _ in 0..5 {
+            gate.failed(at(80), at(80), 0.0);
+        }
+        assert_eq!(gate.paused(at(40), at(100)).as_secs(), 8 + 10);
     }
 }

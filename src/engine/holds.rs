@@ -51,6 +51,8 @@ pub struct ActivationHold {
     pub died_of: Option<Reason>,
     /// Since when.
     pub since: Timestamp,
+    /// Until when, if an operator has said so.
+    pub until: Option<Timestamp>,
 }
 
 /// All holds of activations.
@@ -101,10 +103,44 @@ impl Holds {
                 reason,
                 died_of,
                 since: now,
+                until: None,
             };
             self.held.insert(activation.clone(), hold);
         }
         is_new
+    }
+
+    /// An operator holds it, until `until` or until it is released, whatever it is held for already.
+    pub fn hold_by_hand(
+        &mut self,
+        activation: &Activation,
+        now: Timestamp,
+        until: Option<Timestamp>,
+    ) {
+        let hold = ActivationHold {
+            reason: ActivationHoldReason::Manual,
+            died_of: None,
+            since: now,
+            until,
+        };
+        self.held.insert(activation.clone(), hold);
+    }
+
+    /// When the first hold of `workspace` ends by itself, if any does.
+    pub fn next_end(&self, workspace: &Name) -> Option<Timestamp> {
+        let of_workspace = self.held.iter().filter(|it| it.0.0 == *workspace);
+        of_workspace.filter_map(|it| it.1.until).min()
+    }
+
+    /// Releases those of `workspace` whose end has come, and names them.
+    pub fn end(&mut self, workspace: &Name, now: Timestamp) -> Vec<Activation> {
+        let of_workspace = self.held.iter().filter(|it| it.0.0 == *workspace);
+        let ended = of_workspace.filter(|it| it.1.until.is_some_and(|end| end <= now));
+        let ended: Vec<Activation> = ended.map(|it| it.0.clone()).collect();
+        for activation in &ended {
+            self.release(activation);
+        }
+        ended
     }
 
     /// Ends its hold, and begins to count anew. Answers whether it was held.
@@ -209,6 +245,7 @@ mod tests {
             reason: ActivationHoldReason::Burials,
             died_of: Some(Reason::Rejected),
             since: at(3),
+            until: None,
         };
         assert_eq!(holds.all().collect::<Vec<_>>(), [(&spring(), &expected)]);
         assert!(!holds.may_bury(&spring(), Flow::Sms, Reason::GaveUp, at(4)));
@@ -230,5 +267,26 @@ mod tests {
         assert!(!holds.is_held(&spring()));
         holds.may_bury(&spring(), Flow::Sms, Reason::GaveUp, at(2));
         assert!(holds.is_held(&spring()));
+    }
+
+    #[test]
+    fn an_operator_overrules_what_it_is_held_for_and_may_say_until_when() {
+        let mut holds = Holds::new(1);
+        holds.may_bury(&spring(), Flow::Sms, Reason::Rejected, at(1));
+        holds.hold_by_hand(&spring(), at(2), Some(at(10)));
+        let hold = holds.of(&spring()).map(|it| (it.reason, it.until));
+        assert_eq!(hold, Some((ActivationHoldReason::Manual, Some(at(10)))));
+        let (acme, beta) = ("acme".into(), "beta".into());
+        assert_eq!(holds.next_end(&acme), Some(at(10)));
+        assert_eq!(holds.next_end(&beta), None);
+        assert_eq!(holds.end(&acme, at(9)), []);
+        assert_eq!(holds.end(&beta, at(10)), []);
+        assert_eq!(holds.end(&acme, at(10)), [spring()]);
+        assert!(!holds.is_held(&spring()));
+        holds.hold_by_hand(&spring(), at(20), None);
+        assert_eq!(
+            (holds.next_end(&acme), holds.end(&acme, at(99))),
+            (None, vec![])
+        );
     }
 }

@@ -58,7 +58,7 @@ impl LaneState {
         let limits = host.limits.get(&lane.kind).cloned().unwrap_or_default();
         let windows = limits.iter().map(|limit| (limit.requests, limit.window));
         LaneState {
-            gate: Mutex::new(Gate::new(Budget::new(windows, host.share))),
+            gate: Mutex::new(Gate::new(Budget::new(windows, host.share), before)),
             limits,
             lane,
             recent: Mutex::new(Recent::new(before)),

@@ -5,8 +5,6 @@
 //! bounded per workspace and host. It never waits by turning: it sleeps until something is due, a gate opens, or the
 //! store wakes it. The first error of the store, or a panic, ends the engine with an error: nothing is lost, since what
 //! was not committed is due again.
-//!
-//! Deliberately absent in this version: the breaker.
 
 mod aside;
 mod batch;

@@ -183,7 +183,7 @@ fn wish(
 /// Whether what is remembered was learnt since the job set out to make the profile: most would not have come there, had
 /// they known before; of the others only their first failure tells since when they stand there.
 fn is_news(known: &Learnt, job: &Job) -> bool {
-    let since = job.failing_since;
+    let since = job.first_failure();
     !job.state.has_doubted_memory() || since.is_some_and(|since| known.at >= since)
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn carry<S: Store, C: Client>(
         shared.store.begin(begins).await?;
     }
     let opening = lane.gate().opening(shared.clock.now());
-    let answers = if !probes && matches!(opening, Opening::Closed(_)) {
+    let answers = if !probes && opening != Opening::Open {
         // The gate has closed while the marks were written: nothing was sent, and the marks go again.
         lane.gate().budget.unsent();
         lane.heard.notify_one();
@@ -102,7 +102,7 @@ pub(super) async fn carry<S: Store, C: Client>(
         let Asked {
             token,
             event,
-            job,
+            mut job,
             rules,
             known,
             who,
@@ -128,6 +128,14 @@ pub(super) async fn carry<S: Store, C: Client>(
         let activation = (rules.workspace.clone(), rules.scope.clone());
         if matches!(answer, Err(Failure::WrongGroup(_))) {
             shared.hold(&activation, ActivationHoldReason::InvalidGroup);
+        }
+        if let Some(failed_at) = job.history.last().map(|it| it.at)
+            && matches!(
+                answer,
+                Ok(_) | Err(Failure::Transient(_) | Failure::Unknown(_))
+            )
+        {
+            job.excuse(lane.gate().paused(failed_at, now), now);
         }
         let settled = settle(job, &event, answer, now, &rules, shared.jitter.next());
         let ends = matches!(&settled, Settled::Commit(commit) if !matches!(commit.fate, Fate::Keep { .. }));
@@ -201,16 +209,29 @@ impl<S: Store, C: Client> Shared<S, C> {
         };
         let mut gate = lane.gate();
         let mut changed = false;
-        if answers.iter().any(taken) && gate.succeeded(sent_at) {
-            tracing::info!(lane = %lane.lane, "the lane works again");
-            changed = true;
+        let failed = answers.iter().find_map(|answer| match answer {
+            Err(Failure::Transient(answer) | Failure::Unknown(answer)) => Some(answer),
+            _ => None,
+        });
+        if answers.iter().any(taken) {
+            if let Some(hold) = gate.succeeded(sent_at, now) {
+                let (reason, seconds) = (hold.reason.as_str(), now.since(hold.since).as_secs());
+                tracing::info!(lane = %lane.lane, reason, seconds, "the lane works again");
+                changed = true;
+            }
+        } else if let Some(answer) = failed {
+            if gate.failed(sent_at, now, self.jitter.next()) {
+                tracing::warn!(lane = %lane.lane, status = answer.status, answer = answer.text,
+                    "the lane is held: request after request fails; one probe every few seconds");
+            }
+            changed = gate.held(now).is_some();
         }
         let denied = answers.iter().find_map(|answer| match answer {
             Err(Failure::Denied(answer)) => Some(answer),
             _ => None,
         });
         if let Some(answer) = denied {
-            if gate.denied(now) {
+            if gate.denied(sent_at, now) {
                 tracing::error!(lane = %lane.lane, status = answer.status, answer = answer.text,
                     "the lane is held: key, permission or address is refused; one probe a minute");
             }

@@ -168,7 +168,7 @@ pub struct Job {
     pub fresh: bool,
     /// Failed attempts of this step that count.
     pub attempts: u32,
-    /// The first failure of this step that counts.
+    /// The first failure of this step that counts, later by whatever time since then does not count.
     pub failing_since: Option<Timestamp>,
     /// A call that must not happen twice was about to be sent.
     pub begun: bool,
@@ -211,6 +211,20 @@ impl Job {
             history: self.history,
             ..Job::new(state, due)
         }
+    }
+
+    /// Its lane was held or stopped for `paused` since its last failure: that time makes it no older.
+    pub fn excuse(&mut self, paused: Duration, now: Timestamp) {
+        let since = self.failing_since.map(|since| (since + paused).min(now));
+        self.failing_since = since;
+    }
+
+    /// When it failed at this step first, whatever time was excused; after very many failures a later one.
+    pub fn first_failure(&self) -> Option<Timestamp> {
+        let first = self.history.len().saturating_sub(self.attempts as usize);
+        let first = self.history.get(first).map(|it| it.at);
+        self.failing_since
+            .map(|since| first.unwrap_or(since).min(since))
     }
 
     /// Notes one failed attempt; the oldest is forgotten when there are more than [`HISTORY_MAX`].
@@ -334,5 +348,26 @@ impl Commit {
             gap: Duration::ZERO,
             bury_successors: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_excused_makes_a_job_younger_and_its_first_failure_stays_known() {
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1000);
+        let mut job = Job::new(State::Webhook, at(0));
+        job.note(at(1), Answer::default());
+        assert_eq!(job.first_failure(), None, "that was at another step");
+        for second in 10..=12 {
+            job.failing_since.get_or_insert(at(second));
+            job.attempts += 1;
+            job.note(at(second), Answer::default());
+            job.excuse(Duration::from_secs(5), at(second + 5));
+        }
+        assert_eq!(job.failing_since, Some(at(17)));
+        assert_eq!(job.first_failure(), Some(at(10)));
     }
 }

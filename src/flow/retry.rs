@@ -1,8 +1,8 @@
 //! When what failed is tried again.
 //!
 //! Invariants: the waits grow, never sink below the first, and end: by number (`max_attempts`) or by age (`max_age`,
-//! counted from the first failure of the present step), whichever comes first. The jitter only lengthens, so that a
-//! crowd that failed together never comes back earlier than it was told to, and not together.
+//! counted from the first failure of the present step, less the time that is excused), whichever comes first. The jitter
+//! only lengthens, so that a crowd that failed together never comes back earlier than it was told to, and not together.
 
 use std::time::Duration;
 

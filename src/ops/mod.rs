@@ -9,6 +9,7 @@
 
 mod dead;
 mod guard;
+mod lanes;
 mod metrics;
 mod problem;
 mod status;
@@ -116,6 +117,8 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/api/v1/status", get(status::status::<S>))
         .route("/api/v1/dead", get(dead::list::<S>))
         .route("/api/v1/dead/replay", post(dead::replay::<S>))
+        .route("/api/v1/lanes/hold", post(lanes::hold::<S>))
+        .route("/api/v1/lanes/release", post(lanes::release::<S>))
         .route("/api/v1/dead/{id}", get(dead::show::<S>))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)

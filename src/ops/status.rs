@@ -114,6 +114,7 @@ fn held(view: &ActivationView) -> HeldActivation {
         reason: view.hold.reason.as_str().to_owned(),
         died_of: view.hold.died_of,
         since: view.hold.since,
+        until: view.hold.until,
     }
 }
 

@@ -3,10 +3,12 @@
 //! Invariants: names of fields are a promise to tools. Moments are RFC 3339, durations seconds, sizes bytes. A list
 //! never shows a whole address; see [`mask`].
 
+mod lanes;
 mod status;
 
 use serde::{Deserialize, Serialize};
 
+pub use lanes::{LanesChanged, WhichLanes};
 pub use status::{
     Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
 };

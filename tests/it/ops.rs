@@ -5,6 +5,7 @@
 
 mod access;
 mod health;
+mod lanes;
 mod letters;
 mod numbers;
 
@@ -56,6 +57,8 @@ struct World {
     metrics: Arc<Metrics>,
     rules: watch::Sender<Arc<RuleBook>>,
     trouble: Arc<Mutex<Option<String>>>,
+    /// What the engine was told to do.
+    told: Arc<Mutex<Vec<String>>>,
     address: SocketAddr,
     http: Http,
     stop: oneshot::Sender<()>,
@@ -95,14 +98,15 @@ impl World {
         let metrics = Arc::new(Metrics::new().unwrap());
         let rules = watch::Sender::new(Arc::new(RuleBook::new([spring()])));
         let trouble = Arc::new(Mutex::new(None));
-        let told = trouble.clone();
+        let trouble_told = trouble.clone();
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
         let ops = Ops {
             store: store.clone(),
             clock: Clock::starting_at(today() + DAY, 1.0),
             metrics: metrics.clone(),
             rules: rules.subscribe(),
-            desk: Arc::new(Seen),
-            trouble: Arc::new(move || told.lock().unwrap().clone()),
+            desk: Arc::new(Seen(told.clone())),
+            trouble: Arc::new(move || trouble_told.lock().unwrap().clone()),
             tokens,
             version: "1.2.3",
         };
@@ -117,6 +121,7 @@ impl World {
             metrics,
             rules,
             trouble,
+            told,
             address,
             http: Http::new(1, Duration::from_secs(5)).unwrap(),
             stop,
@@ -191,20 +196,33 @@ fn spring() -> Rules {
     }
 }
 
-/// An engine as it is seen: three lanes, one of them held, and an activation that is held.
-struct Seen;
+/// An engine as it is seen: three lanes, one of them held, and an activation that is held. It notes what it is told to do.
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Seen {
+    /// Notes it, if there is such a thing.
+    fn told(&self, known: bool, what: &str, whom: &str, until: Option<Timestamp>) -> bool {
+        if known {
+            let until = until.map_or(String::new(), |until| format!(" until {until}"));
+            self.0.lock().unwrap().push(format!("{what} {whom}{until}"));
+        }
+        known
+    }
+}
 
 impl Desk for Seen {
     fn lanes(&self) -> Vec<LaneView> {
         lanes()
     }
 
-    fn hold_lane(&self, lane: &Lane, _until: Option<Timestamp>) -> bool {
-        lanes().iter().any(|it| it.lane == *lane)
+    fn hold_lane(&self, lane: &Lane, until: Option<Timestamp>) -> bool {
+        let known = lanes().iter().any(|it| it.lane == *lane);
+        self.told(known, "hold", &lane.to_string(), until)
     }
 
     fn release_lane(&self, lane: &Lane) -> bool {
-        self.hold_lane(lane, None)
+        let known = lanes().iter().any(|it| it.lane == *lane);
+        self.told(known, "release", &lane.to_string(), None)
     }
 
     fn held_activations(&self) -> Vec<ActivationView> {
@@ -212,6 +230,7 @@ impl Desk for Seen {
             reason: ActivationHoldReason::Burials,
             died_of: Some(Reason::Rejected),
             since: today(),
+            until: None,
         };
         vec![ActivationView {
             workspace: "acme".into(),
@@ -220,12 +239,12 @@ impl Desk for Seen {
         }]
     }
 
-    fn hold_activation(&self, scope: &str) -> bool {
-        scope == "spring-drop"
+    fn hold_activation(&self, scope: &str, until: Option<Timestamp>) -> bool {
+        self.told(scope == "spring-drop", "hold", scope, until)
     }
 
     fn release_activation(&self, scope: &str) -> bool {
-        scope == "spring-drop"
+        self.told(scope == "spring-drop", "release", scope, None)
     }
 }
 

@@ -13,6 +13,8 @@ mod known;
 mod lab;
 mod last_word;
 mod onward;
+mod outage;
+mod pauses;
 mod phones;
 mod poison;
 mod polling;

@@ -173,7 +173,7 @@ async fn run(plan: Plan) -> Outcome {
         window: Duration::from_millis(plan.window_ms),
     };
     let budget = Budget::new([(limit.requests, limit.window)], plan.share);
-    let mut gate = Gate::new(budget);
+    let mut gate = Gate::new(budget, None);
     let mut pace = Pace::new(&[limit], plan.share, &clock);
     let mut numbers = Numbers(plan.seed);
     let mut server = Server {
@@ -232,7 +232,7 @@ async fn run(plan: Plan) -> Outcome {
                     let (told, again) = answers[answer];
                     let (sent_at, heard_at) = (Timestamp::from_millis(sent_at), clock.now());
                     if taken {
-                        gate.succeeded(sent_at);
+                        gate.succeeded(sent_at, heard_at);
                     } else {
                         let until = again.map(|again| match again {
                             Reset::At(moment) => moment,

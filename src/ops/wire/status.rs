@@ -151,6 +151,9 @@ pub struct HeldActivation {
     pub died_of: Option<Reason>,
     /// Since when.
     pub since: Timestamp,
+    /// Until when, if that is known.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
 }
 
 /// The store.

@@ -129,7 +129,7 @@ async fn without_tokens_nothing_but_loopback_is_served() {
         clock: Clock::starting_at(today(), 1.0),
         metrics: world.metrics.clone(),
         rules: world.rules.subscribe(),
-        desk: Arc::new(Seen),
+        desk: Arc::new(Seen(Arc::default())),
         trouble: Arc::new(|| None),
         tokens: Vec::new(),
         version: "1.2.3",

@@ -153,7 +153,7 @@ fn nobody_is_forgotten_who_was_set_aside_while_the_hold_ended() {
                     .await;
                 let scope = ["drop", "drop", "other"][dice.below(3) as usize];
                 life.wait(Duration::from_millis(dice.below(300))).await;
-                assert!(engine.hold_activation(scope));
+                assert!(engine.hold_activation(scope, None));
                 life.wait(Duration::from_millis(dice.below(60))).await;
                 assert!(engine.release_activation(scope));
             }
@@ -171,7 +171,7 @@ fn what_a_restart_finds_set_aside_goes_on() {
     on_paused_time(async {
         let mut life = life(5, vec![rules("drop", "acme", OnUnknown::Resend)], 50);
         let engine = life.start().await;
-        assert!(engine.hold_activation("drop"));
+        assert!(engine.hold_activation("drop", None));
         life.accept(joins("drop", 0, 600)).await;
         life.wait(Duration::from_mins(1)).await;
         assert_eq!(
@@ -184,6 +184,29 @@ fn what_a_restart_finds_set_aside_goes_on() {
         life.kill().await;
         life.run_empty(LONG).await;
         assert_eq!(life.counts().events.done, 600);
+        assert_eq!(invariants::check(&life).await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn an_operator_says_until_when_an_activation_is_held_and_then_it_goes_on_by_itself() {
+    on_paused_time(async {
+        let rules = ["drop", "other"].map(|it| rules(it, "acme", OnUnknown::Resend));
+        let mut life = life(6, rules.into(), 50);
+        let engine = life.start().await;
+        let end = life.clock.now() + Duration::from_mins(10);
+        assert!(engine.hold_activation("drop", Some(end)));
+        assert!(!engine.hold_activation("nowhere", Some(end)));
+        life.accept(joins("drop", 0, 40)).await;
+        life.accept(joins("other", 1000, 40)).await;
+        life.wait(Duration::from_mins(10) - Duration::from_secs(1))
+            .await;
+        assert_eq!(life.counts().events.done, 40);
+        assert_eq!(engine.held_activations()[0].hold.until, Some(end));
+        life.wait(Duration::from_secs(15)).await;
+        assert_eq!(life.counts().events.done, 80);
+        assert!(engine.held_activations().is_empty());
+        life.kill().await;
         assert_eq!(invariants::check(&life).await, Vec::<String>::new());
     });
 }

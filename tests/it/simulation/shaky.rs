@@ -182,7 +182,10 @@ impl Shaky {
                 let polled = job.due > now && job.state.step() == "confirm";
                 let moved = job.state != before.state || polled;
                 // Back to a step that failed, whose attempts go on counting.
-                let back = before.state.step().starts_with("recheck") && counts == same;
+                // It may have been excused for a pause.
+                let going_on = (job.attempts, job.fresh) == (before.attempts, before.fresh)
+                    && job.failing_since >= before.failing_since;
+                let back = before.state.step().starts_with("recheck") && going_on;
                 // A profile that is remembered and does not show is looked for again, as after a failure.
                 let looks = job.state.step() == "look_up" && job.state == before.state;
                 let again = looks && job.attempts == before.attempts + 1 && job.due > now;

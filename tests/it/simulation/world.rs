@@ -191,14 +191,16 @@ impl World {
         }
     }
 
-    /// From now on things take so long in this workspace.
-    pub fn delays_of(&self, workspace: &'static str, delays: Delays) {
-        self.delays.lock().unwrap().insert(workspace, delays);
+    /// From now on things take so long in this workspace, or in this lane.
+    pub fn delays_of(&self, whose: &'static str, delays: Delays) {
+        self.delays.lock().unwrap().insert(whose, delays);
     }
 
     fn delays(&self, lane: &Lane) -> Delays {
         let delays = self.delays.lock().unwrap();
-        delays.get(&*lane.workspace).copied().unwrap_or(delays[""])
+        let own = delays.get(&*lane.to_string());
+        let own = own.or_else(|| delays.get(&*lane.workspace));
+        own.copied().unwrap_or(delays[""])
     }
 
     pub fn model(&self) -> MutexGuard<'_, Model> {

@@ -153,18 +153,23 @@ impl Scene {
 
     /// `braze-relay WORDS… --ops …`, which must end well. What it said.
     pub async fn command(&self, relay: &Relay, words: &[&str]) -> String {
-        let ops = relay.ops("/");
-        let mut command = Command::new(BINARY);
-        command.args(words).args(["--ops", ops.as_str()]);
         let Output {
             status,
             stdout,
             stderr,
-        } = command.output().await.unwrap();
+        } = self.output(relay, words).await;
         let said = String::from_utf8(stdout).unwrap();
         let complaint = String::from_utf8_lossy(&stderr);
         assert!(status.success(), "{words:?}: {status}\n{said}\n{complaint}");
         said
+    }
+
+    /// The same, however it ends.
+    pub async fn output(&self, relay: &Relay, words: &[&str]) -> Output {
+        let ops = relay.ops("/");
+        let mut command = Command::new(BINARY);
+        command.args(words).args(["--ops", ops.as_str()]);
+        command.output().await.unwrap()
     }
 }
 

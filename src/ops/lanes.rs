@@ -1,0 +1,139 @@
+//! `POST /api/v1/lanes/hold` and `/release`: operators hold lanes and activations, and end whatever hold there is.
+//!
+//! Invariants: nothing is held for ever by mistake: what has an end says so in the answer, and a restart ends all holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::Ops;
+use super::problem::Problem;
+use super::wire::{LanesChanged, WhichLanes};
+use crate::engine::Desk;
+use crate::model::lane::{Lane, LaneKind};
+use crate::store::{Operate, Store};
+
+/// What exactly is meant.
+enum Target {
+    Lane(String),
+    Activation(String),
+    All,
+}
+
+/// Holds it.
+pub(super) async fn hold<S: Store + Operate>(
+    State(ops): State<Arc<Ops<S>>>,
+    body: Bytes,
+) -> Result<Json<LanesChanged>, Problem> {
+    let which = read(&body)?;
+    let until = match which.for_seconds {
+        None => None,
+        Some(0) => return Err(Problem::bad_request("`for_seconds` is at least 1")),
+        Some(seconds) => Some(ops.clock.now() + Duration::from_secs(seconds)),
+    };
+    let desk = &*ops.desk;
+    let mut changed = match target(which)? {
+        Target::Lane(name) => one_lane(name, |lane| desk.hold_lane(lane, until)),
+        Target::Activation(scope) => {
+            let known = desk.hold_activation(&scope, until);
+            one_activation(scope, known)
+        }
+        Target::All => Ok(every_lane(desk, |lane| desk.hold_lane(lane, until))),
+    }?;
+    changed.until = until;
+    tell("held", &changed);
+    Ok(Json(changed))
+}
+
+/// Ends its hold.
+pub(super) async fn release<S: Store + Operate>(
+    State(ops): State<Arc<Ops<S>>>,
+    body: Bytes,
+) -> Result<Json<LanesChanged>, Problem> {
+    let which = read(&body)?;
+    if which.for_seconds.is_some() {
+        return Err(Problem::bad_request("`for_seconds` is for a hold"));
+    }
+    let desk = &*ops.desk;
+    let changed = match target(which)? {
+        Target::Lane(name) => one_lane(name, |lane| desk.release_lane(lane)),
+        Target::Activation(scope) => {
+            let known = desk.release_activation(&scope);
+            one_activation(scope, known)
+        }
+        Target::All => {
+            let mut changed = every_lane(desk, |lane| desk.release_lane(lane));
+            for view in desk.held_activations() {
+                if desk.release_activation(&view.activation) {
+                    changed.activations.push(view.activation.to_string());
+                }
+            }
+            Ok(changed)
+        }
+    }?;
+    tell("released", &changed);
+    Ok(Json(changed))
+}
+
+fn read(body: &[u8]) -> Result<WhichLanes, Problem> {
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))
+}
+
+fn target(which: WhichLanes) -> Result<Target, Problem> {
+    match (which.lane, which.activation, which.all) {
+        (Some(name), None, None | Some(false)) => Ok(Target::Lane(name)),
+        (None, Some(scope), None | Some(false)) => Ok(Target::Activation(scope)),
+        (None, None, Some(true)) => Ok(Target::All),
+        _ => Err(Problem::bad_request(
+            "give one of `lane`, `activation` and `all`: true",
+        )),
+    }
+}
+
+fn one_lane(name: String, change: impl Fn(&Lane) -> bool) -> Result<LanesChanged, Problem> {
+    let known = name.parse().is_ok_and(|lane| change(&lane));
+    let lanes = known.then_some(name).into_iter().collect::<Vec<_>>();
+    if lanes.is_empty() {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "there is no lane of this name; `lane list` shows all",
+        ));
+    }
+    Ok(LanesChanged {
+        lanes,
+        ..LanesChanged::default()
+    })
+}
+
+fn one_activation(scope: String, known: bool) -> Result<LanesChanged, Problem> {
+    if !known {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no activation or content of this name is configured",
+        ));
+    }
+    Ok(LanesChanged {
+        activations: vec![scope],
+        ..LanesChanged::default()
+    })
+}
+
+fn every_lane(desk: &dyn Desk, change: impl Fn(&Lane) -> bool) -> LanesChanged {
+    let lanes = desk.lanes().into_iter().map(|view| view.lane);
+    let lanes = lanes.filter(|lane| lane.kind != LaneKind::Held && change(lane));
+    LanesChanged {
+        lanes: lanes.map(|lane| lane.to_string()).collect(),
+        ..LanesChanged::default()
+    }
+}
+
+fn tell(what: &'static str, changed: &LanesChanged) {
+    let (lanes, activations) = (changed.lanes.join(" "), changed.activations.join(" "));
+    let until = changed.until.map(|until| until.to_string());
+    tracing::info!(what, lanes, activations, until, "an operator changed holds");
+}
