@@ -55,6 +55,9 @@ pub struct Rule {
     /// Only for so many matching requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
+    /// Let every so-manyth matching request pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spare: Option<u64>,
     /// With `action.status`: a `Retry-After` of so long.
     #[serde(
         default,
@@ -252,7 +255,10 @@ impl Play {
             }
             *matched += 1;
             let end = rule.next.map(|next| next.saturating_add(rule.skip));
-            if *matched > rule.skip && end.is_none_or(|end| *matched <= end) {
+            let spared = rule
+                .spare
+                .is_some_and(|spare| matched.is_multiple_of(spare));
+            if *matched > rule.skip && end.is_none_or(|end| *matched <= end) && !spared {
                 rule.act(&mut effects);
             }
         }
@@ -376,6 +382,16 @@ mod tests {
         play.effects(TRACK, at(14));
         assert!(play.effects(TRACK, at(14)).instead.is_some());
         assert!(play.effects(TRACK, at(15)).instead.is_none(), "over");
+    }
+
+    #[test]
+    fn a_rule_may_let_every_so_manyth_request_pass() {
+        let script =
+            Script::parse(r#"{"rules": [{"spare": 3, "action": {"status": 500}}]}"#).unwrap();
+        let mut play = Play::new(script, Timestamp::ZERO);
+        let mut hit = |_| play.effects(TRACK, Timestamp::ZERO).instead.is_some();
+        let hits: Vec<bool> = (0..6).map(&mut hit).collect();
+        assert_eq!(hits, [true, true, false, true, true, false]);
     }
 
     #[test]
