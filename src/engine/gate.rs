@@ -388,14 +388,15 @@ mod tests {
         gate.denied(at(30), at(30));
         gate.throttled(at(35), at(35), Some(at(38)), 0.0);
         assert_eq!(gate.paused(at(0), at(40)).as_secs(), 20);
-        gate.succeeded(at(40), at(40));
+        gate.succeeded(at(45), at(45));
+        assert_eq!(gate.paused(at(0), at(50)).as_secs(), 25);
         gate.throttled(at(50), at(50), Some(at(58)), 0.0);
-        assert_eq!(gate.paused(at(40), at(55)).as_secs(), 5);
+        assert_eq!(gate.paused(at(45), at(55)).as_secs(), 5);
         gate.hold(HoldReason::Manual, at(60), None);
         gate.release(at(70));
         for _ in 0..5 {
             gate.failed(at(80), at(80), 0.0);
         }
-        assert_eq!(gate.paused(at(40), at(100)).as_secs(), 8 + 10);
+        assert_eq!(gate.paused(at(45), at(100)).as_secs(), 8 + 10);
     }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use self::maps::{EventKey, Maps};
+use self::maps::{EventKey, Living, Maps};
 use super::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
     StoreError, Token,
@@ -92,18 +92,30 @@ impl Store for MapStore {
         at_most: usize,
     ) -> Result<Vec<Leased>, StoreError> {
         let mut maps = self.open()?;
-        let ready = |fresh: bool| -> Vec<(Timestamp, JobId)> {
-            maps.living
+        let ready = |fresh: bool| {
+            let in_lane = maps
+                .living
                 .iter()
-                .filter(|(_, living)| living.lane == *lane && living.job.fresh == fresh)
-                .filter(|(_, living)| living.lease.is_none() && living.job.due <= now)
-                .filter(|(id, living)| !maps.turns.is_behind(**id, living.takes_turn_of()))
-                .map(|(id, living)| (living.job.due, *id))
-                .collect()
+                .filter(move |(_, living)| living.lane == *lane && living.job.fresh == fresh);
+            in_lane.filter(|(_, living)| living.lease.is_none() && living.job.due <= now)
         };
-        let mut fresh: Vec<JobId> = ready(true).into_iter().map(|(_, id)| id).collect();
-        let mut failed = ready(false);
-        failed.sort_unstable();
+        let may_go =
+            |id: &JobId, living: &Living| !maps.turns.is_behind(*id, living.takes_turn_of());
+        let mut fresh: Vec<JobId> = ready(true)
+            .filter(|(id, living)| may_go(id, living))
+            .map(|(id, _)| *id)
+            .take(at_most)
+            .collect();
+        let mut failed: Vec<_> = ready(false)
+            .map(|(id, living)| (living.job.due, *id, living))
+            .collect();
+        failed.sort_unstable_by_key(|(due, id, _)| (*due, *id));
+        let mut failed: Vec<JobId> = failed
+            .into_iter()
+            .filter(|(_, id, living)| may_go(id, living))
+            .map(|(_, id, _)| id)
+            .take(at_most)
+            .collect();
 
         let room_for_failed = failed.len().min(at_most / 4);
         fresh.truncate(at_most - room_for_failed);
@@ -111,10 +123,7 @@ impl Store for MapStore {
 
         let mut room = at_most - fresh.len() - failed.len();
         let mut ids = Vec::new();
-        for holder in fresh
-            .into_iter()
-            .chain(failed.into_iter().map(|(_, id)| id))
-        {
+        for holder in fresh.into_iter().chain(failed) {
             ids.push(holder);
             let chain = maps.chain(holder, now, room);
             room -= chain.len();
@@ -169,13 +178,18 @@ impl Store for MapStore {
         _now: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         let maps = self.open()?;
-        Ok(maps
-            .living
-            .iter()
-            .filter(|(_, living)| living.lane == *lane && living.lease.is_none())
-            .filter(|(id, living)| !maps.turns.is_behind(**id, living.takes_turn_of()))
-            .map(|(_, living)| living.job.due)
-            .min())
+        let mut first: Option<Timestamp> = None;
+        for (id, living) in &maps.living {
+            let due = living.job.due;
+            if living.lane == *lane
+                && living.lease.is_none()
+                && first.is_none_or(|first| due < first)
+                && !maps.turns.is_behind(*id, living.takes_turn_of())
+            {
+                first = Some(due);
+            }
+        }
+        Ok(first)
     }
 
     fn wake(&self, lane: &Lane) -> Arc<Notify> {

@@ -194,6 +194,7 @@ fn an_operator_says_until_when_an_activation_is_held_and_then_it_goes_on_by_itse
         let rules = ["drop", "other"].map(|it| rules(it, "acme", OnUnknown::Resend));
         let mut life = life(6, rules.into(), 50);
         let engine = life.start().await;
+        life.wait(Duration::from_secs(1)).await;
         let end = life.clock.now() + Duration::from_mins(10);
         assert!(engine.hold_activation("drop", Some(end)));
         assert!(!engine.hold_activation("nowhere", Some(end)));

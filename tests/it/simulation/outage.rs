@@ -314,6 +314,8 @@ fn after_an_outage_of_an_hour_nothing_is_lost_nobody_storms_and_fresh_work_goes_
         assert_eq!((counts.done, counts.dead, lost, twice), (late + 1, 0, 0, 0));
         // A probe every four to six seconds, and the requests that opened the breaker.
         assert!((600..=920).contains(&while_down), "{while_down}");
+        // Each with one call, but for those before it opened.
+        assert!(calls <= while_down + 16 * 75, "{calls}");
         assert!(most <= LIMIT as usize && first_second <= LIMIT as usize);
         assert!(fresh < 8 * SECOND, "{fresh:?}");
         // A quarter and more of every request may be fresh, the rest retries, all of them full.
