@@ -23,7 +23,7 @@ use self::stage::{Seen, Stage};
 
 /// Events in one request.
 const BATCH: u64 = 1000;
-/// How many people are accepted before the relay is looked at again.
+/// How often both are asked how far they are, once everybody has joined.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// So many objects fill a write.
 const OBJECTS_MAX: f64 = 75.0;
@@ -278,7 +278,7 @@ fn bound(campaign: &Campaign, limit: u32, run: &Run) -> Result<Vec<Line>> {
     } else {
         ("at least 98 %", used >= 0.98)
     };
-    // In less than a second nothing can be said.
+    // Where there was no whole second, nothing can be said.
     lines.push(Line::new(
         "of them used",
         asked.into(),

@@ -4,6 +4,7 @@
 //! sandbox recorded, read while it is being recorded, since it remembers only the latest requests.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -12,7 +13,6 @@ use anyhow::{Context as _, Result, ensure};
 use braze_relay::client::http::{Http, Method};
 use braze_relay::model::time::Timestamp;
 use serde_json::Value;
-use std::io::{BufRead as _, BufReader};
 use url::Url;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_braze-relay");
@@ -94,7 +94,7 @@ impl Stage {
             Ok(Url::parse(rest.trim())?)
         };
         let braze = url("Braze")?;
-        let store = folder.join("store");
+        let store = folder.join("store").display().to_string();
         let text = format!(
             "[ingest]\nlisten = \"127.0.0.1:0\"\n[ingest.sources.quikly]\ntokens = [{{ value = \"{TOKEN}\" }}]\n\
              [ops]\nlisten = \"127.0.0.1:0\"\n[store]\npath = {store:?}\nballast_bytes = 1048576\n\

@@ -34,7 +34,7 @@ enum Command {
     Status(status::Args),
     Dead(dead::Args),
     Outgrow(outgrow::Args),
-    Sandbox(sandbox::SandboxArgs),
+    Sandbox(Box<sandbox::SandboxArgs>),
     Demo(demo::Args),
 }
 
@@ -54,7 +54,7 @@ pub fn run() -> u8 {
         Command::Status(args) => status::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Outgrow(args) => outgrow::run(&args),
-        Command::Sandbox(args) => until_done(sandbox::run(args)),
+        Command::Sandbox(args) => until_done(sandbox::run(*args)),
         Command::Demo(args) => until_done(demo::run(args)),
     }
 }
