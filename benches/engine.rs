@@ -175,10 +175,11 @@ async fn work(store: impl Store, people: u64, identity: Identity) -> Result<Dura
     let began = Instant::now();
     let stop = async {
         all.notified().await;
+        let mut rounds = tokio::time::interval(ASK_EVERY);
         while let Ok(counts) = store.counts(clock.now()).await
             && counts.events.done < people
         {
-            tokio::time::sleep(ASK_EVERY).await;
+            rounds.tick().await;
         }
     };
     engine.run(stop).await?;

@@ -184,9 +184,10 @@ async fn play(campaign: &Campaign, path: &Path) -> Result<Run> {
         stage.post(Campaign::events(from..until)).await?;
     }
     let accepted = began.elapsed();
+    let mut rounds = tokio::time::interval(LOOK_EVERY);
     while stage.done().await? < campaign.people {
         stage.look().await?;
-        tokio::time::sleep(LOOK_EVERY).await;
+        rounds.tick().await;
     }
     let took = began.elapsed();
     let cpu = cpu()
