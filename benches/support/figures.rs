@@ -120,23 +120,35 @@ impl Row {
 pub fn print(title: &str, unit: &str, rows: &[Row]) {
     let width = rows.iter().map(|row| row.name.chars().count()).max();
     let width = width.unwrap_or(0).max(20);
+    let timed = rows
+        .iter()
+        .flat_map(|row| &row.runs)
+        .any(|run| !run.p50_ms.is_nan());
+    let latencies = if timed { ["p50 ms", "p99 ms"] } else { [""; 2] };
     println!("\n{title}");
     println!(
         "{:width$}  {unit:>10}  {:>17}  {:>8}  {:>8}",
-        "", "lowest–highest", "p50 ms", "p99 ms"
+        "", "lowest–highest", latencies[0], latencies[1]
     );
     for row in rows {
         let of = |field: fn(&Figures) -> f64| median(row.runs.iter().map(field).collect());
         let rates = row.runs.iter().map(|run| run.per_second);
         let lowest = rates.clone().fold(f64::INFINITY, f64::min);
         let highest = rates.fold(0.0, f64::max);
+        let shown = |ms: f64| {
+            if ms.is_nan() {
+                String::new()
+            } else {
+                format!("{ms:.2}")
+            }
+        };
         println!(
-            "{:width$}  {:>10.0}  {:>17}  {:>8.2}  {:>8.2}",
+            "{:width$}  {:>10.0}  {:>17}  {:>8}  {:>8}",
             row.name,
             row.per_second(),
             format!("{lowest:.0}–{highest:.0}"),
-            of(|run| run.p50_ms),
-            of(|run| run.p99_ms),
+            shown(of(|run| run.p50_ms)),
+            shown(of(|run| run.p99_ms)),
         );
     }
 }

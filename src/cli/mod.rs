@@ -36,7 +36,7 @@ enum Command {
     Dead(dead::Args),
     Lane(lane::Args),
     Outgrow(outgrow::Args),
-    Sandbox(sandbox::SandboxArgs),
+    Sandbox(Box<sandbox::SandboxArgs>),
     Demo(demo::Args),
 }
 
@@ -57,7 +57,7 @@ pub fn run() -> u8 {
         Command::Dead(args) => dead::run(&args),
         Command::Lane(args) => lane::run(&args),
         Command::Outgrow(args) => outgrow::run(&args),
-        Command::Sandbox(args) => until_done(sandbox::run(args)),
+        Command::Sandbox(args) => until_done(sandbox::run(*args)),
         Command::Demo(args) => until_done(demo::run(args)),
     }
 }

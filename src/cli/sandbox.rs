@@ -51,6 +51,9 @@ pub struct SandboxArgs {
     /// The limit of one endpoint, as users_track=3000/3s; several windows with commas; repeatable
     #[arg(long, value_name = "LANE=N/TIME", value_parser = limit)]
     limit: Vec<(Bucket, Windows)>,
+    /// Another consumer of an endpoint's limit, who asks evenly, as users_export_ids=20/s; repeatable
+    #[arg(long, value_name = "LANE=N/TIME", value_parser = other)]
+    other: Vec<(Bucket, Window)>,
     /// How limits are told: epoch, delta, none, mau
     #[arg(long, default_value = "epoch", value_name = "VARIANT")]
     headers: HeaderVariant,
@@ -114,6 +117,15 @@ fn limit(text: &str) -> Result<(Bucket, Windows), NotAnOption> {
     Ok((bucket.parse()?, windows?.into()))
 }
 
+fn other(text: &str) -> Result<(Bucket, Window), NotAnOption> {
+    match limit(text)? {
+        (bucket, windows) if windows.len() == 1 => Ok((bucket, windows[0])),
+        _ => Err(NotAnOption(format!(
+            "{text:?}: another consumer has one rate"
+        ))),
+    }
+}
+
 fn opt_in_event(text: &str) -> Result<(String, String), NotAnOption> {
     let pair = text.split_once('=').filter(|(event, _)| !event.is_empty());
     let (event, group) = pair.ok_or_else(|| {
@@ -142,6 +154,7 @@ impl SandboxArgs {
             quikly_token: self.quikly_token,
             quikly_idempotency: self.quikly_idempotency,
             quikly_latency: self.quikly_latency,
+            others: self.other.into_iter().collect(),
             headers: self.headers,
             appear: self.appear,
             seed: self.seed,
@@ -268,6 +281,13 @@ mod tests {
         let options = options(&["--limits", "off", "--limit", "users_track=2/s,100/h"]).unwrap();
         assert_eq!(options.limits.len(), 1);
         assert_eq!(options.limits[&Bucket::UsersTrack].len(), 2);
+    }
+
+    #[test]
+    fn another_consumer_has_one_rate() {
+        let options = options(&["--other", "users_export_ids=20/s"]).unwrap();
+        assert_eq!(options.others[&Bucket::UsersExportIds].requests, 20);
+        assert!(super::other("users_track=20/s,40/min").is_err());
     }
 
     #[test]

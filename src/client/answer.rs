@@ -4,6 +4,9 @@
 //! e-mail, a phone number or a token, whoever it belongs to; a text has at most [`TEXT_CHARS_MAX`] characters.
 //! Deliberately absent: any way for a raw body into an [`Answer`].
 
+use std::cell::OnceCell;
+use std::cmp::Reverse;
+
 use serde_json::Value;
 
 use super::http::{RawAnswer, Trouble};
@@ -31,22 +34,24 @@ const VALUE_CHARS_MIN: usize = 3;
 /// How many different errors one text names.
 const ERRORS_MAX: usize = 3;
 
-/// Takes out of a text what must not be in it.
-pub struct Redactor {
-    /// In folded characters, longest first.
-    words: Vec<Vec<char>>,
+/// Takes out of a text what must not be in it. Costs next to nothing before there is a text: most answers have none.
+pub struct Redactor<'a> {
+    hidden: Vec<&'a str>,
+    /// In folded characters, longest first; made for the first text.
+    words: OnceCell<Vec<Vec<char>>>,
 }
 
-impl Redactor {
+impl<'a> Redactor<'a> {
     /// One that hides `secret`, wherever it appears.
-    pub fn new(secret: &str) -> Redactor {
-        let mut redactor = Redactor { words: Vec::new() };
-        redactor.hide(secret);
-        redactor
+    pub fn new(secret: &'a str) -> Redactor<'a> {
+        Redactor {
+            hidden: vec![secret],
+            words: OnceCell::new(),
+        }
     }
 
     /// Hides the address and every text in the attributes and properties of `track` too.
-    pub fn hide_track(&mut self, track: &Track) {
+    pub fn hide_track(&mut self, track: &'a Track) {
         match &track.address {
             Address::ExternalId(id) | Address::BrazeId(id) => self.hide(id),
             Address::Alias(email) | Address::Email(email) => self.hide(email),
@@ -61,20 +66,28 @@ impl Redactor {
     }
 
     /// Hides `word` too, in upper and lower case.
-    pub fn hide(&mut self, word: &str) {
-        let word: Vec<char> = word.trim().chars().map(fold).collect();
-        if !word.iter().any(|c| c.is_alphanumeric()) {
-            return;
-        }
-        let place = self.words.partition_point(|other| other.len() > word.len());
-        self.words.insert(place, word);
+    pub fn hide(&mut self, word: &'a str) {
+        self.hidden.push(word);
+        self.words.take();
     }
 
-    fn hide_values(&mut self, object: &Object) {
+    fn words(&self) -> &[Vec<char>] {
+        self.words.get_or_init(|| {
+            let folded = self.hidden.iter().map(|word| word.trim().chars().map(fold));
+            let mut words: Vec<Vec<char>> = folded
+                .map(Iterator::collect)
+                .filter(|word: &Vec<char>| word.iter().any(|c| c.is_alphanumeric()))
+                .collect();
+            words.sort_by_key(|word| Reverse(word.len()));
+            words
+        })
+    }
+
+    fn hide_values(&mut self, object: &'a Object) {
         object.values().for_each(|value| self.hide_value(value));
     }
 
-    fn hide_value(&mut self, value: &Value) {
+    fn hide_value(&mut self, value: &'a Value) {
         match value {
             Value::String(text) if text.chars().count() >= VALUE_CHARS_MIN => self.hide(text),
             Value::Array(items) => items.iter().for_each(|item| self.hide_value(item)),
@@ -109,9 +122,10 @@ impl Redactor {
             .take(RAW_CHARS_MAX)
             .collect();
         let folded: Vec<char> = raw.iter().copied().map(fold).collect();
+        let words = self.words();
         let (mut kept, mut kept_chars, mut at) = (String::new(), 0, 0);
         while at < raw.len() && kept_chars < KEPT_CHARS_MAX {
-            if let Some(word) = self.words.iter().find(|word| stands_at(word, &folded, at)) {
+            if let Some(word) = words.iter().find(|word| stands_at(word, &folded, at)) {
                 kept.push_str(HIDDEN);
                 kept_chars += HIDDEN.len();
                 at += word.len();

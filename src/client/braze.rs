@@ -141,7 +141,7 @@ impl Braze {
         }
     }
 
-    fn redactor<'a>(&self, words: impl Iterator<Item = &'a str>) -> Redactor {
+    fn redactor<'a>(&'a self, words: impl Iterator<Item = &'a str>) -> Redactor<'a> {
         let mut redactor = Redactor::new(self.key.expose_secret());
         words.for_each(|word| redactor.hide(word));
         redactor

@@ -9,7 +9,7 @@
 //! | `GET /people/{phone}` | what somebody does when prompted, and the groups they are in |
 //! | `POST /people/{phone}/stop`, `/start`, `/confirm` | they text this now; `subscription_group_id`, `workspace`, for START `double_opt_in=true` |
 //! | `GET`, `POST`, `DELETE /behaviour` | how people behave from now on; posted keys replace, the others stay |
-//! | `GET /requests` | NDJSON, the latest ones; `after`, `limit` |
+//! | `GET /requests` | NDJSON, the latest ones, those of another consumer (`--other`) too; `after`, `limit` |
 //! | `GET /summary` | one JSON object of numbers |
 //! | `GET`, `POST`, `DELETE /script` | the script; a new one replaces the old and its times count from now |
 //! | `DELETE /` | everything as it was at the start |

@@ -259,6 +259,7 @@ fn note(
         status: answer.status,
         objects: answer.objects,
         answer_dropped,
+        other: false,
     });
 }
 

@@ -182,40 +182,79 @@ impl Gauge {
     }
 }
 
+/// Somebody else who uses the same limit, evenly.
+#[derive(Clone, Debug)]
+struct Other {
+    rate: Window,
+    since: Timestamp,
+    asked: u64,
+}
+
+impl Other {
+    /// The moment of the next request.
+    fn next(&self) -> Timestamp {
+        let length_ms = self.rate.length.as_millis() as u64;
+        let after_ms = (self.asked + 1) * length_ms / u64::from(self.rate.requests.max(1));
+        self.since + Duration::from_millis(after_ms)
+    }
+}
+
 /// One bucket's windows with what is used of them.
 #[derive(Clone, Debug, Default)]
-pub struct Meter(Vec<Gauge>);
+pub struct Meter {
+    gauges: Vec<Gauge>,
+    other: Option<Other>,
+}
 
 impl Meter {
-    /// Nothing used yet. No windows: everything is allowed.
-    pub fn new(windows: &[Window]) -> Meter {
+    /// Nothing used yet. No windows: everything is allowed. `other`: so much is asked for by somebody else, from `now` on.
+    pub fn new(windows: &[Window], other: Option<Window>, now: Timestamp) -> Meter {
         let gauge = |window: &Window| Gauge {
             window: *window,
             index: 0,
             used: 0,
         };
-        Meter(windows.iter().map(gauge).collect())
+        let other = other.filter(|rate| rate.requests > 0).map(|rate| Other {
+            rate,
+            since: now,
+            asked: 0,
+        });
+        Meter {
+            gauges: windows.iter().map(gauge).collect(),
+            other,
+        }
+    }
+
+    /// The next request of somebody else, if it came by `now`: when, and whether there was room for it.
+    pub fn other(&mut self, now: Timestamp) -> Option<(Timestamp, bool)> {
+        let other = self.other.as_mut()?;
+        let at = other.next();
+        if at > now {
+            return None;
+        }
+        other.asked += 1;
+        Some((at, self.take(at).is_ok()))
     }
 
     /// Takes one request out of every window, or out of none: `Err` names the full window that opens last.
     /// `Ok(None)` when there is no limit; otherwise the window with the least left.
     pub fn take(&mut self, now: Timestamp) -> Result<Option<Standing>, Standing> {
-        for gauge in &mut self.0 {
+        for gauge in &mut self.gauges {
             gauge.turn_to(now);
         }
         let full = self
-            .0
+            .gauges
             .iter()
             .map(Gauge::standing)
             .filter(|one| one.remaining == 0);
         if let Some(full) = full.max_by_key(|one| one.reset) {
             return Err(full);
         }
-        for gauge in &mut self.0 {
+        for gauge in &mut self.gauges {
             gauge.used += 1;
         }
         Ok(self
-            .0
+            .gauges
             .iter()
             .map(Gauge::standing)
             .min_by_key(|one| one.remaining))
@@ -254,9 +293,33 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
+    fn meter(windows: &[&str]) -> Meter {
+        let windows: Vec<Window> = windows.iter().map(|one| one.parse().unwrap()).collect();
+        Meter::new(&windows, None, at(0))
+    }
+
+    #[test]
+    fn somebody_else_takes_evenly_what_there_is_and_is_refused_like_everybody() {
+        let (window, other) = ("4/s".parse().unwrap(), "2/s".parse().unwrap());
+        let mut meter = Meter::new(&[window], Some(other), at(1000));
+        assert_eq!(meter.other(at(1499)), None);
+        assert_eq!(meter.other(at(1600)), Some((at(1500), true)));
+        assert_eq!(meter.other(at(1600)), None);
+        for left in [2, 1, 0] {
+            assert_eq!(meter.take(at(1700)).unwrap().unwrap().remaining, left);
+        }
+        assert_eq!(meter.other(at(2600)), Some((at(2000), true)));
+        assert_eq!(meter.other(at(2600)), Some((at(2500), true)));
+        assert_eq!(meter.other(at(3000)), Some((at(3000), true)));
+        for _ in 0..3 {
+            meter.take(at(3400)).unwrap();
+        }
+        assert_eq!(meter.other(at(3500)), Some((at(3500), false)));
+    }
+
     #[test]
     fn a_window_is_aligned_to_the_clock_and_not_to_the_first_request() {
-        let mut meter = Meter::new(&["2/3s".parse().unwrap()]);
+        let mut meter = meter(&["2/3s"]);
         assert_eq!(meter.take(at(5900)).unwrap().unwrap().remaining, 1);
         assert_eq!(meter.take(at(5950)).unwrap().unwrap().remaining, 0);
         assert_eq!(meter.take(at(5999)).unwrap_err().reset, at(6000));
@@ -265,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_burst_window_refuses_although_the_hour_has_plenty_and_uses_none_of_it() {
-        let mut meter = Meter::new(&["100/h".parse().unwrap(), "1/3s".parse().unwrap()]);
+        let mut meter = meter(&["100/h", "1/3s"]);
         meter.take(at(0)).unwrap();
         for _ in 0..50 {
             assert_eq!(meter.take(at(1)).unwrap_err().reset, at(3000));

@@ -176,6 +176,8 @@ pub struct Options {
     pub quikly_latency: Spread,
     /// The windows of each bucket; a bucket without any is unlimited.
     pub limits: BTreeMap<Bucket, Vec<Window>>,
+    /// What another consumer asks for of each bucket, evenly, in every workspace.
+    pub others: BTreeMap<Bucket, Window>,
     /// How limits are told.
     pub headers: HeaderVariant,
     /// How long an accepted write takes to take effect.
@@ -204,6 +206,7 @@ impl Default for Options {
             quikly_idempotency: true,
             quikly_latency: Spread::default(),
             limits: Bucket::documented(),
+            others: BTreeMap::new(),
             headers: HeaderVariant::Epoch,
             appear: Spread {
                 least: Duration::from_millis(10),

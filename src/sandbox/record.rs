@@ -23,6 +23,8 @@ pub struct Seen {
     pub objects: usize,
     /// Whether the script cut it off after it was done.
     pub answer_dropped: bool,
+    /// Whether it is that of another consumer, who is played.
+    pub other: bool,
 }
 
 /// The path of requests to what does not exist.
@@ -32,6 +34,8 @@ pub const OTHER_PATH: &str = "other";
 pub struct Record {
     kept: usize,
     latest: VecDeque<(u64, Seen)>,
+    /// The number of the next one.
+    next: u64,
     total: u64,
     by_path: BTreeMap<(&'static str, u16), u64>,
     track_objects: BTreeMap<usize, u64>,
@@ -49,6 +53,7 @@ impl Record {
         Record {
             kept,
             latest: VecDeque::new(),
+            next: 0,
             total: 0,
             by_path: BTreeMap::new(),
             track_objects: BTreeMap::new(),
@@ -60,6 +65,19 @@ impl Record {
 
     /// One more.
     pub fn add(&mut self, seen: Seen) {
+        if !seen.other {
+            self.count(&seen);
+        }
+        if self.kept > 0 {
+            if self.latest.len() == self.kept {
+                self.latest.pop_front();
+            }
+            self.latest.push_back((self.next, seen));
+        }
+        self.next += 1;
+    }
+
+    fn count(&mut self, seen: &Seen) {
         self.total += 1;
         *self.by_path.entry((seen.path, seen.status)).or_default() += 1;
         if seen.path == "/users/track" && seen.objects > 0 {
@@ -69,12 +87,6 @@ impl Record {
                 .or_default() += 1;
         }
         self.answers_dropped += u64::from(seen.answer_dropped);
-        if self.kept > 0 {
-            if self.latest.len() == self.kept {
-                self.latest.pop_front();
-            }
-            self.latest.push_back((self.total - 1, seen));
-        }
     }
 
     /// The remembered requests from number `after` on.
@@ -82,7 +94,7 @@ impl Record {
         let shown = |(number, seen): &(u64, Seen)| {
             let line = json!({
                 "id": number, "at": seen.at, "workspace": seen.workspace, "path": seen.path, "status": seen.status,
-                "objects": seen.objects, "answer_dropped": seen.answer_dropped,
+                "objects": seen.objects, "answer_dropped": seen.answer_dropped, "other": seen.other,
             });
             (*number, line)
         };
@@ -122,7 +134,7 @@ mod tests {
     #[test]
     fn the_latest_are_remembered_and_all_are_counted() {
         let mut record = Record::new(2);
-        for objects in [1, 75, 75] {
+        for (objects, other) in [(1, false), (75, false), (1, true), (75, false)] {
             record.add(Seen {
                 at: Timestamp::ZERO,
                 workspace: None,
@@ -130,10 +142,11 @@ mod tests {
                 status: 201,
                 objects,
                 answer_dropped: false,
+                other,
             });
         }
         let numbers: Vec<_> = record.latest(0).map(|(number, _)| number).collect();
-        assert_eq!(numbers, [1, 2]);
+        assert_eq!(numbers, [2, 3]);
         assert_eq!(record.totals(), (3, json!({"/users/track": {"201": 3}})));
         assert_eq!(record.track_objects(), json!({"1": 1, "75": 2}));
     }

@@ -77,10 +77,10 @@ impl Workspace {
                 profiles.add_known(known, now);
             }
         }
-        let meters = options
-            .limits
-            .iter()
-            .map(|(bucket, windows)| (*bucket, Meter::new(windows)));
+        let meters = options.limits.iter().map(|(bucket, windows)| {
+            let other = options.others.get(bucket).copied();
+            (*bucket, Meter::new(windows, other, now))
+        });
         Workspace {
             name: workspace.name.clone(),
             permissions: workspace.permissions.clone(),

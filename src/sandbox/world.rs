@@ -10,7 +10,7 @@ use super::limits::{self, Bucket, HeaderVariant, Standing};
 use super::options::{Options, Spread};
 use super::profiles::Object;
 use super::quikly::Quikly;
-use super::record::Record;
+use super::record::{Record, Seen};
 use super::script::{Effects, Matter, Play};
 use super::wire::{Answer, Asked, Body, Endpoint};
 use super::workspace::Workspace;
@@ -150,6 +150,18 @@ impl World {
         };
         let workspace = &mut self.workspaces[place];
         workspace.settle(now);
+        let bucket = asked.endpoint.bucket();
+        while let Some((at, taken)) = workspace.meter(bucket).and_then(|meter| meter.other(now)) {
+            self.record.add(Seen {
+                at,
+                workspace: Some(workspace.name.clone()),
+                path: asked.endpoint.path(),
+                status: if taken { 201 } else { 429 },
+                objects: 1,
+                answer_dropped: false,
+                other: true,
+            });
+        }
         if !workspace.permissions.contains(&asked.endpoint.permission()) {
             return Answer::message(403, "Access Denied");
         }

@@ -21,7 +21,8 @@ impl Others {
             self.0 = self.0.max(taken);
             return;
         }
-        self.0 = (f64::from(taken) / heard).round() as u32;
+        // Down: of a narrow window one more for them is a twentieth of ours, and what they miss is seen and made up for.
+        self.0 = (f64::from(taken) / heard) as u32;
         let to_come = self.0.saturating_sub(taken);
         if self.0 > 0 && remaining.saturating_sub(to_come) <= limit / 100 {
             // Nothing was spared: they may have wanted more.
