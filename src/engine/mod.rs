@@ -11,6 +11,7 @@
 mod aside;
 mod batch;
 mod control;
+pub mod eta;
 pub mod gate;
 pub mod holds;
 mod lane;
@@ -18,6 +19,7 @@ mod lanes;
 mod prepare;
 mod recent;
 mod request;
+mod tempo;
 mod worker;
 
 use std::collections::BTreeMap;

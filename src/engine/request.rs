@@ -195,6 +195,8 @@ impl<S: Store, C: Client> Shared<S, C> {
                 Ok(_) | Err(Failure::Rejected(_) | Failure::Apart(_) | Failure::WrongGroup(_))
             )
         };
+        let through = answers.iter().filter(|answer| taken(answer)).count();
+        lane.tempo().answered(through, now);
         let mut gate = lane.gate();
         let mut changed = false;
         if answers.iter().any(taken) && gate.succeeded(sent_at) {

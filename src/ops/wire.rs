@@ -8,7 +8,7 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 pub use status::{
-    Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
+    ActivationRow, Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
 };
 
 use crate::flow::job::{Attempt, Class, Flow, Reason};
