@@ -56,7 +56,7 @@
 //!
 //! **[`engine`]** does what the flows decided, lane by lane, as fast as each may go. Never decides about a job, and never
 //! waits by turning. In it, **[`engine::gate`]** is as pure as the flows are: it is told what was
-//! answered and says whether a lane is open. The engine knows both ports and no adapter: it runs the same over the map, against a client made up, on
+//! answered and says whether a lane is open; so is **[`engine::eta`]**, which says how long the rest takes. The engine knows both ports and no adapter: it runs the same over the map, against a client made up, on
 //! paused time.
 //!
 //! **[`ingest`]** is the first listener, for clients. Never decides what an event starts, never answers 202 before the

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use super::remote::{Failed, Remote, write};
-use super::text::{Column, bytes, duration, plain, table, tally};
+use super::text::{Column, bytes, duration, plain, remaining, table, tally};
 use crate::config::Env;
-use crate::ops::wire::{Events, HeldActivation, LaneRow, Status};
+use crate::ops::wire::{ActivationRow, Events, HeldActivation, LaneRow, Status};
 
 /// Show where everything is: events, jobs, lanes, the store
 ///
@@ -47,6 +47,10 @@ fn render(status: &Status) -> String {
     if !status.jobs.is_empty() {
         text += "\n";
         text += &jobs(status);
+    }
+    if status.activations.iter().any(|row| row.due > 0) {
+        text += "\n";
+        text += &activations(&status.activations, &status.held_activations);
     }
     if !status.dead.is_empty() {
         let reasons = status.dead.iter();
@@ -124,6 +128,44 @@ fn jobs(status: &Status) -> String {
     table(columns, &rows)
 }
 
+/// Those that have something to do now.
+fn activations(all: &[ActivationRow], held: &[HeldActivation]) -> String {
+    let is_held = |row: &ActivationRow| {
+        let name = (&row.workspace, &row.activation);
+        held.iter()
+            .any(|it| (&it.workspace, &it.activation) == name)
+    };
+    let rows: Vec<_> = all
+        .iter()
+        .filter(|row| row.due > 0)
+        .map(|row| {
+            [
+                row.workspace.clone(),
+                row.activation.clone(),
+                row.due.to_string(),
+                eta(row.due, row.eta_seconds, is_held(row)),
+            ]
+        })
+        .collect();
+    let columns = [
+        Column::Left("WORKSPACE"),
+        Column::Left("ACTIVATION"),
+        Column::Right("DUE"),
+        Column::Right("ETA"),
+    ];
+    table(columns, &rows)
+}
+
+/// How long what is due takes: `-` for nothing, `?` where nobody knows.
+fn eta(due: u64, seconds: Option<f64>, is_held: bool) -> String {
+    match (due, seconds) {
+        (0, _) => "-".into(),
+        (_, Some(seconds)) => remaining(seconds),
+        (_, None) if is_held => "held".into(),
+        (_, None) => "?".into(),
+    }
+}
+
 /// One line each, under their heads.
 pub(super) fn lanes(lanes: &[LaneRow]) -> String {
     let rows: Vec<_> = lanes
@@ -134,6 +176,7 @@ pub(super) fn lanes(lanes: &[LaneRow]) -> String {
                 lane.depth.to_string(),
                 lane.waiting.to_string(),
                 lane.oldest_seconds.map_or("-".into(), duration),
+                eta(lane.depth, lane.eta_seconds, lane.held.is_some()),
                 lane.in_flight.to_string(),
                 pace(lane),
                 used(lane),
@@ -146,6 +189,7 @@ pub(super) fn lanes(lanes: &[LaneRow]) -> String {
         Column::Right("DUE"),
         Column::Right("LATER"),
         Column::Right("OLDEST"),
+        Column::Right("ETA"),
         Column::Right("REQUESTS"),
         Column::Right("PACE"),
         Column::Right("USED"),
@@ -219,12 +263,22 @@ mod tests {
             depth: 0,
             waiting: 0,
             oldest_seconds: None,
+            eta_seconds: Some(0.0),
             in_flight: 0,
             requests_per_second: None,
             budget_used_ratio: None,
             objects_max: None,
             held: None,
             stopped_until: None,
+        }
+    }
+
+    fn row(activation: &str, due: u64, eta_seconds: Option<f64>) -> ActivationRow {
+        ActivationRow {
+            workspace: "acme".into(),
+            activation: activation.into(),
+            due,
+            eta_seconds,
         }
     }
 
@@ -260,6 +314,12 @@ mod tests {
                 count: 1,
             }],
             done: Vec::new(),
+            activations: vec![
+                row("spring-drop", 2, Some(7_322.0)),
+                row("idle", 0, Some(0.0)),
+                row("autumn", 3, None),
+                row("winter", 1, None),
+            ],
             held_activations: vec![HeldActivation {
                 workspace: "acme".into(),
                 activation: "autumn".into(),
@@ -273,6 +333,7 @@ mod tests {
                     depth: 2,
                     waiting: 1,
                     oldest_seconds: Some(61.5),
+                    eta_seconds: Some(0.2),
                     in_flight: 1,
                     requests_per_second: Some(1000.0),
                     budget_used_ratio: Some(0.417),
@@ -280,6 +341,8 @@ mod tests {
                     ..lane("acme/users_track")
                 },
                 LaneRow {
+                    depth: 5,
+                    eta_seconds: None,
                     held: Some(Held {
                         reason: "denied".into(),
                         since: moment(1),
@@ -314,14 +377,19 @@ events: accepted 10 = done 4 + dead 1 + queued 3 + discarded 2 + forgotten 0
 WORKSPACE  ACTIVATION   FLOW   WAITING  READY  IN FLIGHT  DEAD
 acme       spring-drop  email        1      1          1     1
 
+WORKSPACE  ACTIVATION   DUE     ETA
+acme       spring-drop    2  2h 3m
+acme       autumn         3    held
+acme       winter         1       ?
+
 dead letters by reason: gave_up 1; see braze-relay dead list
 
 acme: activation autumn is HELD since 2026-11-27T09:10:03.000Z: too many died of rejected in a row; its jobs wait; release it with braze-relay lane release --activation autumn
 
-LANE                   DUE  LATER  OLDEST  REQUESTS         PACE  USED  STATE
-acme/users_track         2      1   1m 1s         1  1000/s × 75  42 %  open
-acme/users_export_ids    0      0       -         0        4.2/s     -  HELD: denied since 2026-11-27T09:10:01.000Z
-acme/quikly              0      0       -         0            -     -  throttled until 2026-11-27T09:10:02.000Z
+LANE                   DUE  LATER  OLDEST   ETA  REQUESTS         PACE  USED  STATE
+acme/users_track         2      1   1m 1s    1s         1  1000/s × 75  42 %  open
+acme/users_export_ids    5      0       -  held         0        4.2/s     -  HELD: denied since 2026-11-27T09:10:01.000Z
+acme/quikly              0      0       -     -         0            -     -  throttled until 2026-11-27T09:10:02.000Z
 
 store: 12.3 MB, 9.0 GB of disk free, takes new events
 "

@@ -64,6 +64,16 @@ pub(super) fn duration(seconds: f64) -> String {
     humantime::format_duration(rounded).to_string()
 }
 
+/// How long something still takes, rounded up to what is worth saying: `1s`, `2m 3s`, `1h 5m`, `2days 3h`.
+pub(super) fn remaining(seconds: f64) -> String {
+    let unit = match seconds {
+        ..3_600.0 => 1.0,
+        3_600.0..86_400.0 => 60.0,
+        _ => 3_600.0,
+    };
+    duration(((seconds / unit).ceil() * unit).max(1.0))
+}
+
 /// A size in the unit that fits: `12.3 MB`.
 pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
@@ -122,6 +132,16 @@ mod tests {
             (90_000.0, "1day 1h"),
         ] {
             assert_eq!(duration(seconds), said);
+        }
+        for (seconds, said) in [
+            (0.001, "1s"),
+            (122.1, "2m 3s"),
+            (3_599.5, "1h"),
+            (3_661.0, "1h 2m"),
+            (86_399.0, "1day"),
+            (180_000.0, "2days 2h"),
+        ] {
+            assert_eq!(remaining(seconds), said);
         }
         for (size, said) in [
             (0, "0 B"),

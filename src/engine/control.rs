@@ -31,6 +31,9 @@ pub struct LaneView {
     pub in_flight: usize,
     /// Requests a second that its limits allow in the long run; `None` without limits.
     pub requests_per_second: Option<f64>,
+    /// Calls a second that get through as things stand: what it does while there is work, else what its budget allows;
+    /// `None`: it has no limits, and has not shown yet what it can do.
+    pub calls_per_second: Option<f64>,
     /// How much of its fullest window is used, 0–1: by everybody where the other side tells, else by us of our share.
     pub budget_used_ratio: f64,
     /// Objects a request may carry.
@@ -46,6 +49,13 @@ pub struct ActivationView {
     pub activation: Name,
     /// Why, and since when.
     pub hold: ActivationHold,
+}
+
+impl ActivationView {
+    /// Whether it is this one.
+    pub fn is_of(&self, (workspace, activation): &Activation) -> bool {
+        (&self.workspace, &self.activation) == (workspace, activation)
+    }
 }
 
 /// What operators see of an engine and do to it, whatever it works with.
@@ -74,14 +84,17 @@ impl<S: Store, C: Client> Desk for Engine<S, C> {
         let now = self.shared.clock.now();
         let view = |state: &Arc<LaneState>| {
             let mut gate = state.gate();
+            let objects_max = self.shared.client.objects_max(&state.lane);
+            let allowed = gate.budget.requests_per_second(now);
             LaneView {
+                calls_per_second: state.tempo().calls_per_second(allowed, objects_max, now),
                 lane: state.lane.clone(),
                 held: gate.held(now),
                 stopped_until: gate.stopped_until(now),
                 budget_used_ratio: gate.budget.used_ratio(now),
                 in_flight: state.in_flight.load(Ordering::Relaxed),
                 requests_per_second: lane::requests_per_second(&state.limits, state.share),
-                objects_max: self.shared.client.objects_max(&state.lane),
+                objects_max,
             }
         };
         self.shared.lanes.values().map(view).collect()

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::gate::Gate;
 use super::gate::budget::Budget;
 use super::recent::Recent;
+use super::tempo::Tempo;
 use super::{EngineSettings, HostSettings};
 use crate::config::Limit;
 use crate::model::lane::{Lane, LaneKind};
@@ -32,6 +33,8 @@ pub(super) struct LaneState {
     pub(super) gate: Mutex<Gate>,
     /// Whose profile was written to a moment ago.
     pub(super) recent: Mutex<Recent>,
+    /// How fast it gets through its work.
+    pub(super) tempo: Mutex<Tempo>,
     /// Notified whenever the gate may have changed.
     pub(super) changed: Notify,
     /// Notified whenever a request was answered: the budget may have more room.
@@ -62,6 +65,7 @@ impl LaneState {
             limits,
             lane,
             recent: Mutex::new(Recent::new(before)),
+            tempo: Mutex::default(),
             changed: Notify::new(),
             heard: Notify::new(),
             complained: AtomicBool::new(false),
@@ -89,6 +93,10 @@ impl LaneState {
 
     pub(super) fn gate(&self) -> MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn tempo(&self) -> MutexGuard<'_, Tempo> {
+        self.tempo.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {

@@ -9,6 +9,7 @@
 mod aside;
 mod batch;
 mod control;
+pub mod eta;
 pub mod gate;
 pub mod holds;
 mod lane;
@@ -16,6 +17,7 @@ mod lanes;
 mod prepare;
 mod recent;
 mod request;
+mod tempo;
 mod worker;
 
 use std::collections::BTreeMap;

@@ -207,6 +207,8 @@ impl<S: Store, C: Client> Shared<S, C> {
                 Ok(_) | Err(Failure::Rejected(_) | Failure::Apart { .. } | Failure::WrongGroup(_))
             )
         };
+        let through = answers.iter().filter(|answer| taken(answer)).count();
+        lane.tempo().answered(through, now);
         let mut gate = lane.gate();
         let mut changed = false;
         let failed = answers.iter().find_map(|answer| match answer {

@@ -181,6 +181,8 @@ impl<S: Store, C: Client> Worker<S, C> {
             self.lane.gate().hold(HoldReason::Unconfigured, now, None);
             self.give_back(stray).await?;
         }
+        let through = moves.iter().filter(|it| it.commit.leaves(&self.lane.lane));
+        self.lane.tempo().passed(through.count(), now);
         self.shared.store_moves(&self.lane, moves).await?;
         Ok(count)
     }
@@ -259,6 +261,8 @@ impl<S: Store, C: Client> Worker<S, C> {
         self.pending = rest;
         self.pace.spend();
         self.lane.gate().budget.sent();
+        let full = !self.pending.is_empty() || batch.len() >= self.objects_max;
+        self.lane.tempo().sent(batch.len(), full, now);
         let tokens = batch.iter().map(|asked| asked.token).collect();
         let lane = self.lane.clone();
         let handle = self
@@ -271,6 +275,9 @@ impl<S: Store, C: Client> Worker<S, C> {
     async fn rest_until_due(&mut self) -> Result<(), EngineError> {
         let now = self.shared.clock.now();
         let due = self.shared.store.next_due(&self.lane.lane, now).await?;
+        if due.is_none_or(|due| due > now) {
+            self.lane.tempo().idle();
+        }
         self.rest(due.map(|due| due.max(now + SETTLING)), true)
             .await
     }

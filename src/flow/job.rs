@@ -339,6 +339,11 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// Whether nothing more is asked for the job in `lane`.
+    pub fn leaves(&self, lane: &Lane) -> bool {
+        !matches!(&self.fate, Fate::Keep { lane: next, .. } if next == lane)
+    }
+
     /// A move that teaches nothing and lets the next one of the participant go on at once.
     pub fn new(fate: Fate, spawn: Vec<Child>) -> Commit {
         Commit {

@@ -9,6 +9,7 @@
 //! "Credit" is a child of flow `credit`, where the activation gives one. A reply of another kind than the call asks
 //! for is [`Step::Unfitting`]. Where a failure leads is the same at every step: see [`settle`](mod@settle).
 
+mod ahead;
 mod credit;
 mod email;
 mod identity;
@@ -22,6 +23,7 @@ pub mod settle;
 mod state;
 mod webhook;
 
+pub use ahead::ahead;
 use join::Kind;
 
 use job::{Burial, Child, Class, Flow, Job, Outcome, Profile, Reason, Start, State};

@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 
 use super::Ops;
 use super::problem::Problem;
+use crate::engine::eta::{Eta, Etas, etas};
 use crate::engine::gate::HoldReason;
 use crate::engine::holds::ActivationHoldReason;
 use crate::engine::{ActivationView, LaneView};
@@ -52,6 +53,7 @@ fn render(
     budgets(&gauges, lanes)?;
     holds(&gauges, lanes)?;
     held_activations(&gauges, held, book)?;
+    remaining(&gauges, &etas(&counts.due, lanes, held, book, now))?;
     for (name, help, value) in [
         (
             "relay_store_bytes",
@@ -188,6 +190,31 @@ fn held_activations(
             let labels = [&*rules.workspace, &*rules.scope, reason.as_str()];
             held.set(&labels, f64::from(u8::from(holds)))?;
         }
+    }
+    Ok(())
+}
+
+fn remaining(gauges: &Gauges, etas: &Etas) -> Result<(), MetricsError> {
+    let by_lane = gauges.family(
+        "relay_lane_eta_seconds",
+        "How long the due calls take as things stand; +Inf: held or unanswered, NaN: not known yet.",
+        &["workspace", "lane"],
+    )?;
+    let by_activation = gauges.family(
+        "relay_activation_eta_seconds",
+        "How long what is due takes as things stand, through all its lanes; +Inf and NaN as for lanes.",
+        &["workspace", "activation"],
+    )?;
+    let number = |eta| match eta {
+        Eta::In(seconds) => seconds,
+        Eta::Unknown => f64::NAN,
+        Eta::Never => f64::INFINITY,
+    };
+    for (lane, eta) in &etas.lanes {
+        by_lane.set(&[&lane.workspace, lane.kind.as_str()], number(*eta))?;
+    }
+    for ((workspace, activation), row) in &etas.activations {
+        by_activation.set(&[workspace, activation], number(row.eta))?;
     }
     Ok(())
 }

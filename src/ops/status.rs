@@ -9,8 +9,10 @@ use axum::extract::State;
 use super::Ops;
 use super::problem::Problem;
 use super::wire::{
-    Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
+    ActivationRow, Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
 };
+use crate::engine::eta::{ActivationEta, Etas, etas};
+use crate::engine::holds::Activation;
 use crate::engine::{ActivationView, LaneView};
 use crate::flow::job::Flow;
 use crate::model::lane::Lane;
@@ -24,6 +26,9 @@ pub(super) async fn status<S: Store + Operate>(
 ) -> Result<Json<Status>, Problem> {
     let counts = ops.counts().await?;
     let now = ops.clock.now();
+    let (views, held_views) = (ops.desk.lanes(), ops.desk.held_activations());
+    let book = ops.rules.borrow().clone();
+    let etas = etas(&counts.due, &views, &held_views, &book, now);
     Ok(Json(Status {
         version: ops.version.to_owned(),
         now,
@@ -32,8 +37,9 @@ pub(super) async fn status<S: Store + Operate>(
         jobs: jobs(&counts),
         dead: dead(&counts),
         done: done(&counts),
-        held_activations: ops.desk.held_activations().iter().map(held).collect(),
-        lanes: lanes(&counts.lanes, ops.desk.lanes(), now),
+        activations: etas.activations.iter().map(activation).collect(),
+        held_activations: held_views.iter().map(held).collect(),
+        lanes: lanes(&counts.lanes, views, &etas, now),
         store: StoreRow {
             bytes: counts.store_bytes,
             free_bytes: counts.free_bytes,
@@ -118,10 +124,20 @@ fn held(view: &ActivationView) -> HeldActivation {
     }
 }
 
+fn activation(((workspace, activation), row): (&Activation, &ActivationEta)) -> ActivationRow {
+    ActivationRow {
+        workspace: workspace.to_string(),
+        activation: activation.to_string(),
+        due: row.due,
+        eta_seconds: row.eta.seconds(),
+    }
+}
+
 /// Every lane the engine or the store knows, in order.
 fn lanes(
     counted: &BTreeMap<Lane, LaneCounts>,
     views: Vec<LaneView>,
+    etas: &Etas,
     now: Timestamp,
 ) -> Vec<LaneRow> {
     let mut all: BTreeMap<Lane, Option<LaneView>> =
@@ -138,6 +154,7 @@ fn lanes(
                 depth: counts.depth,
                 waiting: counts.waiting,
                 oldest_seconds: counts.oldest_due.map(|due| now.since(due).as_secs_f64()),
+                eta_seconds: etas.lanes.get(&lane).map_or(Some(0.0), |eta| eta.seconds()),
                 in_flight: seen.map_or(0, |view| view.in_flight as u64),
                 requests_per_second: seen.and_then(|view| view.requests_per_second),
                 budget_used_ratio: seen.map(|view| view.budget_used_ratio),

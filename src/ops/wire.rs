@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use lanes::{LanesChanged, WhichLanes};
 pub use status::{
-    Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
+    ActivationRow, Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
 };
 
 use crate::flow::job::{Attempt, Class, Flow, Reason};

@@ -372,6 +372,8 @@ pub struct Counts {
     pub done: BTreeMap<(Group, Outcome), u64>,
     /// Lanes that have or had work.
     pub lanes: BTreeMap<Lane, LaneCounts>,
+    /// Whose the due calls of each lane are: what its `depth` is made of.
+    pub due: BTreeMap<(Lane, Group), u64>,
     /// The size of the store's files, bytes.
     pub store_bytes: u64,
     /// Of those, what is alive, as far as the engine tells.

@@ -328,7 +328,9 @@ impl Metrics {
         let mut families = self.registry.gather();
         families.extend(gauges.gather());
         families.sort_by(|one, other| one.name().cmp(other.name()));
-        Ok(TextEncoder::new().encode_to_string(&families)?)
+        let text = TextEncoder::new().encode_to_string(&families)?;
+        // The encoder writes what has no end as Rust does, the exposition format as Go.
+        Ok(text.replace(" inf\n", " +Inf\n"))
     }
 
     /// So many look-ups were not needed.

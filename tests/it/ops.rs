@@ -255,6 +255,7 @@ fn lanes() -> Vec<LaneView> {
         stopped_until: None,
         in_flight: 0,
         requests_per_second: Some(40.0),
+        calls_per_second: Some(2.0),
         budget_used_ratio: 0.25,
         objects_max: 1,
     };

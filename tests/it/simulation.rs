@@ -6,6 +6,7 @@
 
 mod again;
 mod campaign;
+mod eta;
 mod held;
 mod hostile;
 mod invariants;

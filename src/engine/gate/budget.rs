@@ -219,6 +219,15 @@ impl Budget {
             .fold(0.0, f64::max)
     }
 
+    /// Requests a second that it allows in the long run, as things stand; `None` without limits.
+    pub fn requests_per_second(&mut self, now: Timestamp) -> Option<f64> {
+        let at = self.moment(now);
+        let windows = self.windows.iter_mut();
+        windows
+            .map(|window| window.per_second(&at))
+            .reduce(f64::min)
+    }
+
     /// What a process after this one has to know. `last`: nothing leaves any more.
     pub fn remembered(&mut self, now: Timestamp, last: bool) -> BudgetUse {
         let under_way = self.under_way;

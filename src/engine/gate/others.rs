@@ -13,6 +13,11 @@ impl Others {
         self.0 > 0
     }
 
+    /// What they are expected to take of a whole window.
+    pub(super) fn expected(self) -> u32 {
+        self.0
+    }
+
     /// A window of `limit` is over, of which they had taken `taken` when the latest word of it was heard, after the part
     /// `heard` (0–1) of it; `remaining` was left then for whatever came behind.
     pub(super) fn learn(&mut self, taken: u32, heard: f64, remaining: u32, limit: u32) {

@@ -338,6 +338,16 @@ impl Window {
         self.begins_anew = false;
     }
 
+    /// Requests a second in the long run: our part of the limit, or what others are expected to leave of all of it.
+    pub(super) fn per_second(&mut self, at: &Moment) -> f64 {
+        self.turn(at.now);
+        let theirs = self.standing.map_or(0, |standing| standing.others);
+        let left = self
+            .limit
+            .saturating_sub(self.others.expected().max(theirs));
+        f64::from(self.cap(at.part).min(left.max(1))) / self.length.as_secs_f64()
+    }
+
     /// How much of it is used, 0–1: by everybody where that is told, else by us of what is ours.
     pub(super) fn used_ratio(&mut self, at: &Moment) -> f64 {
         self.turn(at.now);

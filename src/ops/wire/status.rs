@@ -22,6 +22,9 @@ pub struct Status {
     pub dead: Vec<Dead>,
     /// Jobs done, by outcome, since the store was made.
     pub done: Vec<Done>,
+    /// Activations that are configured or have work, and how long that takes.
+    #[serde(default)]
+    pub activations: Vec<ActivationRow>,
     /// Activations that are held.
     #[serde(default)]
     pub held_activations: Vec<HeldActivation>,
@@ -101,6 +104,21 @@ pub struct Done {
     pub count: u64,
 }
 
+/// One activation, or Outgrow content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActivationRow {
+    /// Whose workspace it writes to.
+    pub workspace: String,
+    /// Its name.
+    pub activation: String,
+    /// Its calls that are due, not yet answered.
+    pub due: u64,
+    /// How long they take as things stand, with what follows from them at once in further lanes; `None`: nobody knows,
+    /// since it is held (see `held_activations`), or a lane on the way is (see `lanes`), or answers nothing, or has no
+    /// limits and has not shown its pace yet.
+    pub eta_seconds: Option<f64>,
+}
+
 /// One lane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LaneRow {
@@ -112,6 +130,10 @@ pub struct LaneRow {
     pub waiting: u64,
     /// How long the first of `depth` has been due.
     pub oldest_seconds: Option<f64>,
+    /// How long `depth` takes as things stand; `None`: nobody knows, since it is held, or answers nothing, or has no limits
+    /// and has not shown its pace yet.
+    #[serde(default)]
+    pub eta_seconds: Option<f64>,
     /// Requests under way.
     pub in_flight: u64,
     /// What its limits allow in the long run; `None` without limits, or where the engine has no such lane.

@@ -282,7 +282,8 @@ impl Maps {
             ..Counts::default()
         };
         for (id, living) in &self.living {
-            let states: &mut States = counts.jobs.entry(living.group()).or_default();
+            let group = living.group();
+            let states: &mut States = counts.jobs.entry(group.clone()).or_default();
             let lane = counts.lanes.entry(living.lane.clone()).or_default();
             let due = living.job.due;
             let behind = self.turns.is_behind(*id, living.takes_turn_of());
@@ -297,6 +298,8 @@ impl Maps {
                 states.ready += 1;
             }
             lane.depth += 1;
+            let place = (living.lane.clone(), group);
+            *counts.due.entry(place).or_default() += 1;
             lane.oldest_due = Some(lane.oldest_due.map_or(due, |oldest| oldest.min(due)));
         }
         for letter in self.dead.values() {

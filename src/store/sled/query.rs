@@ -36,9 +36,12 @@ impl Base {
             let states = counts.jobs.entry(group.clone()).or_default();
             states.ready += living.due;
             states.waiting += living.later;
-            let row = counts.lanes.entry(lane).or_default();
+            let row = counts.lanes.entry(lane.clone()).or_default();
             row.depth += living.due;
             row.waiting += living.later;
+            if living.due > 0 {
+                counts.due.insert((lane, group.clone()), living.due);
+            }
         }
         let mut oldest: BTreeMap<LaneKey, Timestamp> = BTreeMap::new();
         for lease in self.leases.values() {
@@ -54,9 +57,12 @@ impl Base {
             if !lease.spot.is_ready()
                 && let Some(lane) = self.names.lane_of(lease.spot.lane)
             {
-                let row = counts.lanes.entry(lane).or_default();
+                let row = counts.lanes.entry(lane.clone()).or_default();
                 row.waiting = row.waiting.saturating_sub(1);
                 row.depth += 1;
+                if let Some(group) = self.names.group_of(lease.group) {
+                    *counts.due.entry((lane, group.clone())).or_default() += 1;
+                }
             }
             if let Some(job) = &lease.record.job {
                 let first = oldest.entry(lease.spot.lane).or_insert(job.due);

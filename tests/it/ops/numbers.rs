@@ -95,6 +95,9 @@ async fn every_series_of_what_is_configured_is_there_at_0_before_anything_happen
         r#"relay_activation_jobs{activation="none",state="dead",workspace="none"}"#,
         r#"relay_queue_depth{lane="users_track",workspace="acme"}"#,
         r#"relay_queue_oldest_seconds{lane="quikly",workspace="acme"}"#,
+        r#"relay_lane_eta_seconds{lane="users_track",workspace="acme"}"#,
+        r#"relay_lane_eta_seconds{lane="quikly",workspace="acme"}"#,
+        r#"relay_activation_eta_seconds{activation="spring-drop",workspace="acme"}"#,
         r#"relay_lane_held{lane="users_track",reason="manual",workspace="acme"}"#,
         r#"relay_activation_held{activation="spring-drop",reason="invalid_group",workspace="acme"}"#,
         r#"relay_lane_held{lane="quikly",reason="manual",workspace="acme"}"#,
@@ -123,6 +126,22 @@ async fn every_series_of_what_is_configured_is_there_at_0_before_anything_happen
     let held =
         r#"relay_activation_held{activation="spring-drop",reason="burials",workspace="acme"}"#;
     assert_eq!(told.get(held), Some(&1.0));
+}
+
+/// Something to tell Quikly.
+fn hooked(email: &str) -> Seed {
+    let event = Event {
+        source: Source::Braze,
+        kind: EventKind::Webhook,
+        ..event("spring-drop", email)
+    };
+    let book = RuleBook::new([spring()]);
+    let (start, further) = flow::start(&event, &book, today());
+    Seed {
+        event,
+        start,
+        further,
+    }
 }
 
 /// Three running, of which one is in flight; two dead without a workspace; one dead with its job; one done.
@@ -154,6 +173,14 @@ async fn gauges_are_the_counts_of_this_moment_and_nothing_stale_remains() {
     let world = filled().await;
     let told = scrape(&world).await;
     for (name, value) in [
+        (
+            r#"relay_lane_eta_seconds{lane="users_export_ids",workspace="acme"}"#,
+            1.5,
+        ),
+        (
+            r#"relay_activation_eta_seconds{activation="spring-drop",workspace="acme"}"#,
+            f64::INFINITY,
+        ),
         (
             r#"relay_jobs{flow="email",state="ready",workspace="acme"}"#,
             2.0,
@@ -206,6 +233,23 @@ async fn gauges_are_the_counts_of_this_moment_and_nothing_stale_remains() {
         !told
             .keys()
             .any(|name| name.contains(r#"flow="progress",state"#))
+    );
+}
+
+/// The exposition format has its own word for what has no end, and none of Rust's.
+#[tokio::test]
+async fn what_stands_before_a_held_lane_has_no_end() {
+    let world = World::open().await;
+    world.append(vec![hooked("ada@example.com")]).await;
+    let said = world.get("/metrics").await.text;
+    let line = r#"relay_lane_eta_seconds{lane="quikly",workspace="acme"} +Inf"#;
+    assert!(said.lines().any(|told| told == line), "{said}");
+    let status = world.get("/api/v1/status").await.json();
+    let lanes = status["lanes"].as_array().unwrap();
+    let quikly = lanes.iter().find(|it| it["lane"] == "acme/quikly").unwrap();
+    assert_eq!(
+        (&quikly["depth"], &quikly["eta_seconds"]),
+        (&1.into(), &Value::Null)
     );
 }
 
@@ -284,6 +328,15 @@ async fn status_tells_the_sum_of_events_jobs_lanes_and_the_store() {
             .as_f64()
             .unwrap()
             >= 86_400.0
+    );
+    assert_eq!(lane("acme/users_export_ids")["eta_seconds"], 1.5);
+    assert_eq!(lane("acme/users_track")["eta_seconds"], 0.0);
+    assert_eq!(
+        status["activations"],
+        serde_json::json!([{
+            "workspace": "acme", "activation": "spring-drop", "due": 3, "eta_seconds": null,
+        }]),
+        "it is held"
     );
     assert_eq!(lane("acme/quikly")["held"]["reason"], "denied");
     assert_eq!(status["store"]["refusing"], Value::Null);

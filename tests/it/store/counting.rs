@@ -119,14 +119,12 @@ pub async fn a_lane_counts_what_is_due_lent_or_not<H: Harness>() {
         .await;
     assert_eq!(lane(second(35)).await, expect(2, 1, Some(20)));
     let now = second(35);
-    let foreign = store
-        .counts(now)
-        .await
-        .unwrap()
-        .lanes
-        .get(&foreign())
-        .copied();
-    assert_eq!(foreign, Some(expect(1, 0, Some(5))));
+    let counts = store.counts(now).await.unwrap();
+    let there = counts.lanes.get(&foreign()).copied();
+    assert_eq!(there, Some(expect(1, 0, Some(5))));
+    let elsewhere = group("borealis", SCOPE, Some(Flow::Email));
+    let due = [((look_ups(), email_jobs()), 2), ((foreign(), elsewhere), 1)];
+    assert_eq!(counts.due, due.into_iter().collect());
 }
 
 pub async fn an_unknown_workspace_is_counted_as_none<H: Harness>() {

@@ -279,6 +279,10 @@ impl<H: Harness> Pair<H> {
         assert_eq!(counts.done.values().sum::<u64>(), self.ledger.finished);
         let in_lanes = |of: fn(&LaneCounts) -> u64| counts.lanes.values().map(of).sum::<u64>();
         assert_eq!(in_lanes(|lane| lane.depth + lane.waiting), alive);
+        for (lane, row) in &counts.lanes {
+            let of = counts.due.iter().filter(|((due_at, _), _)| due_at == lane);
+            assert_eq!(of.map(|(_, count)| count).sum::<u64>(), row.depth);
+        }
         assert_eq!(sum(|states| states.in_flight), self.out.len() as u64);
     }
 
