@@ -19,15 +19,24 @@ impl Others {
     }
 
     /// A window of `limit` is over, of which they had taken `taken` when the latest word of it was heard, after the part
-    /// `heard` (0–1) of it; `remaining` was left then for whatever came behind.
-    pub(super) fn learn(&mut self, taken: u32, heard: f64, remaining: u32, limit: u32) {
+    /// `heard` (0–1) of it; `remaining` was left then for whatever came behind. `exact`: its end was told to the moment.
+    pub(super) fn learn(
+        &mut self,
+        taken: u32,
+        heard: f64,
+        remaining: u32,
+        limit: u32,
+        exact: bool,
+    ) {
         if heard < 0.5 {
             // Too little of it was seen.
             self.0 = self.0.max(taken);
             return;
         }
-        // Down: of a narrow window one more for them is a twentieth of ours, and what they miss is seen and made up for.
-        self.0 = (f64::from(taken) / heard) as u32;
+        // Of a narrow window one more for them is a twentieth of ours. Where it is told to the moment when it begins anew, one
+        // less costs a refusal now and then; elsewhere a refusal may cost a whole window.
+        let whole = f64::from(taken) / heard;
+        self.0 = if exact { whole } else { whole.round() } as u32;
         let to_come = self.0.saturating_sub(taken);
         if self.0 > 0 && remaining.saturating_sub(to_come) <= limit / 100 {
             // Nothing was spared: they may have wanted more.

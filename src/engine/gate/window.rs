@@ -258,8 +258,13 @@ impl Window {
             return;
         }
         let heard = before.part_over(before.heard_at, self.length);
-        self.others
-            .learn(before.others, heard, before.left(), self.limit);
+        self.others.learn(
+            before.others,
+            heard,
+            before.left(),
+            self.limit,
+            before.exact,
+        );
     }
 
     /// When the window begins anew. Seconds to go are whole ones: of the moments that they allow, the window's next

@@ -440,7 +440,11 @@ fn another_who_takes_half_leaves_us_the_other_half_and_at_most_one_refusal_in_a_
                 assert!(outcome.refused_in_one <= 1, "{outcome:?} {plan:?}");
                 // To be told "in a second" by a refusal costs the whole next window where that is a second.
                 let coarse = tells != Tells::Epoch && window_ms == 1000;
-                let least = if coarse { 0.85 } else { 0.95 };
+                let least = match tells {
+                    _ if coarse => 0.85,
+                    Tells::Epoch => 0.98,
+                    _ => 0.95,
+                };
                 let most = 1.05;
                 assert!(
                     (least..=most).contains(&outcome.use_ratio),

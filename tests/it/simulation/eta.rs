@@ -419,7 +419,7 @@ fn an_activation_that_is_held_has_no_end_and_then_has_one_again() {
         let export = LaneKind::UsersExportIds;
         let events = participations(3_000, false);
         let campaign = Campaign::begin(rules, export, Crowd::Nobody, events).await;
-        assert!(campaign.engine.hold_activation("drop"));
+        assert!(campaign.engine.hold_activation("drop", None));
         let (_, all) = campaign.pair(export).await;
         assert_eq!(all, Eta::Never, "set aside or not");
         campaign.clock.sleep(Duration::from_mins(1)).await;
