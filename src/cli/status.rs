@@ -379,7 +379,7 @@ acme       spring-drop  email        1      1          1     1
 
 WORKSPACE  ACTIVATION   DUE     ETA
 acme       spring-drop    2  2h 3m
-acme       autumn         3    held
+acme       autumn         3   held
 acme       winter         1       ?
 
 dead letters by reason: gave_up 1; see braze-relay dead list
