@@ -377,10 +377,10 @@ events: accepted 10 = done 4 + dead 1 + queued 3 + discarded 2 + forgotten 0
 WORKSPACE  ACTIVATION   FLOW   WAITING  READY  IN FLIGHT  DEAD
 acme       spring-drop  email        1      1          1     1
 
-WORKSPACE  ACTIVATION   DUE     ETA
+WORKSPACE  ACTIVATION   DUE    ETA
 acme       spring-drop    2  2h 3m
 acme       autumn         3   held
-acme       winter         1       ?
+acme       winter         1      ?
 
 dead letters by reason: gave_up 1; see braze-relay dead list
 
