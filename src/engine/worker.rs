@@ -262,7 +262,12 @@ impl<S: Store, C: Client> Worker<S, C> {
         self.pace.spend();
         self.lane.gate().budget.sent();
         let full = !self.pending.is_empty() || batch.len() >= self.objects_max;
-        self.lane.tempo().sent(batch.len(), full, now);
+        if probes {
+            // What a lane does while it is tried out says nothing about what it could do.
+            self.lane.tempo().idle();
+        } else {
+            self.lane.tempo().sent(batch.len(), full, now);
+        }
         let tokens = batch.iter().map(|asked| asked.token).collect();
         let lane = self.lane.clone();
         let handle = self

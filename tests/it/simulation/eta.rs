@@ -1,6 +1,7 @@
 //! How long the rest takes, as it is told in the middle of a campaign, against how long it took.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use braze_relay::flow;
 use braze_relay::flow::job::Seed;
 use braze_relay::model::budget::{Reset, Told, Word};
 use braze_relay::model::call::{Answer, Call, Failure, Reply};
-use braze_relay::model::event::Event;
+use braze_relay::model::event::{Event, EventKind, Source};
 use braze_relay::model::json::Object;
 use braze_relay::model::lane::{Lane, LaneKind};
 use braze_relay::model::rules::{
@@ -53,6 +54,9 @@ struct Outside {
     crowd: Crowd,
     /// Ours in this second, and which it is.
     taken: Arc<Mutex<(u64, u32)>>,
+    /// So many of two requests fail, and how many there were.
+    failing: Arc<AtomicU32>,
+    requests: Arc<AtomicU32>,
 }
 
 impl Outside {
@@ -107,6 +111,12 @@ impl Client for Outside {
             (true, Told::Nothing)
         };
         self.clock.sleep(Duration::from_millis(20)).await;
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        let fails = number % 2 < self.failing.load(Ordering::Relaxed);
+        if lane.kind == self.crowded && fails {
+            let failed = |_: &Call| Err(Failure::Transient(Answer::default()));
+            return Heard::silent(calls.iter().map(failed).collect());
+        }
         let refused = || Failure::Throttled {
             until: None,
             answer: Answer::default(),
@@ -176,6 +186,7 @@ struct Campaign {
     store: MapStore,
     engine: Engine<MapStore, Outside>,
     book: Arc<RuleBook>,
+    failing: Arc<AtomicU32>,
 }
 
 impl Campaign {
@@ -200,7 +211,10 @@ impl Campaign {
             limit,
             crowd,
             taken: Arc::default(),
+            failing: Arc::default(),
+            requests: Arc::default(),
         };
+        let failing = outside.failing.clone();
         let (metrics, rules) = (METRICS.clone(), book.clone());
         let engine = Engine::new(
             store.clone(),
@@ -219,6 +233,7 @@ impl Campaign {
             store,
             engine,
             book,
+            failing,
         };
         campaign.accept(events).await;
         campaign
@@ -362,6 +377,59 @@ fn who_else_uses_the_limit_is_reckoned_with_whether_it_is_said_or_only_felt() {
             is_right(&campaign.to_its_end(export).await, part);
         });
     }
+}
+
+#[test]
+fn a_lane_that_waited_for_work_is_not_said_to_be_as_slow_as_that() {
+    on_paused_time(async {
+        let rules = rules(Identity::Export, true);
+        let events = participations(3_000, false);
+        let quikly = LaneKind::Quikly;
+        let campaign = Campaign::begin(rules, quikly, Crowd::Nobody, events).await;
+        // The credits come as slowly as the look-ups let them.
+        campaign.clock.sleep(Duration::from_secs(40)).await;
+        let hook = |key: u64| Event {
+            source: Source::Braze,
+            kind: EventKind::Webhook,
+            ..rich(event(10_000 + key, "drop", &format!("h{key}@b.example")))
+        };
+        campaign.accept((0..2_000).map(hook).collect()).await;
+        campaign.clock.sleep(Duration::from_secs(1)).await;
+        let (lane, _) = campaign.pair(quikly).await;
+        let rest = lane.seconds().unwrap();
+        assert!((38.0..42.0).contains(&rest), "{rest}");
+    });
+}
+
+/// What the lane is said to take, as a part of what its due calls take at the full pace.
+async fn of_full_pace(campaign: &Campaign) -> f64 {
+    let lane = Lane::new(&"acme".into(), LaneKind::UsersExportIds);
+    let due = campaign.counts().await.lanes[&lane].depth as f64;
+    let (told, _) = campaign.pair(lane.kind).await;
+    told.seconds().unwrap() / (due / f64::from(LOOK_UPS))
+}
+
+#[test]
+fn what_fails_is_not_through_and_where_nothing_works_there_is_no_end_until_it_works_again() {
+    on_paused_time(async {
+        let rules = rules(Identity::Export, true);
+        let export = LaneKind::UsersExportIds;
+        let events = participations(6_000, false);
+        let campaign = Campaign::begin(rules, export, Crowd::Nobody, events).await;
+        campaign.clock.sleep(Duration::from_secs(20)).await;
+        campaign.failing.store(1, Ordering::Relaxed);
+        campaign.clock.sleep(Duration::from_secs(40)).await;
+        let told = of_full_pace(&campaign).await;
+        assert!((1.7..2.3).contains(&told), "{told}");
+
+        campaign.failing.store(2, Ordering::Relaxed);
+        campaign.clock.sleep(Duration::from_secs(40)).await;
+        assert_eq!(campaign.pair(export).await, (Eta::Never, Eta::Never));
+        campaign.failing.store(0, Ordering::Relaxed);
+        campaign.clock.sleep(Duration::from_secs(12)).await;
+        let told = of_full_pace(&campaign).await;
+        assert!((0.9..1.1).contains(&told), "{told}");
+    });
 }
 
 #[test]

@@ -327,3 +327,26 @@ fn how_much_is_used_is_told_by_the_fullest_window() {
     ask(&mut budget, &told, 20);
     assert!((budget.used_ratio(at(5000)) - 0.9).abs() < 1e-9);
 }
+
+#[test]
+fn the_long_run_is_that_of_the_narrowest_window_less_what_is_not_ours() {
+    assert_eq!(Budget::default().requests_per_second(at(0)), None);
+    let windows = [(100, SECOND), (3000, Duration::from_mins(1))];
+    let mut budget = Budget::new(windows, 1.0);
+    assert_eq!(budget.requests_per_second(at(0)), Some(50.0));
+    assert_eq!(
+        Budget::new(windows, 0.5).requests_per_second(at(0)),
+        Some(25.0)
+    );
+    budget.refused(at(0));
+    assert_eq!(budget.requests_per_second(at(0)), Some(35.0));
+    // Others take 30 of the 100 while we take 10, and are expected to take as many again.
+    let mut budget = Budget::new([(100, SECOND)], 1.0);
+    let told = |left, end| word(100, left, Reset::At(at(end)));
+    for left in (60..70).rev() {
+        ask(&mut budget, &told(left, 1000), 999);
+    }
+    assert_eq!(budget.requests_per_second(at(999)), Some(70.0));
+    ask(&mut budget, &told(99, 2000), 1100);
+    assert_eq!(budget.requests_per_second(at(1100)), Some(70.0));
+}
