@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::super::share::Share;
 use super::super::{
     Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Learnt, Leased, Settings, States,
     StoreError, Token,
@@ -43,6 +44,7 @@ pub(super) struct Maps {
     pub(super) wakes: BTreeMap<Lane, Arc<Notify>>,
     pub(super) turns: Turns,
     pub(super) addresses: BTreeMap<Participant, Learnt>,
+    pub(super) shares: BTreeMap<Lane, Share>,
     pub(super) budgets: BTreeMap<Lane, BudgetUse>,
     /// As they were when it was opened.
     pub(super) budgets_found: BTreeMap<Lane, BudgetUse>,
@@ -100,6 +102,7 @@ impl Maps {
             wakes: BTreeMap::new(),
             turns: Turns::default(),
             addresses: BTreeMap::new(),
+            shares: BTreeMap::new(),
             budgets: BTreeMap::new(),
             budgets_found: BTreeMap::new(),
         }
