@@ -53,7 +53,7 @@ pub(super) struct Worker<S, C> {
     requests: JoinSet<Result<(), EngineError>>,
     /// What each request under way carries.
     lent: HashMap<Id, Vec<Token>>,
-    /// Probes sent.
+    /// The number of the next probe; not 0, which would be the one that was just refused.
     probes: usize,
     stop: watch::Receiver<bool>,
 }
@@ -73,7 +73,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             drained: false,
             requests: JoinSet::new(),
             lent: HashMap::new(),
-            probes: 0,
+            probes: 1,
             stop,
         }
     }
