@@ -1,0 +1,65 @@
+//! The real binary under load, with everything the machine can do to it: power cuts, failing disks, full disks, damage,
+//! signals, clocks that jump. What it promised is kept outside, and it is held to that.
+//!
+//! Under `cargo test` each runs a tenth of its full figures; `RELAY_FULL=1 cargo test --test it faults -- --nocapture` runs
+//! them whole. What needs root, loop devices or a tool says so where it is missing.
+
+mod damage;
+mod full_disk;
+mod image;
+mod power_cut;
+mod signals;
+mod syscalls;
+
+use std::sync::Arc;
+
+use crate::support::{Campaign, Client, Dice, Relay, Sandbox, Setup, full};
+
+/// Where a rig begins to count: a seed may be given.
+fn dice() -> Dice {
+    let seed = std::env::var("RELAY_SEED").ok();
+    let seed = seed
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(20_261_122);
+    eprintln!("faults: seed {seed}");
+    Dice(seed)
+}
+
+/// So many rounds where everything is run, a tenth of them else.
+fn rounds(of_all: usize) -> usize {
+    if full() { of_all } else { of_all.div_ceil(10) }
+}
+
+/// A relay's folder, who posts to it, and what they were promised.
+struct Rig {
+    setup: Setup,
+    sandbox: Sandbox,
+    client: Client,
+    campaign: Arc<Campaign>,
+    dice: Dice,
+}
+
+impl Rig {
+    async fn new(more: &str) -> Rig {
+        let sandbox = Sandbox::start(&[]).await;
+        Rig {
+            setup: Setup::new(&sandbox, &format!("{}{more}", super::process::ACTIVATIONS)),
+            sandbox,
+            client: Client::new(),
+            campaign: Arc::new(Campaign::new()),
+            dice: dice(),
+        }
+    }
+
+    /// The relay runs again: it has all it promised, and its account adds up. `(accepted, done, dead, queued)`.
+    async fn all_there(&self, relay: &Relay) -> [u64; 4] {
+        let counts = self.campaign.conserved(&self.client, relay).await;
+        self.campaign.all_kept(&self.client, relay).await;
+        counts
+    }
+
+    /// Promised so far.
+    fn promised(&self) -> u64 {
+        self.campaign.counts().0
+    }
+}
