@@ -42,13 +42,16 @@ struct Rig {
 impl Rig {
     async fn new(more: &str) -> Rig {
         let sandbox = Sandbox::start(&[]).await;
-        Rig {
+        let rig = Rig {
             setup: Setup::new(&sandbox, &format!("{}{more}", super::process::ACTIVATIONS)),
             sandbox,
             client: Client::new(),
             campaign: Arc::new(Campaign::new()),
             dice: dice(),
-        }
+        };
+        // Lives are short here: with the usual gap nobody would be written to after a restart.
+        rig.configured("[workspaces.acme.braze]\n", "order_gap = \"20ms\"\n");
+        rig
     }
 
     /// The relay runs again: it has all it promised, and its account adds up. `(accepted, done, dead, queued)`.
@@ -56,6 +59,14 @@ impl Rig {
         let counts = self.campaign.conserved(&self.client, relay).await;
         self.campaign.all_kept(&self.client, relay).await;
         counts
+    }
+
+    /// Adds settings to this table of the configuration.
+    fn configured(&self, table: &str, more: &str) {
+        let text = std::fs::read_to_string(self.setup.config()).unwrap();
+        assert!(text.contains(table));
+        let with_more = text.replace(table, &format!("{table}{more}"));
+        self.setup.write(&with_more);
     }
 
     /// Promised so far.

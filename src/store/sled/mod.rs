@@ -52,7 +52,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use self::append::Prepared;
 use self::hash::Hasher;
@@ -103,6 +103,8 @@ pub struct Shared {
     wakes: Mutex<HashMap<Lane, Arc<Notify>>>,
     failed: OnceLock<String>,
     failing: Notify,
+    /// The writer's life is over, and it has said why if it failed.
+    ended: watch::Sender<bool>,
     /// Why no new event is taken now.
     full: RwLock<Option<String>>,
     /// What was noted of budgets since the last batch.
@@ -205,9 +207,14 @@ impl SledStore {
         request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let gone = || self.shared.failure().unwrap_or(StoreError::Closed);
-        self.requests.send(request(reply)).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        if self.requests.send(request(reply)).is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return answer;
+        }
+        // A request may be dropped a moment before it is known why.
+        let _ = self.shared.ended.subscribe().wait_for(|ended| *ended).await;
+        Err(self.shared.failure().unwrap_or(StoreError::Closed))
     }
 }
 

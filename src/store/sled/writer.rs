@@ -142,12 +142,14 @@ pub fn run(
             if let Some(reply) = asked {
                 let _ = reply.send(Ok(()));
             }
+            shared.ended.send_replace(true);
             return;
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the database panicked, as it does on damaged files".to_owned(),
     };
     shared.fail(&failed);
+    shared.ended.send_replace(true);
     // sled flushes once more when it is dropped, and may panic when its files are broken: leave it alone.
     std::mem::forget(base);
     // Whoever still waits, or asks from now on, learns it from the closed channel.

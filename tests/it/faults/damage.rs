@@ -140,7 +140,7 @@ async fn a_damaged_store_is_whole_or_it_is_refused_with_what_to_do() {
             }
         };
         let log = rig.setup.log()[before..].to_owned();
-        assert!(!log.contains("panicked"), "{}", said(&log));
+        assert!(!log.contains("panicked at"), "{}", said(&log));
         *ends.entry(end).or_default() += 1;
         if full() {
             eprintln!("damage: trial {trial} of {trials}: {name} {done:?}: {end}");

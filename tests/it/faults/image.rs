@@ -54,7 +54,13 @@ impl Image {
         };
         let file = std::fs::File::create(image.file()).unwrap();
         file.set_len(u64::from(mebibytes) << 20).unwrap();
-        done(&[&make, "-q", text(&image.file())]);
+        // Nothing is kept for root, who would not notice that it is full.
+        let options: &[&str] = if filesystem == "ext4" {
+            &["-m", "0"]
+        } else {
+            &[]
+        };
+        done(&[&[make.as_str(), "-q"], options, &[text(&image.file())]].concat());
         image.mount();
         Some(image)
     }

@@ -13,9 +13,7 @@ async fn cut_again_and_again(filesystem: &str) {
     };
     // The disk is small, and a mark of how full it may be is not what is looked at.
     let mut rig = Rig::new("").await;
-    let text = std::fs::read_to_string(rig.setup.config()).unwrap();
-    rig.setup
-        .write(&text.replace("[store]\n", "[store]\nreserve_bytes = 1048576\n"));
+    rig.configured("[store]\n", "reserve_bytes = 1048576\n");
     rig.setup = rig.setup.with_store_at(&image.folder("relay-data"));
     let cuts = rounds(CUTS).max(24) / 2 + 1;
     for cut in 1..=cuts {

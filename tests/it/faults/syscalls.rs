@@ -52,7 +52,7 @@ async fn fails(call: &str, error: &str) {
             log.contains("the store has failed"),
             "{call} {error}: {log}"
         );
-        assert!(!log.contains("panicked"), "{call} {error}: {log}");
+        assert!(!log.contains("panicked at"), "{call} {error}: {log}");
         codes.push(nth);
         let relay = Relay::start(&rig.setup).await;
         rig.all_there(&relay).await;

@@ -1,7 +1,7 @@
 //! A client that remembers what it was promised, and holds the relay to it.
 //!
 //! Invariants: an event that was promised keeps its id for ever: posted again it is a duplicate with the same id. A request
-//! without an answer stays open and is posted again.
+//! without an answer, or that was turned away, stays open and is posted again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
@@ -64,11 +64,11 @@ impl Campaign {
         Post(items)
     }
 
-    /// Takes note of an answer; `false` when there was none.
+    /// Takes note of an answer; `false` when there was none, or it was turned away.
     pub fn heard(&self, post: Post, answer: Result<RawAnswer, Trouble>) -> bool {
         let mut notes = self.notes.lock().unwrap();
         let answer = match answer {
-            Ok(answer) if answer.whole => answer,
+            Ok(answer) if answer.whole && answer.status != 503 => answer,
             Ok(_) | Err(_) => {
                 notes.unanswered.push(post);
                 return false;
