@@ -4,6 +4,7 @@
 //! Under `cargo test` each runs a tenth of its full figures; `RELAY_FULL=1 cargo test --test it faults -- --nocapture` runs
 //! them whole. What needs root, loop devices or a tool says so where it is missing.
 
+mod clocks;
 mod damage;
 mod full_disk;
 mod image;
@@ -11,9 +12,14 @@ mod power_cut;
 mod signals;
 mod syscalls;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::support::{Campaign, Client, Dice, Relay, Sandbox, Setup, full};
+use crate::support::{Campaign, Client, Dice, Relay, Sandbox, Setup, email_of, full, until};
+
+/// Longer than anything here takes to come to its end.
+const WITHIN: Duration = Duration::from_mins(15);
 
 /// Where a rig begins to count: a seed may be given.
 fn dice() -> Dice {
@@ -59,6 +65,26 @@ impl Rig {
         let counts = self.campaign.conserved(&self.client, relay).await;
         self.campaign.all_kept(&self.client, relay).await;
         counts
+    }
+
+    /// Whatever was promised comes to its end, and Braze has everybody. `(accepted, done, dead, queued)`.
+    async fn ended(&self, relay: &Relay) -> [u64; 4] {
+        self.campaign.open_posted(&self.client, relay).await;
+        until("nothing is queued", WITHIN, async || {
+            let counts = self.campaign.conserved(&self.client, relay).await;
+            (counts[3] == 0).then_some(())
+        })
+        .await;
+        let profiles = self.client.lines(&self.sandbox.question("profiles")).await;
+        let there = profiles
+            .iter()
+            .filter_map(|profile| profile["email"].as_str());
+        let there: BTreeSet<String> = there.map(str::to_lowercase).collect();
+        let promised = self.campaign.notes.lock().unwrap().promised.clone();
+        let lost = promised.keys().map(|item| email_of(item.person));
+        let lost: BTreeSet<String> = lost.filter(|email| !there.contains(email)).collect();
+        assert_eq!(lost.len(), 0, "promised, and not in Braze");
+        self.all_there(relay).await
     }
 
     /// Adds settings to this table of the configuration.

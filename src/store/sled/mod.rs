@@ -103,6 +103,8 @@ pub struct Shared {
     wakes: Mutex<HashMap<Lane, Arc<Notify>>>,
     failed: OnceLock<String>,
     failing: Notify,
+    /// The latest time that an earlier process is known to have seen.
+    last_time: OnceLock<Timestamp>,
     /// The writer's life is over, and it has said why if it failed.
     ended: watch::Sender<bool>,
     /// Why no new event is taken now.
@@ -164,6 +166,11 @@ impl SledStore {
                     .into(),
             )),
         }
+    }
+
+    /// The latest time that an earlier process is known to have seen: of its last event, or of what became due last.
+    pub fn last_time(&self) -> Timestamp {
+        self.shared.last_time.get().copied().unwrap_or_default()
     }
 
     /// Why the store does not work; `None` while it does.

@@ -133,6 +133,8 @@ pub fn run(
         base.head.jobs() >= base.settings.max_jobs,
         Ordering::Relaxed,
     );
+    let last_time = base.head.promoted_to.max(base.head.last_id.accepted_at());
+    let _ = shared.last_time.set(last_time);
     let _ = opened.send(Ok(base.hasher));
     let life = AssertUnwindSafe(|| work(&mut base, place, inbox, shared));
     let failed = match catch_unwind(life) {

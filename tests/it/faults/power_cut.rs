@@ -33,8 +33,7 @@ async fn cut_again_and_again(filesystem: &str) {
         );
     }
     let relay = Relay::start(&rig.setup).await;
-    let counts = rig.all_there(&relay).await;
-    rig.campaign.open_posted(&rig.client, &relay).await;
+    let counts = rig.ended(&relay).await;
     eprintln!(
         "power cut: {filesystem}: {cuts} cuts, {} promised, lost 0; accepted, done, dead, queued: {counts:?}",
         rig.promised()

@@ -41,7 +41,7 @@ async fn stopped_for_a_while_or_told_to_end_in_the_middle_of_a_batch_it_loses_no
         );
     }
     let relay = Relay::start(&rig.setup).await;
-    let counts = rig.all_there(&relay).await;
+    let counts = rig.ended(&relay).await;
     eprintln!("signals: {rounds} rounds; accepted, done, dead, queued: {counts:?}; lost 0");
     relay.stop(&rig.setup).await;
 }

@@ -58,8 +58,11 @@ async fn fails(call: &str, error: &str) {
         rig.all_there(&relay).await;
         relay.stop(&rig.setup).await;
     }
+    let relay = Relay::start(&rig.setup).await;
+    let counts = rig.ended(&relay).await;
+    relay.stop(&rig.setup).await;
     eprintln!(
-        "syscalls: {call} fails with {error} from call {codes:?} on: {} promised, lost 0",
+        "syscalls: {call} fails with {error} from call {codes:?} on: {} promised, lost 0; accepted, done, dead, queued: {counts:?}",
         rig.promised()
     );
 }

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::{ACTIVATIONS, CREDITS_IN_FLIGHT_MAX};
 use crate::support::{Campaign, Client, Dice, Relay, Sandbox, Setup, email_of, full, until};
 
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 300;
 /// So many events at least are accepted in each round before its kill.
-const ACCEPTED_MIN: u64 = 2000;
+const ACCEPTED_MIN: u64 = 300;
 /// Braze knows one in ten of the first so many people from the start.
 const KNOWN_BELOW: u64 = 5000;
 const DRAINED_WITHIN: Duration = Duration::from_mins(15);
@@ -32,7 +32,7 @@ impl Trial {
         self.unknown_tracks().await;
         let relay = Relay::start(&self.setup).await;
         self.campaign.conserved(&self.client, &relay).await;
-        let enough = before + ACCEPTED_MIN + self.dice.below(1000);
+        let enough = before + ACCEPTED_MIN + self.dice.below(700);
         let dice = &mut self.dice;
         let mut loaders = self.campaign.under_load(&relay, dice, enough).await;
         relay.kill().await;
