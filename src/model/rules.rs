@@ -247,6 +247,8 @@ impl Default for RetryPolicy {
 pub struct RuleBook {
     activations: BTreeMap<Name, Arc<Rules>>,
     contents: BTreeMap<Name, Arc<Rules>>,
+    /// How people are removed, by workspace.
+    erasures: BTreeMap<Name, Arc<Rules>>,
 }
 
 impl RuleBook {
@@ -263,11 +265,29 @@ impl RuleBook {
         book
     }
 
+    /// The same book, with these workspaces to remove people from.
+    #[must_use]
+    pub fn erasing<'a>(
+        mut self,
+        workspaces: impl IntoIterator<Item = &'a Name>,
+        retry: RetryPolicy,
+    ) -> RuleBook {
+        for name in workspaces {
+            let rules = Rules {
+                retry,
+                ..Rules::plain(name.clone(), name.clone())
+            };
+            self.erasures.insert(name.clone(), Arc::new(rules));
+        }
+        self
+    }
+
     /// The settings that an event goes by.
     pub fn of(&self, event: &Event) -> Option<&Arc<Rules>> {
         match event.source {
             Source::Outgrow => self.contents.get(event.scope.as_str()),
             Source::Quikly | Source::Braze => self.activation(&event.scope),
+            Source::Operator => self.erasures.get(event.scope.as_str()),
         }
     }
 

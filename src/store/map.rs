@@ -7,6 +7,7 @@
 //! Deliberately absent: durability. [`MapStore::crash`] plays a restart: what was answered is there, every lease is lost.
 //! Done events are not swept: they are no longer remembered once their time has passed, which is all the port can show.
 
+mod forget;
 mod maps;
 mod moves;
 mod turns;
@@ -18,12 +19,12 @@ use tokio::sync::Notify;
 
 use self::maps::{EventKey, Living, Maps};
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
-    StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Person,
+    Portion, Position, Settings, Store, StoreError, Token, Trace,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
@@ -52,6 +53,11 @@ impl MapStore {
             living.lease = None;
         }
         MapStore(Arc::new(Mutex::new(opened)))
+    }
+
+    /// Whether this lease is still good.
+    pub fn is_lent(&self, token: Token) -> bool {
+        self.maps().lent(token).is_some()
     }
 
     fn maps(&self) -> MutexGuard<'_, Maps> {
@@ -211,6 +217,10 @@ impl Store for MapStore {
         Ok(self.open()?.budgets_found.clone())
     }
 
+    fn revoked(&self) -> u64 {
+        self.maps().revoked
+    }
+
     fn admits(&self) -> Result<(), StoreError> {
         self.open()?.room()
     }
@@ -254,6 +264,33 @@ impl Operate for MapStore {
             .into_iter()
             .map(|(id, start)| maps.revive(id, start))
             .collect())
+    }
+
+    async fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        let held = self.open()?.held(&person, before, now);
+        Ok(Portion { held, next: None })
+    }
+
+    async fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        let mut maps = self.open()?;
+        maps.discard_old_letters(now);
+        maps.commit += 1;
+        let held = maps.forget(&person, before, now);
+        Ok(Portion { held, next: None })
+    }
+
+    async fn search(&self, trace: Trace, _from: Option<Position>) -> Result<Found, StoreError> {
+        Ok(self.open()?.search(&trace))
     }
 }
 

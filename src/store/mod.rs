@@ -43,7 +43,7 @@ use tokio::sync::Notify;
 use crate::flow::job::{Burial, Commit, Flow, Job, Outcome, Reason, Seed, Start};
 use crate::model::Name;
 use crate::model::budget::BudgetUse;
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
@@ -51,11 +51,13 @@ use crate::model::time::Timestamp;
 mod address;
 pub mod codec;
 pub mod map;
+mod person;
 mod settings;
 pub mod sled;
 
 use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
+pub use self::person::{Found, Held, Person, Portion, Position, Trace};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -203,6 +205,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn budgets(&self)
     -> impl Future<Output = Result<BTreeMap<Lane, BudgetUse>, StoreError>> + Send;
 
+    /// Grows whenever leases were lost with a forgotten person: whoever has asked for nothing yet gives its leases back and
+    /// lends anew, so that nothing more is asked for who is forgotten.
+    fn revoked(&self) -> u64;
+
     /// Whether [`Store::append`] would take new events; the error says why not.
     fn admits(&self) -> Result<(), StoreError>;
 }
@@ -235,6 +241,36 @@ pub trait Operate: Clone + Send + Sync + 'static {
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// What there is of a person in events accepted before `before`, newest first: a bounded slice of them.
+    fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Portion, StoreError>> + Send;
+
+    /// Removes what [`Operate::held`] tells, in one atomic write; durable when it returns. To be repeated from `next` on.
+    ///
+    /// An event of which a job is in the person's workspace goes whole, wherever its jobs are: living ones of every
+    /// place, lent ones (their leases are lost), dead letters. It counts as forgotten; what was done or discarded before
+    /// stays counted so. Addresses go with the last slice. Of every event, and of every `once`, stays what tells a
+    /// repetition, keyed with the store's secret, for as long as it would have stayed otherwise. A living
+    /// [`Erasure`](crate::model::event::EventKind::Erasure) is left alone.
+    fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Portion, StoreError>> + Send;
+
+    /// Whose events a trace [is in](Trace::is_in): a bounded slice of what lives or is dead. Whoever comes or lives again
+    /// while one searches may be passed over.
+    fn search(
+        &self,
+        trace: Trace,
+        from: Option<Position>,
+    ) -> impl Future<Output = Result<Found, StoreError>> + Send;
 }
 
 /// A page of an operator's query.
@@ -309,7 +345,9 @@ impl Group {
         let none = || Name::from("none");
         Group {
             workspace: workspace.cloned().unwrap_or_else(none),
-            activation: workspace.map_or_else(none, |_| event.scope.as_str().into()),
+            activation: workspace
+                .filter(|_| event.kind != EventKind::Erasure)
+                .map_or_else(none, |_| event.scope.as_str().into()),
             flow,
         }
     }
@@ -341,7 +379,7 @@ pub struct EventCounts {
     pub queued: u64,
     /// Discarded by an operator.
     pub discarded: u64,
-    /// Forgotten with the person.
+    /// Was queued or dead, and was forgotten with the person.
     pub forgotten: u64,
 }
 

@@ -43,6 +43,8 @@ pub(super) struct Maps {
     pub(super) wakes: BTreeMap<Lane, Arc<Notify>>,
     pub(super) turns: Turns,
     pub(super) addresses: BTreeMap<Participant, Learnt>,
+    /// How often leases were lost with a person.
+    pub(super) revoked: u64,
     pub(super) budgets: BTreeMap<Lane, BudgetUse>,
     /// As they were when it was opened.
     pub(super) budgets_found: BTreeMap<Lane, BudgetUse>,
@@ -63,11 +65,13 @@ pub(super) struct Known {
     kind: EventKind,
     /// Its key is remembered until then, and longer while a job of it lives or is dead.
     until: Timestamp,
-    participant: String,
+    pub(super) participant: String,
     /// The number of every job it ever had.
     pub(super) numbers: BTreeSet<u8>,
     /// One of its jobs was discarded.
     discarded: bool,
+    /// It went with its person.
+    pub(super) forgotten: bool,
 }
 
 /// A job that is neither done nor dead.
@@ -100,6 +104,7 @@ impl Maps {
             wakes: BTreeMap::new(),
             turns: Turns::default(),
             addresses: BTreeMap::new(),
+            revoked: 0,
             budgets: BTreeMap::new(),
             budgets_found: BTreeMap::new(),
         }
@@ -176,6 +181,7 @@ impl Maps {
                 participant: seed.event.participant().to_owned(),
                 numbers: BTreeSet::from([0]),
                 discarded: false,
+                forgotten: false,
             },
         );
         match start {
@@ -321,6 +327,8 @@ impl Maps {
                 counts.queued += 1;
             } else if self.is_dead(*id) {
                 counts.dead += 1;
+            } else if known.forgotten {
+                counts.forgotten += 1;
             } else if known.discarded {
                 counts.discarded += 1;
             } else {

@@ -17,7 +17,7 @@
 //!
 //! # Operations
 //! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin) and [`revive`], [`lend`] and [`time`] (lease,
-//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
+//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`forget`] and [`search`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -28,6 +28,7 @@ mod budgets;
 mod counts;
 mod disk;
 mod displace;
+mod forget;
 mod hash;
 mod index;
 mod keys;
@@ -39,6 +40,7 @@ mod moves;
 mod open;
 mod query;
 mod revive;
+mod search;
 mod streams;
 mod sweep;
 mod tally;
@@ -48,7 +50,7 @@ mod writer;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -58,12 +60,12 @@ use self::append::Prepared;
 use self::hash::Hasher;
 use self::writer::Request;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
-    StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Person,
+    Portion, Position, Settings, Store, StoreError, Token, Trace,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::telemetry::Metrics;
@@ -109,6 +111,8 @@ pub struct Shared {
     noted: Mutex<budgets::Noted>,
     /// The queue holds `max_jobs`: what is new is refused, what is a duplicate is not.
     crowded: AtomicBool,
+    /// How often leases were lost with a person.
+    revoked: AtomicU64,
 }
 
 impl Shared {
@@ -278,6 +282,10 @@ impl Store for SledStore {
         self.ask(|reply| Request::Budgets { reply }).await
     }
 
+    fn revoked(&self) -> u64 {
+        self.shared.revoked.load(Ordering::Acquire)
+    }
+
     fn admits(&self) -> Result<(), StoreError> {
         self.has_room()?;
         if self.shared.crowded.load(Ordering::Relaxed) {
@@ -319,5 +327,40 @@ impl Operate for SledStore {
             reply,
         })
         .await
+    }
+
+    async fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.ask(|reply| Request::Held {
+            person,
+            before,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    async fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.ask(|reply| Request::Forget {
+            person,
+            before,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
+        self.ask(|reply| Request::Search { trace, from, reply })
+            .await
     }
 }

@@ -118,6 +118,7 @@ impl Base {
             written,
             sweeping: true,
             sweep_from: None,
+            revokes: false,
             replaced: 0,
             now: Timestamp::ZERO,
             metrics,

@@ -20,11 +20,12 @@ use super::{Place, Shared};
 use crate::clock::Stopwatch;
 use crate::flow::job::{Commit, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Settings, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Page, Person, Portion,
+    Position, Settings, StoreError, Token, Trace,
 };
 use crate::telemetry::Metrics;
 
@@ -102,6 +103,26 @@ pub enum Request {
     DeadGet {
         id: JobId,
         reply: Reply<Option<DeadLetter>>,
+    },
+    /// A question.
+    Held {
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+        reply: Reply<Portion>,
+    },
+    /// Durable.
+    Forget {
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+        reply: Reply<Portion>,
+    },
+    /// A question.
+    Search {
+        trace: Trace,
+        from: Option<Position>,
+        reply: Reply<Found>,
     },
     /// The end.
     Close { reply: Reply<()> },
@@ -220,6 +241,9 @@ fn serve(
         base.head.jobs() >= base.settings.max_jobs,
         Ordering::Relaxed,
     );
+    if std::mem::take(&mut base.revokes) {
+        shared.revoked.fetch_add(1, Ordering::Release);
+    }
     for answer in answers {
         answer();
     }
@@ -277,6 +301,12 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             }
             later(reply, Ok(done))
         }
+        Request::Forget {
+            person,
+            before,
+            now,
+            reply,
+        } => later(reply, Ok(base.forget(draft, &person, before, now)?)),
         other => Drafted::NotDurable(Box::new(other)),
     })
 }
@@ -319,11 +349,23 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::DeadGet { id, reply } => {
             let _ = reply.send(Ok(base.dead_get(id)?));
         }
+        Request::Held {
+            person,
+            before,
+            now,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.held(&person, before, now)?));
+        }
+        Request::Search { trace, from, reply } => {
+            let _ = reply.send(Ok(base.search(&trace, from.as_ref())?));
+        }
         Request::Close { reply } => return Ok(Some(reply)),
         Request::Append { .. }
         | Request::Commit { .. }
         | Request::Begin { .. }
-        | Request::Revive { .. } => {}
+        | Request::Revive { .. }
+        | Request::Forget { .. } => {}
     }
     Ok(None)
 }

@@ -93,6 +93,7 @@ fn hears(reply: &Reply, event: &Event, written: &str, commit: &Commit) -> String
             _ => "written".into(),
         },
         Reply::Credited => "taken".into(),
+        Reply::Deleted => "deleted".into(),
         Reply::Status(_) | Reply::StatusSet | Reply::Remembered(_) => "something else".into(),
     }
 }

@@ -10,13 +10,13 @@ use braze_relay::flow::job::{Commit, Fate, Flow, Job, Seed, Start};
 use braze_relay::model::budget::BudgetUse;
 use braze_relay::model::call::{Address, Company, Failure, Reply};
 use braze_relay::model::event::Event;
-use braze_relay::model::id::JobId;
+use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Store, StoreError,
-    Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Person,
+    Portion, Position, Store, StoreError, Token, Trace,
 };
 use tokio::sync::Notify;
 
@@ -307,6 +307,9 @@ impl Store for Shaky {
         self.map.budgets().await
     }
 
+    fn revoked(&self) -> u64 {
+        self.map.revoked()
+    }
     fn admits(&self) -> Result<(), StoreError> {
         self.map.admits()
     }
@@ -332,5 +335,27 @@ impl Operate for Shaky {
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         self.map.revive(letters, now).await
+    }
+
+    async fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.map.held(person, before, now).await
+    }
+
+    async fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.map.forget(person, before, now).await
+    }
+
+    async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
+        self.map.search(trace, from).await
     }
 }

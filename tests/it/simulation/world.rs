@@ -361,6 +361,12 @@ impl World {
             }
             Call::ReadStatus { .. } => Ok(Reply::Status(self.status(now))),
             Call::SetStatus(_) => Ok(Reply::StatusSet),
+            Call::Delete(ids) => {
+                let mut model = self.model();
+                let people = model.people.entry(lane.workspace.to_string()).or_default();
+                people.retain(|person| !ids.iter().any(|id| names(person, id)));
+                Ok(Reply::Deleted)
+            }
         }
     }
 
@@ -460,7 +466,8 @@ impl World {
                 Call::LookUp { .. }
                 | Call::Recall
                 | Call::ReadStatus { .. }
-                | Call::SetStatus(_) => {}
+                | Call::SetStatus(_)
+                | Call::Delete(_) => {}
                 Call::Credit(credit) => {
                     let email = credit.email.trim().to_lowercase();
                     if is_webhook(credit) {
@@ -486,7 +493,7 @@ impl World {
         let people = model.people.get(&*lane.workspace).unwrap_or(&none);
         let email = |call: &Call| match call {
             Call::LookUp { email, .. } => Some(email.clone()),
-            Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) => None,
+            Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) | Call::Delete(_) => None,
             Call::Credit(credit) => Some(credit.email.trim().to_lowercase()),
             Call::Track(track) => match &track.address {
                 Address::Alias(email) | Address::Email(email) => Some(email.clone()),
@@ -667,7 +674,11 @@ fn host(lane: &Lane) -> String {
 
 fn parks(call: &Call) -> bool {
     match call {
-        Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) => false,
+        Call::LookUp { .. }
+        | Call::Recall
+        | Call::ReadStatus { .. }
+        | Call::SetStatus(_)
+        | Call::Delete(_) => false,
         Call::Track(track) => !track.events.is_empty() && track.on_unknown == OnUnknown::Park,
         Call::Credit(credit) => credit.on_unknown == OnUnknown::Park,
     }

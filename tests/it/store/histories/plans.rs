@@ -8,6 +8,7 @@ use braze_relay::model::call::Address;
 use braze_relay::model::event::{EventKind, Source};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
+use braze_relay::store::Person;
 use proptest::prelude::*;
 
 use super::super::material::{self, attributes, burial, laden};
@@ -30,6 +31,7 @@ pub enum Step {
     GiveBack(Vec<Pick>),
     Commit(Vec<(Pick, FatePlan, EndPlan, Vec<ChildPlan>)>),
     Revive(Vec<(u16, StartPlan)>),
+    Forget { person: u8, workspace: u8 },
     Pass { milliseconds: u64 },
     Crash,
     Close,
@@ -203,6 +205,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(pick(), 0..4).prop_map(Step::GiveBack),
         6 => prop::collection::vec(moves, 1..6).prop_map(Step::Commit),
         2 => prop::collection::vec((any::<u16>(), start()), 0..4).prop_map(Step::Revive),
+        1 => (person(), 0..4_u8).prop_map(|(person, workspace)| Step::Forget { person, workspace }),
         4 => (0..9_000_u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
         1 => Just(Step::Crash),
         1 => Just(Step::Close),
@@ -214,6 +217,22 @@ pub fn lane_of(number: u8) -> Lane {
         0 => material::look_ups(),
         1 => material::tracks(),
         _ => material::foreign(),
+    }
+}
+
+/// Whoever has no e-mail is known by the key of an event.
+pub fn person_of(person: u8, workspace: u8) -> Person {
+    let participant = match PEOPLE[usize::from(person)] {
+        "" => "k0",
+        email => email,
+    };
+    Person {
+        participant: participant.into(),
+        workspace: match workspace {
+            0 => Some(material::name("acme")),
+            1 => Some(material::name("borealis")),
+            _ => None,
+        },
     }
 }
 
