@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::super::{
-    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Learnt, Leased, Settings, States,
-    StoreError, Token,
+    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Learnt, Leased, Paper, Settings,
+    States, StoreError, Token,
 };
 use super::turns::{Participant, Turns};
 use crate::flow::job::{Job, Outcome, Seed, Start};
@@ -43,6 +43,7 @@ pub(super) struct Maps {
     pub(super) wakes: BTreeMap<Lane, Arc<Notify>>,
     pub(super) turns: Turns,
     pub(super) addresses: BTreeMap<Participant, Learnt>,
+    pub(super) papers: BTreeMap<String, Paper>,
     pub(super) budgets: BTreeMap<Lane, BudgetUse>,
     /// As they were when it was opened.
     pub(super) budgets_found: BTreeMap<Lane, BudgetUse>,
@@ -100,6 +101,7 @@ impl Maps {
             wakes: BTreeMap::new(),
             turns: Turns::default(),
             addresses: BTreeMap::new(),
+            papers: BTreeMap::new(),
             budgets: BTreeMap::new(),
             budgets_found: BTreeMap::new(),
         }

@@ -17,7 +17,7 @@
 //!
 //! # Operations
 //! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin) and [`revive`], [`lend`] and [`time`] (lease,
-//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
+//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`papers`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -37,6 +37,7 @@ mod mark;
 mod members;
 mod moves;
 mod open;
+mod papers;
 mod query;
 mod revive;
 mod streams;
@@ -58,8 +59,8 @@ use self::append::Prepared;
 use self::hash::Hasher;
 use self::writer::Request;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
-    StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper, Settings,
+    Shelf, Store, StoreError, Token,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -319,5 +320,23 @@ impl Operate for SledStore {
             reply,
         })
         .await
+    }
+
+    async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::PutPapers { put, remove, reply })
+            .await
+    }
+
+    async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {
+        self.ask(|reply| Request::Papers {
+            shelf,
+            limit,
+            reply,
+        })
+        .await
+    }
+
+    fn participant_hash(&self, email: &str) -> String {
+        self.hasher.shown(email)
     }
 }

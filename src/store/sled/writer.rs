@@ -24,7 +24,8 @@ use crate::model::id::JobId;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Settings, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Paper, Settings, Shelf,
+    StoreError, Token,
 };
 use crate::telemetry::Metrics;
 
@@ -64,6 +65,12 @@ pub enum Request {
         now: Timestamp,
         reply: Reply<Vec<bool>>,
     },
+    /// Durable.
+    PutPapers {
+        put: Vec<Paper>,
+        remove: Vec<String>,
+        reply: Reply<()>,
+    },
     /// In memory.
     Lease {
         lane: Lane,
@@ -102,6 +109,12 @@ pub enum Request {
     DeadGet {
         id: JobId,
         reply: Reply<Option<DeadLetter>>,
+    },
+    /// A question.
+    Papers {
+        shelf: Shelf,
+        limit: usize,
+        reply: Reply<Vec<Paper>>,
     },
     /// The end.
     Close { reply: Reply<()> },
@@ -277,6 +290,12 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             }
             later(reply, Ok(done))
         }
+        Request::PutPapers { put, remove, reply } => {
+            Base::put_papers(draft, &put, &remove);
+            // Also when there is nothing to write: what is answered is answered behind a sync.
+            draft.used = true;
+            later(reply, Ok(()))
+        }
         other => Drafted::NotDurable(Box::new(other)),
     })
 }
@@ -319,11 +338,19 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::DeadGet { id, reply } => {
             let _ = reply.send(Ok(base.dead_get(id)?));
         }
+        Request::Papers {
+            shelf,
+            limit,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.papers(&shelf, limit)?));
+        }
         Request::Close { reply } => return Ok(Some(reply)),
         Request::Append { .. }
         | Request::Commit { .. }
         | Request::Begin { .. }
-        | Request::Revive { .. } => {}
+        | Request::Revive { .. }
+        | Request::PutPapers { .. } => {}
     }
     Ok(None)
 }

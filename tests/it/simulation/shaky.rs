@@ -15,8 +15,8 @@ use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Store, StoreError,
-    Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper, Shelf,
+    Store, StoreError, Token,
 };
 use tokio::sync::Notify;
 
@@ -332,5 +332,17 @@ impl Operate for Shaky {
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         self.map.revive(letters, now).await
+    }
+
+    async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
+        self.map.put_papers(put, remove).await
+    }
+
+    async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {
+        self.map.papers(shelf, limit).await
+    }
+
+    fn participant_hash(&self, email: &str) -> String {
+        self.map.participant_hash(email)
     }
 }
