@@ -3,11 +3,13 @@
 //! Invariants: names of fields are a promise to tools. Moments are RFC 3339, durations seconds, sizes bytes. A list
 //! never shows a whole address; see [`mask`].
 
+mod audit;
 mod lanes;
 mod status;
 
 use serde::{Deserialize, Serialize};
 
+pub use audit::{AuditEntry, AuditPage};
 pub use lanes::{LanesChanged, WhichLanes};
 pub use status::{
     ActivationRow, Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,

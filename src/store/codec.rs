@@ -232,6 +232,17 @@ pub fn decode_owner(bytes: &[u8]) -> Result<JobId, CodecError> {
     decode::<SMALL_ENVELOPE, _>(bytes)
 }
 
+/// Writes an operators' paper down: `[version: u8][UTF-8]`.
+pub fn encode_paper(text: &str) -> Vec<u8> {
+    [&[VERSION], text.as_bytes()].concat()
+}
+
+/// Reads an operators' paper.
+pub fn decode_paper(bytes: &[u8]) -> Result<&str, CodecError> {
+    std::str::from_utf8(opened::<SMALL_ENVELOPE>(bytes)?)
+        .map_err(|error| CodecError::Damaged(error.to_string()))
+}
+
 /// Encodes a table of the store's own; integers have fixed width, so that a changed number moves nothing behind it.
 pub fn encode_table(table: &impl Encode) -> Result<Vec<u8>, CodecError> {
     let mut bytes = vec![VERSION];

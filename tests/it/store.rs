@@ -15,6 +15,7 @@ mod letters;
 mod material;
 mod on_map;
 mod on_sled;
+mod papers;
 mod restarting;
 mod turns;
 
@@ -110,6 +111,11 @@ macro_rules! conformance {
                 a_letter_buried_anew_keeps_its_job
                 a_revival_is_not_refused_when_the_queue_is_full
                 an_old_letter_is_discarded_and_its_key_forgotten
+            }
+            papers {
+                papers_are_found_by_their_names_from_either_end
+                a_paper_is_written_anew_and_taken_away
+                papers_are_there_after_a_crash_and_when_the_queue_is_full
             }
             counting {
                 a_job_is_waiting_then_ready_then_in_flight

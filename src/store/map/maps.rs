@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::super::{
-    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Learnt, Leased, Settings, States,
-    StoreError, Token,
+    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Learnt, Leased, Paper, Settings,
+    States, StoreError, Token,
 };
 use super::turns::{Participant, Turns};
 use crate::flow::job::{Job, Outcome, Seed, Start};
@@ -45,6 +45,7 @@ pub(super) struct Maps {
     pub(super) addresses: BTreeMap<Participant, Learnt>,
     /// How often leases were lost with a person.
     pub(super) revoked: u64,
+    pub(super) papers: BTreeMap<String, Paper>,
     pub(super) budgets: BTreeMap<Lane, BudgetUse>,
     /// As they were when it was opened.
     pub(super) budgets_found: BTreeMap<Lane, BudgetUse>,
@@ -105,6 +106,7 @@ impl Maps {
             turns: Turns::default(),
             addresses: BTreeMap::new(),
             revoked: 0,
+            papers: BTreeMap::new(),
             budgets: BTreeMap::new(),
             budgets_found: BTreeMap::new(),
         }

@@ -136,7 +136,7 @@ impl Base {
         person: &Person,
         before: Option<EventId>,
     ) -> Result<(Vec<Affair>, Option<EventId>), StoreError> {
-        let place = self.hasher.participant(&person.participant);
+        let place = self.hasher.person(&person.participant);
         let mut events = Vec::new();
         for (home, known) in self.index.of_participant(&self.db, &place)? {
             if let Known::Event(event) = known
@@ -227,7 +227,7 @@ impl Base {
 
     /// Where addresses of a person are remembered, and how many of those are believed.
     fn addresses(&self, person: &Person) -> Result<(Vec<Place>, u64), StoreError> {
-        let home = self.hasher.participant(&person.participant);
+        let home = self.hasher.person(&person.participant);
         let (mut places, mut holding) = (Vec::new(), 0);
         let only = person.workspace.as_deref();
         let only = only.map(|name| self.names.known_workspace(name));

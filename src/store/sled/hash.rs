@@ -26,20 +26,32 @@ impl Hasher {
         *hasher.finalize().as_bytes()
     }
 
+    fn participant(&self, email: &str) -> [u8; PARTICIPANT_BYTES] {
+        let hash = self.hash(b"participant", &[email.as_bytes()]);
+        let mut participant = [0; PARTICIPANT_BYTES];
+        participant.copy_from_slice(&hash[..PARTICIPANT_BYTES]);
+        participant
+    }
+
+    /// A participant as operators see one: the participant's part of every place, in hexadecimal.
+    pub fn shown(&self, email: &str) -> String {
+        let digit = |byte: &u8| format!("{byte:02x}");
+        self.participant(email).iter().map(digit).collect()
+    }
+
     fn place(&self, event: &Event, key: [u8; 32]) -> Place {
         // A participant is a person in one workspace; a scope belongs to one workspace, so that keys with the scope in
         // them need not name it, and an event keeps its place when its activation is configured later.
-        let mut place = self.participant(event.participant());
+        let mut place = self.person(event.participant());
         let rest = &mut place[PARTICIPANT_BYTES..];
         rest.copy_from_slice(&key[..rest.len()]);
         place
     }
 
     /// Where all that is remembered of a participant begins.
-    pub fn participant(&self, name: &str) -> Place {
-        let participant = self.hash(b"participant", &[name.as_bytes()]);
+    pub fn person(&self, participant: &str) -> Place {
         let mut place = Place::default();
-        place[..PARTICIPANT_BYTES].copy_from_slice(&participant[..PARTICIPANT_BYTES]);
+        place[..PARTICIPANT_BYTES].copy_from_slice(&self.participant(participant));
         place
     }
 

@@ -18,6 +18,7 @@
 //! | `u` lane | [`BudgetUse`](crate::model::budget::BudgetUse) | what was used of the lane's budget |
 //! | `m` n | head and counts in pieces | |
 //! | `n` n | names in pieces | |
+//! | `o` name | text | an operators' [`Paper`](crate::store::Paper) |
 //! | `s` | secret | keys the hashes of this store |
 //!
 //! A lane is a number of its workspace and its kind, a participant such a number and a hash; times are milliseconds, big-endian, so that keys sort.
@@ -288,6 +289,16 @@ pub fn expiry_parts(key: &[u8]) -> Option<(Timestamp, Place)> {
 /// What was used of a lane's budget.
 pub fn budget(lane: LaneKey) -> [u8; 4] {
     [b'u', lane.0[0], lane.0[1], lane.0[2]]
+}
+
+/// An operators' paper; or where those begin whose names begin so.
+pub fn paper(name: &str) -> Vec<u8> {
+    join(&[b"o", name.as_bytes()])
+}
+
+/// The name in a paper's key.
+pub fn paper_name(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(1..)?).ok()
 }
 
 /// One piece of the head or the names.

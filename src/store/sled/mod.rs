@@ -17,7 +17,7 @@
 //!
 //! # Operations
 //! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin) and [`revive`], [`lend`] and [`time`] (lease,
-//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`forget`] and [`search`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
+//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`forget`] and [`search`], [`papers`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -38,6 +38,7 @@ mod mark;
 mod members;
 mod moves;
 mod open;
+mod papers;
 mod query;
 mod revive;
 mod search;
@@ -60,8 +61,8 @@ use self::append::Prepared;
 use self::hash::Hasher;
 use self::writer::Request;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Person,
-    Portion, Position, Settings, Store, StoreError, Token, Trace,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
+    Person, Portion, Position, Settings, Shelf, Store, StoreError, Token, Trace,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -362,5 +363,23 @@ impl Operate for SledStore {
     async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
         self.ask(|reply| Request::Search { trace, from, reply })
             .await
+    }
+
+    async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::PutPapers { put, remove, reply })
+            .await
+    }
+
+    async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {
+        self.ask(|reply| Request::Papers {
+            shelf,
+            limit,
+            reply,
+        })
+        .await
+    }
+
+    fn participant_hash(&self, email: &str) -> String {
+        self.hasher.shown(email)
     }
 }

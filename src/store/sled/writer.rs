@@ -24,8 +24,8 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Page, Person, Portion,
-    Position, Settings, StoreError, Token, Trace,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Page, Paper, Person,
+    Portion, Position, Settings, Shelf, StoreError, Token, Trace,
 };
 use crate::telemetry::Metrics;
 
@@ -64,6 +64,12 @@ pub enum Request {
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
         reply: Reply<Vec<bool>>,
+    },
+    /// Durable.
+    PutPapers {
+        put: Vec<Paper>,
+        remove: Vec<String>,
+        reply: Reply<()>,
     },
     /// In memory.
     Lease {
@@ -123,6 +129,12 @@ pub enum Request {
         trace: Trace,
         from: Option<Position>,
         reply: Reply<Found>,
+    },
+    /// A question.
+    Papers {
+        shelf: Shelf,
+        limit: usize,
+        reply: Reply<Vec<Paper>>,
     },
     /// The end.
     Close { reply: Reply<()> },
@@ -307,6 +319,12 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             now,
             reply,
         } => later(reply, Ok(base.forget(draft, &person, before, now)?)),
+        Request::PutPapers { put, remove, reply } => {
+            Base::put_papers(draft, &put, &remove);
+            // Also when there is nothing to write: what is answered is answered behind a sync.
+            draft.used = true;
+            later(reply, Ok(()))
+        }
         other => Drafted::NotDurable(Box::new(other)),
     })
 }
@@ -360,12 +378,20 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::Search { trace, from, reply } => {
             let _ = reply.send(Ok(base.search(&trace, from.as_ref())?));
         }
+        Request::Papers {
+            shelf,
+            limit,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.papers(&shelf, limit)?));
+        }
         Request::Close { reply } => return Ok(Some(reply)),
         Request::Append { .. }
         | Request::Commit { .. }
         | Request::Begin { .. }
         | Request::Revive { .. }
-        | Request::Forget { .. } => {}
+        | Request::Forget { .. }
+        | Request::PutPapers { .. } => {}
     }
     Ok(None)
 }

@@ -15,8 +15,8 @@ use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Person,
-    Portion, Position, Store, StoreError, Token, Trace,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
+    Person, Portion, Position, Shelf, Store, StoreError, Token, Trace,
 };
 use tokio::sync::Notify;
 
@@ -357,5 +357,17 @@ impl Operate for Shaky {
 
     async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
         self.map.search(trace, from).await
+    }
+
+    async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
+        self.map.put_papers(put, remove).await
+    }
+
+    async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {
+        self.map.papers(shelf, limit).await
+    }
+
+    fn participant_hash(&self, email: &str) -> String {
+        self.map.participant_hash(email)
     }
 }
