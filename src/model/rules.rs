@@ -291,6 +291,11 @@ impl RuleBook {
         }
     }
 
+    /// Every workspace, by name.
+    pub fn workspaces(&self) -> impl Iterator<Item = &Name> {
+        self.erasures.keys()
+    }
+
     /// The settings of the Outgrow content of this name.
     pub fn content(&self, name: &str) -> Option<&Arc<Rules>> {
         self.contents.get(name)

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use self::maps::{EventKey, Living, Maps};
 use super::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
-    Person, Portion, Position, Settings, Shelf, Store, StoreError, Token, Trace, paper,
+    Person, Portion, Position, Settings, Shelf, Standing, Store, StoreError, Token, Trace, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -287,6 +287,10 @@ impl Operate for MapStore {
         maps.commit += 1;
         let held = maps.forget(&person, before, now);
         Ok(Portion { held, next: None })
+    }
+
+    async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
+        Ok(self.open()?.standing(event))
     }
 
     async fn search(&self, trace: Trace, _from: Option<Position>) -> Result<Found, StoreError> {

@@ -61,7 +61,7 @@ use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
 pub use self::letters::{DeadFilter, DeadLetter};
 pub use self::paper::{Paper, Shelf};
-pub use self::person::{Found, Held, Person, Portion, Position, Trace};
+pub use self::person::{Found, Held, Person, Portion, Position, Standing, Trace};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -286,6 +286,10 @@ pub trait Operate: Clone + Send + Sync + 'static {
         before: Option<EventId>,
         now: Timestamp,
     ) -> impl Future<Output = Result<Portion, StoreError>> + Send;
+
+    /// How an event stands.
+    fn standing(&self, event: EventId)
+    -> impl Future<Output = Result<Standing, StoreError>> + Send;
 
     /// Whose events a trace [is in](Trace::is_in): a bounded slice of what lives or is dead. Whoever comes or lives again
     /// while one searches may be passed over.

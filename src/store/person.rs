@@ -59,6 +59,17 @@ impl Held {
     }
 }
 
+/// How an event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A job of it lives.
+    Queued,
+    /// None lives, and one is dead.
+    Dead,
+    /// It is done, discarded or forgotten; or there never was one.
+    Ended,
+}
+
 /// A slice of what there is of somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Portion {

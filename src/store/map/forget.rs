@@ -1,7 +1,7 @@
 //! Forgetting a person in the plain-map store.
 
 use super::super::person::outlives;
-use super::super::{Found, Held, Person, Trace};
+use super::super::{Found, Held, Person, Standing, Trace};
 use super::maps::{Living, Maps};
 use super::turns::Participant;
 use crate::model::id::{EventId, JobId};
@@ -63,6 +63,16 @@ impl Maps {
         self.addresses
             .retain(|participant, _| !is_of(person, participant));
         held
+    }
+
+    pub(super) fn standing(&self, event: EventId) -> Standing {
+        if !self.jobs_of(event).is_empty() {
+            Standing::Queued
+        } else if !self.letters_of(event).is_empty() {
+            Standing::Dead
+        } else {
+            Standing::Ended
+        }
     }
 
     pub(super) fn search(&self, trace: &Trace) -> Found {

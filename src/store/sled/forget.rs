@@ -64,6 +64,19 @@ impl Base {
         Ok(Portion { held, next })
     }
 
+    /// How an event stands.
+    pub fn standing(&self, event: EventId) -> Result<crate::store::Standing, StoreError> {
+        let jobs = self.jobs_of(event)?;
+        let dead = |job: &Theirs| matches!(job.stand, Stands::Dead);
+        Ok(if jobs.is_empty() {
+            crate::store::Standing::Ended
+        } else if jobs.iter().all(dead) {
+            crate::store::Standing::Dead
+        } else {
+            crate::store::Standing::Queued
+        })
+    }
+
     /// Forgets what there is of a person.
     pub fn forget(
         &mut self,

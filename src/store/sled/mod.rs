@@ -62,7 +62,7 @@ use self::hash::Hasher;
 use self::writer::Request;
 use super::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
-    Person, Portion, Position, Settings, Shelf, Store, StoreError, Token, Trace,
+    Person, Portion, Position, Settings, Shelf, Standing, Store, StoreError, Token, Trace,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -358,6 +358,10 @@ impl Operate for SledStore {
             reply,
         })
         .await
+    }
+
+    async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
+        self.ask(|reply| Request::Standing { event, reply }).await
     }
 
     async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {

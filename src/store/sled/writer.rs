@@ -25,7 +25,7 @@ use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Page, Paper, Person,
-    Portion, Position, Settings, Shelf, StoreError, Token, Trace,
+    Portion, Position, Settings, Shelf, Standing, StoreError, Token, Trace,
 };
 use crate::telemetry::Metrics;
 
@@ -123,6 +123,11 @@ pub enum Request {
         before: Option<EventId>,
         now: Timestamp,
         reply: Reply<Portion>,
+    },
+    /// A question.
+    Standing {
+        event: EventId,
+        reply: Reply<Standing>,
     },
     /// A question.
     Search {
@@ -374,6 +379,9 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
             reply,
         } => {
             let _ = reply.send(Ok(base.held(&person, before, now)?));
+        }
+        Request::Standing { event, reply } => {
+            let _ = reply.send(Ok(base.standing(event)?));
         }
         Request::Search { trace, from, reply } => {
             let _ = reply.send(Ok(base.search(&trace, from.as_ref())?));

@@ -16,7 +16,7 @@ use braze_relay::model::time::Timestamp;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
-    Person, Portion, Position, Shelf, Store, StoreError, Token, Trace,
+    Person, Portion, Position, Shelf, Standing, Store, StoreError, Token, Trace,
 };
 use tokio::sync::Notify;
 
@@ -353,6 +353,10 @@ impl Operate for Shaky {
         now: Timestamp,
     ) -> Result<Portion, StoreError> {
         self.map.forget(person, before, now).await
+    }
+
+    async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
+        self.map.standing(event).await
     }
 
     async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
