@@ -5,6 +5,7 @@
 mod check;
 mod dead;
 mod demo;
+mod forget;
 mod lane;
 mod outgrow;
 mod remote;
@@ -35,6 +36,7 @@ enum Command {
     Status(status::Args),
     Dead(dead::Args),
     Lane(lane::Args),
+    Forget(Box<forget::Args>),
     Outgrow(outgrow::Args),
     Sandbox(Box<sandbox::SandboxArgs>),
     Demo(demo::Args),
@@ -56,6 +58,7 @@ pub fn run() -> u8 {
         Command::Status(args) => status::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Lane(args) => lane::run(&args),
+        Command::Forget(args) => forget::run(&args),
         Command::Outgrow(args) => outgrow::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(*args)),
         Command::Demo(args) => until_done(demo::run(args)),
