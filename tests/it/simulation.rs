@@ -7,6 +7,7 @@
 mod again;
 mod campaign;
 mod eta;
+mod forgotten;
 mod held;
 mod hostile;
 mod invariants;

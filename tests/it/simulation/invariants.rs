@@ -19,9 +19,10 @@ pub async fn check(life: &Life) -> Vec<String> {
     conservation(life, dead.len() as u64, &mut wrong);
     profiles(life, &mut wrong);
     let mut first: BTreeMap<(&str, &str), EventId> = BTreeMap::new();
-    for (id, event) in &life.accepted {
+    for (id, event) in life.accepted.iter().chain(&life.forgotten) {
         if event.kind == EventKind::Participation {
-            first.entry((&event.scope, &event.email)).or_insert(*id);
+            let first = first.entry((&event.scope, &event.email)).or_insert(*id);
+            *first = (*first).min(*id);
         }
     }
     for (id, event) in &life.accepted {
@@ -94,8 +95,10 @@ fn turns(life: &Life, dead: &BTreeSet<EventId>, wrong: &mut Vec<String>) {
 
 pub fn conservation(life: &Life, dead: u64, wrong: &mut Vec<String>) {
     let events = life.counts().events;
-    if events.accepted != life.accepted.len() as u64
-        || events.accepted != events.done + events.dead + events.queued
+    let elsewhere = life.forgotten.len() + life.erasures.len();
+    if events.accepted != (life.accepted.len() + elsewhere) as u64
+        || events.accepted != events.done + events.dead + events.queued + events.forgotten
+        || events.forgotten != life.forgotten.len() as u64
         || events.dead != dead
         || events.queued != 0
     {

@@ -1,6 +1,6 @@
 //! The map store with a disk that takes its time and a process around it that may die at every operation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -92,6 +92,14 @@ impl Shaky {
         let lent = self.lent.lock().unwrap();
         let of = |(at, event, ..): &&Lent| at == lane && emails.contains(&event.email);
         lent.values().filter(of).map(|it| step_of(&it.2)).collect()
+    }
+
+    /// Who is being removed by what is on loan in `lane`.
+    pub fn erasing(&self, lane: &Lane) -> BTreeSet<String> {
+        let lent = self.lent.lock().unwrap();
+        let of = |(at, _, job, _): &&Lent| at == lane && job.state.flow() == Flow::Erase;
+        let emails = lent.values().filter(of).map(|it| it.1.email.clone());
+        emails.collect()
     }
 
     fn steps_of(&self, tokens: &[Token]) -> Vec<String> {

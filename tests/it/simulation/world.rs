@@ -78,6 +78,18 @@ pub struct Write {
     pub track: Track,
 }
 
+/// A call that left.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    pub email: String,
+    pub at: Timestamp,
+    pub lane: Lane,
+    /// It was marked as begun first.
+    pub marked: bool,
+    /// It is part of a removal, or may be: a look-up by somebody whose profile is being removed.
+    pub erases: bool,
+}
+
 /// A call that was carried out, whatever became of its answer.
 #[derive(Clone, Debug)]
 pub struct Taken {
@@ -124,6 +136,8 @@ pub struct Model {
     pub taken: Vec<Taken>,
     /// Every phone is Subscribed from then on.
     pub subscribed_from: Option<Timestamp>,
+    /// For whom something was asked, in order.
+    pub asked: Vec<Asking>,
     /// Who was looked up, in order.
     pub looked_up: Vec<String>,
     requests: u64,
@@ -262,8 +276,18 @@ impl World {
             .iter()
             .map(|call| self.emails(lane, std::slice::from_ref(call)).pop())
             .collect();
+        let erasing = self.erasing(lane);
         let model = &mut *self.model();
         let request = model.calls;
+        for (call, email) in calls.iter().zip(&emails) {
+            model.asked.extend(email.as_ref().map(|email| Asking {
+                email: email.clone(),
+                at: now,
+                lane: lane.clone(),
+                marked: call.is_marked(),
+                erases: erasing.contains(email),
+            }));
+        }
         for (call, email) in calls.iter().zip(emails) {
             if let (Call::Track(track), Some(email)) = (call, email) {
                 model.writes.push(Write {
@@ -275,6 +299,13 @@ impl World {
                 });
             }
         }
+    }
+
+    /// Whose look-ups in this lane are those of a removal.
+    fn erasing(&self, lane: &Lane) -> BTreeSet<String> {
+        let store = self.store.lock().unwrap();
+        let store = store.as_ref();
+        store.map_or_else(BTreeSet::new, |store| store.erasing(lane))
     }
 
     /// What every request must keep to. Returns its number.
