@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod forget;
 mod health;
 mod lanes;
 mod letters;

@@ -136,7 +136,10 @@ impl Base {
         if next.is_none() {
             let (places, holding) = self.addresses(person)?;
             held.addresses = holding;
-            places.into_iter().for_each(|place| draft.forget(place));
+            for place in places {
+                self.index.wipe(&self.db, draft, &place)?;
+                draft.forget(place);
+            }
         }
         draft.used = true;
         self.apply_early(draft)?;
@@ -353,3 +356,7 @@ impl Base {
         )))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests;

@@ -25,7 +25,8 @@ pub async fn check(life: &Life) -> Vec<String> {
             *first = (*first).min(*id);
         }
     }
-    for (id, event) in &life.accepted {
+    let removed = |event: &Event| life.erasures.values().any(|it| it.email == event.email);
+    for (id, event) in life.accepted.iter().filter(|(_, event)| !removed(event)) {
         if !dead.contains(id) {
             let is_first = first.get(&(&*event.scope, &*event.email)) == Some(id);
             done(life, event, is_first, &mut wrong);
@@ -258,7 +259,7 @@ fn created_events(life: &Life, wrong: &mut Vec<String>) {
             })
             .map(|(_, count)| count)
             .sum();
-        if (total as u64) < made {
+        if (total as u64) < made && life.erasures.is_empty() {
             wrong.push(format!(
                 "{}: {made} created, and only {total} were told of",
                 rules.scope
