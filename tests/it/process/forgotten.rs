@@ -32,7 +32,11 @@ async fn told(scene: &Scene, relay: &Relay, words: &[&str], input: &str, code: i
     let output = child.wait_with_output().await.unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
-    assert!(!said.contains('@') && !said.contains(PHONE), "{said}");
+    let low = said.to_lowercase();
+    assert!(
+        !low.contains("ada") && !low.contains("bo@") && !low.contains(PHONE),
+        "{said}"
+    );
     serde_json::from_str(&said).unwrap()
 }
 

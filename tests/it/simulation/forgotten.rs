@@ -193,11 +193,15 @@ async fn live(seed: u64) -> Life {
                 }
                 forget(&mut life, &email, &mut gone).await;
                 if dice.chance(0.5) {
-                    remove(&mut life, &format!("{seed}/{key}"), &email).await;
+                    if !back.contains(&email) {
+                        remove(&mut life, &format!("{seed}/{key}"), &email).await;
+                    }
                 }
             }
-            // Some come back; from then on there may be requests for them again.
-            if let Some(email) = gone.keys().find(|_| dice.chance(0.1)).cloned()
+            // Some come back, unless they are being removed; from then on there may be requests for them again.
+            let erased: BTreeSet<_> = life.erasures.values().map(|it| it.email.clone()).collect();
+            let may_return = |email: &&String| !erased.contains(*email) && dice.chance(0.1);
+            if let Some(email) = gone.keys().find(may_return).cloned()
                 && let Some(then) = gone.remove(&email)
             {
                 asks_no_more(&life, &email, then, slowness);

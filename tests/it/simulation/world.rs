@@ -132,6 +132,8 @@ impl Poison {
 #[derive(Default)]
 pub struct Model {
     pub people: BTreeMap<String, Vec<Person>>,
+    /// Profiles that were deleted: what was on its way to them may come late.
+    pub deleted: Vec<Person>,
     /// Everything that was written, and everything that Quikly was told, in order.
     pub taken: Vec<Taken>,
     /// Every phone is Subscribed from then on.
@@ -395,7 +397,9 @@ impl World {
             Call::Delete(ids) => {
                 let mut model = self.model();
                 let people = model.people.entry(lane.workspace.to_string()).or_default();
-                people.retain(|person| !ids.iter().any(|id| names(person, id)));
+                let named = |it: &mut Person| ids.iter().any(|id| names(it, id));
+                let deleted: Vec<Person> = people.extract_if(.., named).collect();
+                model.deleted.extend(deleted);
                 Ok(Reply::Deleted)
             }
         }
@@ -433,10 +437,12 @@ impl World {
         let mut model = self.model();
         model.next_id += 1;
         let braze_id = format!("b{}", model.next_id);
+        let gone = model.deleted.iter().any(|it| names(it, &track.address));
         let people = model.people.entry(lane.workspace.to_string()).or_default();
         let found = people.iter().position(|it| names(it, &track.address));
         let index = match found {
             Some(index) => index,
+            None if gone && !track.create => return,
             None if !track.create => {
                 self.lab
                     .violated("an update of a profile that does not exist".into());
@@ -477,7 +483,8 @@ impl World {
         let email = credit.email.trim().to_lowercase();
         let mut model = self.model();
         let people = model.people.get(&*lane.workspace);
-        if !people.is_some_and(|people| people.iter().any(|it| it.email == email)) {
+        let there = people.into_iter().flatten().chain(&model.deleted);
+        if !there.into_iter().any(|it| it.email == email) {
             self.lab
                 .violated("somebody was credited who has no profile".into());
         }
