@@ -45,6 +45,8 @@ pub struct Life {
     pub forgotten: BTreeMap<EventId, Event>,
     /// Removals from Braze.
     pub erasures: BTreeMap<EventId, Event>,
+    /// Whom they are, or were, about.
+    pub removed: BTreeSet<String>,
     /// Those that lived again.
     pub replayed: BTreeSet<EventId>,
     pub crashes: u64,
@@ -65,6 +67,7 @@ impl Life {
             accepted: BTreeMap::new(),
             forgotten: BTreeMap::new(),
             erasures: BTreeMap::new(),
+            removed: BTreeSet::new(),
             replayed: BTreeSet::new(),
             crashes: 0,
             starts: seed,

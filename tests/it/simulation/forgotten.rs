@@ -56,15 +56,18 @@ type Gone = BTreeMap<String, (usize, Timestamp)>;
 
 /// Forgets somebody: what of theirs was queued or dead is promised no more.
 async fn forget(life: &mut Life, email: &str, gone: &mut Gone) {
-    let theirs = life
-        .accepted
-        .iter()
-        .filter(|(_, event)| event.email == email);
-    let theirs: Vec<_> = theirs.map(|(id, _)| *id).collect();
+    let all = life.accepted.iter().chain(&life.erasures);
+    let theirs: Vec<_> = all
+        .filter(|(_, event)| event.email == email)
+        .map(|(id, event)| (*id, event.kind == EventKind::Erasure))
+        .collect();
     let mut open = Vec::new();
-    for id in theirs {
-        if life.store.standing(id).await.unwrap() != Standing::Ended {
-            open.push(id);
+    for (id, erases) in theirs {
+        match life.store.standing(id).await.unwrap() {
+            Standing::Dead => open.push(id),
+            // A removal that runs is left alone.
+            Standing::Queued if !erases => open.push(id),
+            Standing::Queued | Standing::Ended => {}
         }
     }
     let now = life.clock.now();
@@ -74,9 +77,9 @@ async fn forget(life: &mut Life, email: &str, gone: &mut Gone) {
             .violated(format!("{:?} for {} events", slice.held, open.len()));
     }
     for id in open {
-        if let Some(event) = life.accepted.remove(&id) {
-            life.forgotten.insert(id, event);
-        }
+        let event = life.accepted.remove(&id);
+        let event = event.or_else(|| life.erasures.remove(&id));
+        life.forgotten.extend(event.map(|event| (id, event)));
     }
     life.lab
         .cover(format!("forgotten with {} lent", slice.held.lent.min(2)));
@@ -199,8 +202,7 @@ async fn live(seed: u64) -> Life {
                 }
             }
             // Some come back, unless they are being removed; from then on there may be requests for them again.
-            let erased: BTreeSet<_> = life.erasures.values().map(|it| it.email.clone()).collect();
-            let may_return = |email: &&String| !erased.contains(*email) && dice.chance(0.1);
+            let may_return = |email: &&String| !life.removed.contains(*email) && dice.chance(0.1);
             if let Some(email) = gone.keys().find(may_return).cloned()
                 && let Some(then) = gone.remove(&email)
             {
@@ -252,6 +254,7 @@ async fn remove(life: &mut Life, key: &str, email: &str) {
     let id = *life.accepted.last_key_value().unwrap().0;
     life.accepted.remove(&id);
     life.erasures.insert(id, asked);
+    life.removed.insert(email.to_owned());
 }
 
 fn required() -> Vec<String> {

@@ -25,7 +25,7 @@ pub async fn check(life: &Life) -> Vec<String> {
             *first = (*first).min(*id);
         }
     }
-    let removed = |event: &Event| life.erasures.values().any(|it| it.email == event.email);
+    let removed = |event: &Event| life.removed.contains(&event.email);
     for (id, event) in life.accepted.iter().filter(|(_, event)| !removed(event)) {
         if !dead.contains(id) {
             let is_first = first.get(&(&*event.scope, &*event.email)) == Some(id);
@@ -259,7 +259,7 @@ fn created_events(life: &Life, wrong: &mut Vec<String>) {
             })
             .map(|(_, count)| count)
             .sum();
-        if (total as u64) < made && life.erasures.is_empty() {
+        if (total as u64) < made && life.removed.is_empty() {
             wrong.push(format!(
                 "{}: {made} created, and only {total} were told of",
                 rules.scope
