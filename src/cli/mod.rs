@@ -5,6 +5,8 @@
 mod check;
 mod dead;
 mod demo;
+mod export;
+mod import;
 mod lane;
 mod outgrow;
 mod remote;
@@ -35,6 +37,8 @@ enum Command {
     Status(status::Args),
     Dead(dead::Args),
     Lane(lane::Args),
+    Export(export::Args),
+    Import(import::Args),
     Outgrow(outgrow::Args),
     Sandbox(Box<sandbox::SandboxArgs>),
     Demo(demo::Args),
@@ -56,6 +60,8 @@ pub fn run() -> u8 {
         Command::Status(args) => status::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Lane(args) => lane::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Outgrow(args) => outgrow::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(*args)),
         Command::Demo(args) => until_done(demo::run(args)),

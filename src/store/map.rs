@@ -7,6 +7,7 @@
 //! Deliberately absent: durability. [`MapStore::crash`] plays a restart: what was answered is there, every lease is lost.
 //! Done events are not swept: they are no longer remembered once their time has passed, which is all the port can show.
 
+mod carry;
 mod maps;
 mod moves;
 mod turns;
@@ -16,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use self::maps::{EventKey, Living, Maps};
+use self::maps::{Living, Maps};
+use super::entry::Entries;
 use super::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
     StoreError, Token,
@@ -72,10 +74,10 @@ impl Store for MapStore {
     async fn append(&self, seeds: Vec<Seed>, now: Timestamp) -> Result<Vec<Appended>, StoreError> {
         let mut maps = self.open()?;
         maps.discard_old_letters(now);
-        if seeds
-            .iter()
-            .any(|seed| maps.remembered(&EventKey::of(&seed.event), now).is_none())
-        {
+        if seeds.iter().any(|seed| {
+            maps.remembered(&maps.hasher.event(&seed.event), now)
+                .is_none()
+        }) {
             maps.room()?;
         }
         maps.commit += 1;
@@ -240,6 +242,17 @@ impl Operate for MapStore {
 
     async fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
         Ok(self.open()?.dead.get(&id).cloned())
+    }
+
+    async fn copy(&self) -> Result<Entries, StoreError> {
+        let maps = self.open()?;
+        let (entries, to) = Entries::channel(maps.hasher.secret());
+        let told = maps.tell();
+        tokio::spawn(async move {
+            // Whoever has gone does not want to hear it.
+            let _ = to.send(Ok(told)).await;
+        });
+        Ok(entries)
     }
 
     async fn revive(

@@ -38,6 +38,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::flow::job::{Burial, Commit, Flow, Job, Outcome, Reason, Seed, Start};
@@ -49,13 +50,17 @@ use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
 mod address;
+pub mod archive;
 pub mod codec;
+pub mod entry;
+mod hash;
 pub mod map;
 mod settings;
 pub mod sled;
 
 use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
+use self::entry::Entries;
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -115,6 +120,9 @@ pub enum StoreError {
     /// The store cannot be opened as it is. Says what is missing and what to do.
     #[error("{0}")]
     Refused(String),
+    /// A copy cannot be gone on with; the store itself works.
+    #[error("{0}")]
+    Copy(String),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -224,6 +232,11 @@ pub trait Operate: Clone + Send + Sync + 'static {
         id: JobId,
     ) -> impl Future<Output = Result<Option<DeadLetter>, StoreError>> + Send;
 
+    /// Everything there is, told while it is worked: consistent as of the moment in which the last of it is told. Only one
+    /// copy is taken at a time; a later one breaks an earlier one off. Costs the queue a bounded slice at a time; whoever
+    /// takes it too slowly, so that too much is written meanwhile, loses it.
+    fn copy(&self) -> impl Future<Output = Result<Entries, StoreError>> + Send;
+
     /// Lets dead letters live again, each as `Start` says (resumed at its failed step, or started anew by today's
     /// configuration). Answers for each, in order, whether it was a dead letter. Durable when it returns.
     ///
@@ -293,7 +306,7 @@ pub struct DeadLetter {
 ///
 /// The workspace is the one of the job's lane. Where it is unknown, workspace and activation are both `none`: names that
 /// only clients know must not become labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Group {
     /// The workspace, or `none`.
     pub workspace: Name,

@@ -7,6 +7,7 @@
 
 mod accepting;
 mod committing;
+mod copying;
 mod counting;
 mod histories;
 mod leasing;
@@ -19,7 +20,8 @@ mod turns;
 
 use std::future::Future;
 
-use braze_relay::store::{Operate, Settings, Store};
+use braze_relay::store::entry::Entry;
+use braze_relay::store::{Operate, Settings, Store, StoreError};
 
 /// A store under test, together with whatever it needs to stand (a folder, threads).
 trait Harness: Sized {
@@ -30,6 +32,13 @@ trait Harness: Sized {
 
     /// An empty store.
     async fn open(settings: Settings) -> Self;
+
+    /// A store with these settings, of what another one told.
+    async fn import(
+        settings: Settings,
+        secret: [u8; 32],
+        entries: Vec<Entry>,
+    ) -> Result<Self, StoreError>;
 
     /// A handle on it as it stands now. Handles from before a reopening are of no use any more.
     fn store(&self) -> Self::S;
@@ -128,6 +137,13 @@ macro_rules! conformance {
                 order_and_due_times_are_as_they_were
                 what_was_noted_of_a_budget_is_found_by_the_next_process
                 a_complete_budget_is_complete_for_one_opening
+            }
+            copying {
+                an_empty_store_is_copied_into_an_empty_store
+                what_is_copied_is_there_again_to_the_byte
+                a_copy_taken_while_the_queue_is_worked_tells_what_stands_at_its_end
+                a_later_copy_breaks_an_earlier_one_off
+                an_export_that_lacks_something_is_refused
             }
             turns {
                 one_job_of_a_participant_goes_at_a_time_in_order_of_acceptance

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::hash::Place;
 use super::super::{Committed, DeadLetter, Learnt, Token, is_memorable};
 use super::maps::{Living, Maps};
 use super::turns::Participant;
@@ -56,9 +57,10 @@ impl Maps {
         let turn = before.takes_turn_of().cloned();
         if let Some(address) = commit.learnt.filter(is_memorable) {
             let learnt = Learnt { address, at: now };
-            let known = self.addresses.get(&before.participant);
+            let place = self.address_of(&before.participant);
+            let known = self.addresses.get(&place);
             if known.is_none_or(|known| learnt.renews(known, self.settings.known_for)) {
-                self.addresses.insert(before.participant.clone(), learnt);
+                self.addresses.insert(place, learnt);
             }
         }
         match commit.fate {
@@ -151,11 +153,12 @@ impl Maps {
             return false;
         }
         if let Some(once) = child.once {
-            let once = (child.event.participant().to_owned(), once);
-            if self.is_spawned(&once, now) {
+            let place = self.hasher.once(&child.event, &once);
+            if self.is_spawned(&place, now) {
                 return false;
             }
-            self.once.insert(once, (now, id));
+            self.once.insert(place, (now, id));
+            self.once_of.insert(id, once);
         }
         if let Some(known) = self.events.get_mut(&parent) {
             known.numbers.insert(child.number);
@@ -164,7 +167,7 @@ impl Maps {
         true
     }
 
-    fn is_spawned(&self, once: &(String, String), now: Timestamp) -> bool {
+    fn is_spawned(&self, once: &Place, now: Timestamp) -> bool {
         self.once.get(once).is_some_and(|(at, id)| {
             now < *at + self.settings.credit_dedupe
                 || self.living.contains_key(id)

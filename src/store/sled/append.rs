@@ -2,7 +2,6 @@
 
 use super::base::{Base, Draft, Placing, Written, broken};
 use super::counts::Standing;
-use super::hash::Hasher;
 use super::index::participant;
 use super::keys::{self, Participant, Place};
 use crate::flow::job::{Seed, Start};
@@ -11,6 +10,7 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Known, KnownEvent, KnownKind, Record};
+use crate::store::hash::Hasher;
 use crate::store::{Appended, Group, StoreError};
 
 /// A seed made ready on the caller's thread: hashed and encoded.

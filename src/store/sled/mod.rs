@@ -25,29 +25,35 @@
 mod append;
 mod base;
 mod budgets;
+mod copying;
 mod counts;
 mod disk;
 mod displace;
-mod hash;
+mod format;
+mod import;
 mod index;
 mod keys;
 mod landing;
 mod lend;
 mod mark;
 mod members;
+mod mend;
 mod moves;
 mod open;
 mod query;
 mod revive;
+mod salvage;
 mod streams;
 mod sweep;
 mod tally;
 mod time;
+mod told;
 mod turns;
 mod writer;
+mod writes;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -55,8 +61,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio::sync::{Notify, oneshot};
 
 use self::append::Prepared;
-use self::hash::Hasher;
+pub use self::import::Origin;
+use self::keys::LaneKey;
 use self::writer::Request;
+use super::entry::Entries;
+use super::hash::Hasher;
 use super::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
     StoreError, Token,
@@ -136,6 +145,11 @@ impl Shared {
     }
 }
 
+/// Whether another process has the store of this folder open.
+pub fn is_in_use(path: &Path) -> bool {
+    disk::is_locked(path)
+}
+
 impl SledStore {
     /// Opens the store, or makes it. Returns once it can be read and written; refuses what is damaged or in use.
     pub fn open(
@@ -157,8 +171,8 @@ impl SledStore {
             Ok(Ok(hasher)) => Ok(SledStore { shared, requests, hasher, max_jobs: settings.max_jobs }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StoreError::Refused(
-                "the store's files are damaged: sled panicked while it opened them. Restore a backup, or move the \
-                 folder away to begin with an empty store"
+                "the store's files are damaged: sled panicked while it opened them. Restore a backup; save what can be \
+                 read with braze-relay export --salvage; or move the folder away to begin with an empty store"
                     .into(),
             )),
         }
@@ -306,6 +320,10 @@ impl Operate for SledStore {
 
     async fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
         self.ask(|reply| Request::DeadGet { id, reply }).await
+    }
+
+    async fn copy(&self) -> Result<Entries, StoreError> {
+        self.entries().await
     }
 
     async fn revive(

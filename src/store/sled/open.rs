@@ -10,12 +10,13 @@ use bincode::Decode;
 use super::base::{Base, Draft, broken};
 use super::counts::{Head, Names, StoredNames};
 use super::disk::Folder;
-use super::hash::Hasher;
+use super::format::{Format, migrate};
 use super::index::Index;
 use super::mark::Mark;
 use super::{Place, budgets, keys};
 use crate::model::time::Timestamp;
 use crate::store::codec;
+use crate::store::hash::Hasher;
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
 
@@ -33,8 +34,17 @@ const CACHE_BYTES_MIN: u64 = 1024 * 1024;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
 const LOCK_WAITS_MAX: u32 = 500;
 
-const WAY_ON: &str =
-    "Restore a backup; or, to go on without what is missing, move the file `mark` away";
+const WAY_ON: &str = "Restore a backup; or save what can be read with braze-relay export --salvage, and import that into an empty store.path; \
+     or, if the database opens, go on without what is missing by moving the file `mark` away";
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be worked.
+    Work,
+    /// To be filled: it says that it is half made.
+    Import,
+}
 
 impl Base {
     /// Opens or makes the store of a folder.
@@ -42,6 +52,7 @@ impl Base {
         place: &Place,
         settings: Settings,
         metrics: Option<Arc<Metrics>>,
+        purpose: Purpose,
     ) -> Result<Base, StoreError> {
         let folder = Folder::open(&place.path)?;
         let refuse = |what: &str, error: std::io::Error| {
@@ -72,6 +83,10 @@ impl Base {
         let data_file = folder
             .data_file()
             .map_err(|error| refuse("sled/db cannot be opened", error))?;
+        let format = Format::read(&db)?;
+        if purpose == Purpose::Work {
+            format.admit()?;
+        }
         let (head, written) = read_table::<Head>(&db, keys::HEAD)?;
         let (names, _) = read_table::<StoredNames>(&db, keys::NAMES)?;
         match came {
@@ -119,6 +134,8 @@ impl Base {
             sweeping: true,
             sweep_from: None,
             replaced: 0,
+            last_copy: 0,
+            copying: None,
             now: Timestamp::ZERO,
             metrics,
         };
@@ -128,7 +145,13 @@ impl Base {
             ..Draft::default()
         };
         base.reopen_budgets(&mut draft)?;
+        if purpose == Purpose::Work {
+            draft.insert(keys::FORMAT, format.bytes());
+        }
         base.apply(draft, true)?;
+        if purpose == Purpose::Work {
+            migrate(&mut base, format)?;
+        }
         base.mark
             .sync()
             .map_err(|error| refuse("the mark cannot be written", error))?;
@@ -137,7 +160,7 @@ impl Base {
 }
 
 /// sled panics on some damage: that is a refusal, not a crash.
-fn open_sled(folder: &Folder, cache_bytes: u64) -> Result<Db, StoreError> {
+pub fn open_sled(folder: &Folder, cache_bytes: u64) -> Result<Db, StoreError> {
     let config = Config::new()
         .path(folder.database())
         .mode(Mode::HighThroughput)
@@ -169,7 +192,7 @@ fn is_locked(error: &::sled::Error) -> bool {
 }
 
 /// A table's value, and its pieces as they stand.
-fn read_table<T: Decode<()> + Default>(
+pub fn read_table<T: Decode<()> + Default>(
     db: &Db,
     letter: u8,
 ) -> Result<(T, Vec<Vec<u8>>), StoreError> {

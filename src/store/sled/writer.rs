@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 
 use super::append::Prepared;
 use super::base::{Base, Draft};
-use super::hash::Hasher;
+use super::copying::Slice;
+use super::open::Purpose;
 use super::{Place, Shared};
 use crate::clock::Stopwatch;
 use crate::flow::job::{Commit, Start};
@@ -23,6 +24,7 @@ use crate::model::budget::BudgetUse;
 use crate::model::id::JobId;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
+use crate::store::hash::Hasher;
 use crate::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Settings, StoreError, Token,
 };
@@ -103,6 +105,12 @@ pub enum Request {
         id: JobId,
         reply: Reply<Option<DeadLetter>>,
     },
+    /// In memory.
+    BeginCopy { reply: Reply<u64> },
+    /// A question.
+    GoOnCopying { number: u64, reply: Reply<Slice> },
+    /// In memory.
+    EndCopy { number: u64 },
     /// The end.
     Close { reply: Reply<()> },
 }
@@ -119,7 +127,9 @@ pub fn run(
     opened: &Sender<Result<Hasher, StoreError>>,
     shared: &Shared,
 ) {
-    let mut base = match catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics))) {
+    let mut base = match catch_unwind(AssertUnwindSafe(|| {
+        Base::open(place, settings, metrics, Purpose::Work)
+    })) {
         Ok(Ok(base)) => base,
         Ok(Err(error)) => {
             let _ = opened.send(Err(error));
@@ -319,6 +329,16 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::DeadGet { id, reply } => {
             let _ = reply.send(Ok(base.dead_get(id)?));
         }
+        Request::BeginCopy { reply } => {
+            let _ = reply.send(Ok(base.begin_copy()));
+        }
+        Request::GoOnCopying { number, reply } => match base.go_on_copying(number) {
+            Err(error) if !matches!(error, StoreError::Copy(_)) => return Err(error),
+            slice => {
+                let _ = reply.send(slice);
+            }
+        },
+        Request::EndCopy { number } => base.end_copy(number),
         Request::Close { reply } => return Ok(Some(reply)),
         Request::Append { .. }
         | Request::Commit { .. }

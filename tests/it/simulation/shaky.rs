@@ -13,6 +13,7 @@ use braze_relay::model::event::Event;
 use braze_relay::model::id::JobId;
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
+use braze_relay::store::entry::Entries;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Store, StoreError,
@@ -324,6 +325,10 @@ impl Operate for Shaky {
 
     async fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
         self.map.dead_get(id).await
+    }
+
+    async fn copy(&self) -> Result<Entries, StoreError> {
+        self.map.copy().await
     }
 
     async fn revive(

@@ -4,6 +4,8 @@
 //! agreeing, nothing may be lost: a ledger that knows nothing of states counts what came in and what ended, and at the
 //! end every job is found exactly once.
 
+mod carrying;
+
 mod plans;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +22,7 @@ use braze_relay::store::{
 };
 use proptest::test_runner::{Config, TestRunner};
 
+pub use self::carrying::Copying;
 use self::plans::{ChildPlan, EndPlan, FatePlan, Pick, SeedPlan, StartPlan, Step, lane_of, step};
 use super::Harness;
 use super::material::{Ask, comparable, finish, moved, second, stored};
@@ -71,6 +74,8 @@ struct Pair<H: Harness> {
     /// The tokens of jobs that are lent: the adapter's and the map's.
     out: Vec<(Token, Token)>,
     spent: Vec<(Token, Token)>,
+    /// A copy that is being taken of the adapter.
+    copying: Option<carrying::Copying>,
     ledger: Ledger,
 }
 
@@ -92,11 +97,15 @@ impl<H: Harness> Pair<H> {
             back: BTreeMap::new(),
             out: Vec::new(),
             spent: Vec::new(),
+            copying: None,
             ledger: Ledger::default(),
         }
     }
 
     async fn play(&mut self, step: Step) {
+        if let Some(copying) = &mut self.copying {
+            copying.go_on().await;
+        }
         match step {
             Step::Append(plans) => self.append(&plans).await,
             Step::Lease { lane, at_most } => self.lease(&lane_of(lane), at_most).await,
@@ -116,11 +125,15 @@ impl<H: Harness> Pair<H> {
             Step::Pass { milliseconds } => {
                 self.now = self.now + Duration::from_millis(milliseconds);
             }
+            Step::Copy => self.begin_copy().await,
+            Step::Carry(way) => self.carry(way).await,
             Step::Crash => {
+                self.copying = None;
                 self.house.crash_and_reopen().await;
                 self.restart_map();
             }
             Step::Close => {
+                self.copying = None;
                 self.house.close_and_reopen().await;
                 self.restart_map();
             }

@@ -25,14 +25,31 @@ const PEOPLE: [&str; 5] = [
 #[derive(Clone, Debug)]
 pub enum Step {
     Append(Vec<SeedPlan>),
-    Lease { lane: u8, at_most: usize },
+    Lease {
+        lane: u8,
+        at_most: usize,
+    },
     Begin(Vec<Pick>),
     GiveBack(Vec<Pick>),
     Commit(Vec<(Pick, FatePlan, EndPlan, Vec<ChildPlan>)>),
     Revive(Vec<(u16, StartPlan)>),
-    Pass { milliseconds: u64 },
+    Pass {
+        milliseconds: u64,
+    },
     Crash,
     Close,
+    /// Begins to take a copy, while the history goes on.
+    Copy,
+    /// Everything moves into a store of the same or the other kind.
+    Carry(Way),
+}
+
+/// Which of the two is made anew, of what the first of these tells.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    AdapterToAdapter,
+    AdapterToMap,
+    MapToAdapter,
 }
 
 /// One of the tokens that are out, or one of those that are spent.
@@ -206,6 +223,12 @@ pub fn step() -> impl Strategy<Value = Step> {
         4 => (0..9_000_u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
         1 => Just(Step::Crash),
         1 => Just(Step::Close),
+        1 => Just(Step::Copy),
+        1 => prop_oneof![
+            Just(Step::Carry(Way::AdapterToAdapter)),
+            Just(Step::Carry(Way::AdapterToMap)),
+            Just(Step::Carry(Way::MapToAdapter)),
+        ],
     ]
 }
 
