@@ -6,7 +6,7 @@ use super::store_settings;
 use crate::config::Config;
 use crate::model::time::Timestamp;
 use crate::store::archive::{ArchiveError, End, Head, Reader, Writer};
-use crate::store::sled::{Origin, SledStore, is_in_use};
+use crate::store::sled::{Origin, Place, Sizes, SledStore, is_in_use};
 use crate::store::{Operate, StoreError};
 
 /// Why it was not done.
@@ -41,13 +41,7 @@ pub fn is_served(config: &Config) -> bool {
 /// Writes the whole store to `out`.
 pub fn export(config: &Config, now: Timestamp, out: impl Write) -> Result<End, OfflineError> {
     let (place, settings) = store_settings(config);
-    if !place.path.join("sled").exists() {
-        return Err(StoreError::Refused(format!(
-            "store.path {}: there is no store",
-            place.path.display()
-        ))
-        .into());
-    }
+    there_is_one(&place)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let store = SledStore::open(place, settings, None)?;
     runtime.block_on(async {
@@ -55,6 +49,17 @@ pub fn export(config: &Config, now: Timestamp, out: impl Write) -> Result<End, O
         store.close().await?;
         written
     })
+}
+
+/// Nothing is made where nothing is.
+fn there_is_one(place: &Place) -> Result<(), StoreError> {
+    if place.path.join("sled").exists() {
+        return Ok(());
+    }
+    Err(StoreError::Refused(format!(
+        "store.path {}: there is no store",
+        place.path.display()
+    )))
 }
 
 async fn write(store: &SledStore, now: Timestamp, out: impl Write) -> Result<End, OfflineError> {
@@ -83,10 +88,20 @@ pub fn import(config: &Config, input: impl BufRead) -> Result<End, OfflineError>
     Ok(reader.end().cloned().unwrap_or_default())
 }
 
+/// Makes the store's files as small as what they hold.
+pub fn compact(config: &Config) -> Result<Sizes, OfflineError> {
+    let (place, settings) = store_settings(config);
+    there_is_one(&place)?;
+    // Copying in and out at once.
+    let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
+    Ok(runtime.block_on(SledStore::compact(&place, settings))?)
+}
+
 /// Writes what can be read of a damaged store to `out`; what cannot is named in the last line. Nothing is written into the
 /// store.
 pub fn salvage(config: &Config, now: Timestamp, out: impl Write) -> Result<End, OfflineError> {
     let (place, _) = store_settings(config);
+    there_is_one(&place)?;
     let mut salvage = SledStore::salvage(&place)?;
     let mut writer = Writer::new(out, &Head::new(salvage.secret(), now, true))?;
     while let Some(entries) = salvage.more() {

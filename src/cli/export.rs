@@ -139,6 +139,8 @@ fn take(args: &Args, env: &Env, out: &mut impl Write) -> Result<End, NoExport> {
         let config = load(file, env)?;
         let now = Clock::system(1.0).now();
         if args.salvage {
+            // sled panics on what it cannot read; that is contained, and told in our own words.
+            std::panic::set_hook(Box::new(|_| {}));
             return Ok(offline::salvage(&config, now, out)?);
         }
         if !offline::is_served(&config) {

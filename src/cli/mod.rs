@@ -3,6 +3,7 @@
 //! Exit codes: 0 ok, 1 no, 2 usage or configuration, 3 unreachable or store refused.
 
 mod check;
+mod compact;
 mod dead;
 mod demo;
 mod export;
@@ -39,6 +40,7 @@ enum Command {
     Lane(lane::Args),
     Export(export::Args),
     Import(import::Args),
+    Compact(compact::Args),
     Outgrow(outgrow::Args),
     Sandbox(Box<sandbox::SandboxArgs>),
     Demo(demo::Args),
@@ -62,6 +64,7 @@ pub fn run() -> u8 {
         Command::Lane(args) => lane::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Compact(args) => compact::run(&args),
         Command::Outgrow(args) => outgrow::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(*args)),
         Command::Demo(args) => until_done(demo::run(args)),

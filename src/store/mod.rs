@@ -389,7 +389,7 @@ pub struct Counts {
     pub due: BTreeMap<(Lane, Group), u64>,
     /// The size of the store's files, bytes.
     pub store_bytes: u64,
-    /// Of those, what is alive, as far as the engine tells.
+    /// Of those, what is alive: keys and values, as they were weighed last; nought before they were.
     pub live_bytes: u64,
     /// Free disk, bytes.
     pub free_bytes: u64,

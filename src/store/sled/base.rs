@@ -20,6 +20,7 @@ use super::mark::Mark;
 use super::streams::Streams;
 use super::time::due_value;
 use super::turns::set_turn;
+use super::weigh::Weight;
 use super::writes::Writes;
 use crate::clock::Stopwatch;
 use crate::model::Name;
@@ -77,6 +78,8 @@ pub struct Base {
     pub replaced: usize,
     /// The latest time that anybody told us.
     pub now: Timestamp,
+    /// How much is alive.
+    pub weight: Weight,
     /// The number of the last copy.
     pub last_copy: u64,
     /// A copy that is being taken.

@@ -48,6 +48,11 @@ impl Folder {
         }
     }
 
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where sled lives.
     pub fn database(&self) -> PathBuf {
         self.path.join("sled")

@@ -102,3 +102,93 @@ pub fn migrate(base: &mut Base, from: Format) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use super::*;
+    use crate::store::Settings;
+    use crate::store::sled::disk::Folder;
+    use crate::store::sled::open::{Purpose, open_sled};
+    use crate::store::sled::{Place, SledStore};
+
+    fn place(path: &std::path::Path) -> Place {
+        Place {
+            path: path.to_owned(),
+            cache_bytes: 1 << 20,
+            reserve_bytes: 0,
+            ballast_bytes: 0,
+            young_max: 64,
+        }
+    }
+
+    fn opened(place: &Place) -> Result<Base, StoreError> {
+        Base::open(place, Settings::default(), None, Purpose::Work)
+    }
+
+    /// Writes this under the key, and says what opening says then.
+    fn opened_with(format: Option<&[u8]>) -> Result<Format, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        drop(opened(&place).unwrap());
+        {
+            let db = open_sled(&Folder::open(folder.path()).unwrap(), 1 << 20).unwrap();
+            match format {
+                Some(format) => db.insert(keys::FORMAT, format).unwrap(),
+                None => db.remove(keys::FORMAT).unwrap(),
+            };
+        }
+        let base = opened(&place).map_err(|error| error.to_string())?;
+        Ok(Format::read(&base.db).unwrap())
+    }
+
+    #[test]
+    fn a_store_says_its_format_and_one_that_does_not_is_the_first() {
+        assert_eq!(opened_with(None), Ok(Format::WHOLE));
+        let whole = Format::WHOLE.bytes();
+        assert_eq!(opened_with(Some(&whole)), Ok(Format::WHOLE));
+    }
+
+    #[test]
+    fn a_newer_store_is_refused_with_both_numbers_and_the_remedy() {
+        let newer = Format {
+            number: TODAY + 1,
+            half: false,
+        };
+        let said = opened_with(Some(&newer.bytes())).unwrap_err();
+        let numbers = format!("in format {}, and this version", TODAY + 1);
+        assert!(said.contains(&numbers), "{said}");
+        assert!(
+            said.contains(&format!("up to {TODAY}: run the version")),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_is_half_made_or_says_nonsense_is_refused() {
+        let said = opened_with(Some(&Format::HALF.bytes())).unwrap_err();
+        assert!(said.contains("was not finished"), "{said}");
+        let said = opened_with(Some(b"v")).unwrap_err();
+        assert!(said.contains("format cannot be read"), "{said}");
+    }
+
+    #[test]
+    fn an_unfinished_import_is_cleared_by_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        drop(opened(&place).unwrap());
+        {
+            let db = open_sled(&Folder::open(folder.path()).unwrap(), 1 << 20).unwrap();
+            db.insert(keys::FORMAT, Format::HALF.bytes()).unwrap();
+        }
+        let origin = crate::store::sled::Origin {
+            secret: [1; 32],
+            salvaged: false,
+        };
+        let account = crate::store::entry::Entry::Account(Default::default());
+        SledStore::import(&place, Settings::default(), origin, [Ok(account)]).unwrap();
+        let base = opened(&place).unwrap();
+        assert_eq!(Format::read(&base.db).unwrap(), Format::WHOLE);
+        assert_eq!(base.hasher.secret(), [1; 32]);
+    }
+}

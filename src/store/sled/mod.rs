@@ -25,6 +25,7 @@
 mod append;
 mod base;
 mod budgets;
+mod compact;
 mod copying;
 mod counts;
 mod disk;
@@ -49,6 +50,7 @@ mod tally;
 mod time;
 mod told;
 mod turns;
+mod weigh;
 mod writer;
 mod writes;
 
@@ -61,6 +63,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio::sync::{Notify, oneshot};
 
 use self::append::Prepared;
+pub use self::compact::Sizes;
 pub use self::import::Origin;
 use self::keys::LaneKey;
 use self::writer::Request;

@@ -13,6 +13,7 @@ use super::disk::Folder;
 use super::format::{Format, migrate};
 use super::index::Index;
 use super::mark::Mark;
+use super::weigh::Weight;
 use super::{Place, budgets, keys};
 use crate::model::time::Timestamp;
 use crate::store::codec;
@@ -74,6 +75,11 @@ impl Base {
                 "the disk is full: the ballast was given up to drain the queue"
             );
         }
+        if purpose == Purpose::Work {
+            folder
+                .remove_fresh()
+                .map_err(|error| refuse("what a compaction left cannot be removed", error))?;
+        }
         let (mark, came) =
             Mark::open(&folder.mark()).map_err(|error| refuse("the mark cannot be read", error))?;
         let db = open_sled(&folder, place.cache_bytes)?;
@@ -134,6 +140,7 @@ impl Base {
             sweeping: true,
             sweep_from: None,
             replaced: 0,
+            weight: Weight::default(),
             last_copy: 0,
             copying: None,
             now: Timestamp::ZERO,

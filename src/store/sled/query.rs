@@ -91,6 +91,7 @@ impl Base {
             }
         }
         counts.store_bytes = self.folder.data_bytes().unwrap_or(0);
+        counts.live_bytes = self.weight.live_bytes;
         counts.free_bytes = self.folder.free_bytes().unwrap_or(0);
         Ok(counts)
     }

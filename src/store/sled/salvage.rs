@@ -28,6 +28,12 @@ use crate::store::entry::Entry;
 /// How many keys are told at once.
 const SLICE_KEYS: usize = 256;
 
+/// Into how many parts a data file is cut to find out how much of it sled can open.
+const PARTS: u64 = 8;
+
+/// sled's segments.
+const SEGMENT_BYTES: u64 = 512 * 1024;
+
 /// A damaged store, as far as it can be read. Tells entries like a copy of a whole one.
 pub struct Salvage {
     /// Never dropped: sled writes as it is dropped, and may panic then.
@@ -62,20 +68,26 @@ impl SledStore {
         if is_locked(&place.path) {
             return Err(refuse("another process has it open; stop that one first"));
         }
-        let mut missing = Vec::new();
-        for with_snapshot in [true, false] {
-            let copy = copy(&place.path, with_snapshot);
-            let copy = copy.map_err(|error| refuse(&format!("cannot be copied: {error}")))?;
+        let cannot = |error: io::Error| refuse(&format!("cannot be copied: {error}"));
+        let whole = fs::metadata(place.path.join("sled/db"))
+            .map_err(cannot)?
+            .len();
+        let attempts = std::iter::once((true, whole)).chain(
+            // As much of it as sled takes: what was written last is mostly at its end.
+            (1..=PARTS).rev().map(|part| (false, cut(whole, part))),
+        );
+        for (with_snapshot, bytes) in attempts {
+            let copy = copy(&place.path, with_snapshot, bytes).map_err(cannot)?;
             let folder = Folder::open(copy.path())?;
-            let opened = open_sled(&folder, place.cache_bytes);
-            match opened {
-                Ok(db) => return Ok(Salvage::new(db, &folder, copy, missing)),
-                Err(_) if with_snapshot => missing.push(
-                    "sled/snap.*: sled cannot open the database with it; it was left out"
-                        .to_owned(),
-                ),
-                Err(_) => {}
-            }
+            let Ok(db) = open_sled(&folder, place.cache_bytes) else {
+                continue;
+            };
+            let missing = (bytes < whole).then(|| {
+                format!(
+                    "sled/db: from byte {bytes} to {whole}: sled cannot open it with what is there"
+                )
+            });
+            return Ok(Salvage::new(db, &folder, copy, Vec::from_iter(missing)));
         }
         Err(refuse(
             "sled/db: nothing of it can be opened. Restore a backup, or move the folder away to begin with an empty store",
@@ -83,8 +95,17 @@ impl SledStore {
     }
 }
 
-/// A copy of the database and the mark, in a folder of its own beside the store.
-fn copy(path: &Path, with_snapshot: bool) -> io::Result<tempfile::TempDir> {
+/// So many bytes of a data file as `part` of [`PARTS`] are, in whole segments.
+fn cut(whole: u64, part: u64) -> u64 {
+    if part == PARTS {
+        whole
+    } else {
+        (whole / SEGMENT_BYTES * part / PARTS).max(1) * SEGMENT_BYTES
+    }
+}
+
+/// A copy of so much of the database, and the mark, in a folder of its own beside the store.
+fn copy(path: &Path, with_snapshot: bool, bytes: u64) -> io::Result<tempfile::TempDir> {
     let beside = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -100,6 +121,12 @@ fn copy(path: &Path, with_snapshot: bool) -> io::Result<tempfile::TempDir> {
         if entry.file_type()?.is_file() && (with_snapshot || !is_snapshot) {
             fs::copy(entry.path(), database.join(entry.file_name()))?;
         }
+    }
+    let db = fs::OpenOptions::new()
+        .write(true)
+        .open(database.join("db"))?;
+    if bytes < db.metadata()?.len() {
+        db.set_len(bytes)?;
     }
     match fs::copy(path.join("mark"), copy.path().join("mark")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -198,6 +198,7 @@ fn work(
                 .sync()
                 .map_err(|error| StoreError::Failed(format!("syncing the mark: {error}")))?;
             base.apply_sweep()?;
+            base.weigh()?;
             look_at_disk(base, place, shared);
         }
     }
