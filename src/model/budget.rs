@@ -47,6 +47,8 @@ pub struct BudgetUse {
     pub complete: bool,
     /// Each of the lane's windows.
     pub windows: Vec<WindowUse>,
+    /// Nothing may leave before this: the other side has said so.
+    pub stopped_until: Option<Timestamp>,
 }
 
 /// What was used of one window.

@@ -46,6 +46,7 @@ impl MapStore {
         let mut opened = maps.clone();
         maps.closed = true;
         opened.wakes.clear();
+        opened.shares.clear();
         opened.budgets_found = opened.budgets.clone();
         for used in opened.budgets.values_mut() {
             used.complete = false;
@@ -119,9 +120,9 @@ impl Store for MapStore {
             .take(at_most)
             .collect();
 
-        let room_for_failed = failed.len().min(at_most / 4);
-        fresh.truncate(at_most - room_for_failed);
-        failed.truncate(at_most - fresh.len());
+        let share = maps.shares.entry(lane.clone()).or_default();
+        failed.truncate(share.of_failed(at_most, fresh.len(), failed.len()));
+        fresh.truncate(at_most - failed.len());
 
         let mut room = at_most - fresh.len() - failed.len();
         let mut ids = Vec::new();

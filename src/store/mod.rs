@@ -56,6 +56,7 @@ pub mod entry;
 mod hash;
 pub mod map;
 mod settings;
+mod share;
 pub mod sled;
 
 use self::address::is_memorable;
@@ -149,8 +150,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Lends up to `at_most` jobs of the lane that are due at `now` and not lent.
     ///
     /// First fresh ones in order of their ids, then those that failed before in order of (due, id). When both are ready,
-    /// `at_most / 4` of the room (rounded down) is for those that failed, the rest for fresh ones; what one class leaves
-    /// empty the other fills. A job stays lent until it is committed or given back, or the store is opened again.
+    /// a quarter of the room is for those that failed (rounded down; what that leaves counts with the lane's next lease),
+    /// the rest for fresh ones; what one class leaves empty the other fills. A job stays lent until it is committed or given back, or the store is opened again.
     ///
     /// What room is left then is for chains: when a lent holder of a turn [`follows`](crate::flow::job::State::follows),
     /// those behind it are lent along, directly after it and in their order, as far as each follows too, is in this lane,

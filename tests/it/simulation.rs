@@ -6,6 +6,7 @@
 
 mod again;
 mod campaign;
+mod denied;
 mod eta;
 mod held;
 mod hostile;
@@ -21,6 +22,7 @@ mod poison;
 mod polling;
 mod rows;
 mod shaky;
+mod stage;
 mod stops;
 mod world;
 

@@ -88,6 +88,7 @@ macro_rules! conformance {
                 jobs_accepted_together_go_before_one_accepted_later
                 failed_jobs_go_in_order_of_their_due_time
                 failed_work_gets_a_quarter_and_what_fresh_work_leaves
+                failed_work_gets_its_quarter_however_little_is_lent_at_a_time
                 next_due_tells_the_earliest_job_that_is_not_lent
                 a_begun_job_stays_lent_and_keeps_its_mark_until_a_commit
                 a_lost_lease_neither_begins_nor_gives_back

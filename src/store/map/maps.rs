@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::super::codec::KnownKind;
 use super::super::hash::{self, Hasher, PARTICIPANT_BYTES, Place};
+use super::super::share::Share;
 use super::super::{
     Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Learnt, Leased, Settings, States,
     StoreError, Token,
@@ -53,6 +54,7 @@ pub(super) struct Maps {
     pub(super) wakes: BTreeMap<Lane, Arc<Notify>>,
     pub(super) turns: Turns,
     pub(super) addresses: BTreeMap<Place, Learnt>,
+    pub(super) shares: BTreeMap<Lane, Share>,
     pub(super) budgets: BTreeMap<Lane, BudgetUse>,
     /// As they were when it was opened.
     pub(super) budgets_found: BTreeMap<Lane, BudgetUse>,
@@ -131,6 +133,7 @@ impl Maps {
             wakes: BTreeMap::new(),
             turns: Turns::default(),
             addresses: BTreeMap::new(),
+            shares: BTreeMap::new(),
             budgets: BTreeMap::new(),
             budgets_found: BTreeMap::new(),
         }

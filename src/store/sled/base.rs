@@ -30,6 +30,7 @@ use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Behind, CodecError, Known, PIECE_BYTES_MAX, Pieces, Record, Turn};
 use crate::store::hash::Hasher;
+use crate::store::share::Share;
 use crate::store::{Group, Settings, StoreError};
 use crate::telemetry::Metrics;
 
@@ -64,6 +65,8 @@ pub struct Base {
     pub last_lease: u64,
     /// Where each lane is read.
     pub streams: BTreeMap<LaneKey, Streams>,
+    /// How each lane shares what it lends.
+    pub shares: BTreeMap<LaneKey, Share>,
     /// Lanes in which something may have become due.
     pub touched: BTreeSet<LaneKey>,
     /// The account's pieces as they were last written.

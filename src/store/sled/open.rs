@@ -135,6 +135,7 @@ impl Base {
             // Larger than any lease of a process before, so that a token from then is worth nothing.
             last_lease,
             streams: std::collections::BTreeMap::default(),
+            shares: std::collections::BTreeMap::default(),
             touched: std::collections::BTreeSet::default(),
             written,
             sweeping: true,

@@ -6,6 +6,7 @@
 
 use ::sled::IVec;
 
+use super::budgets;
 use super::counts::{GroupId, Head, Names, StoredNames};
 use super::keys::{self, Class, LaneKey, Place};
 use super::time::{due_in, due_value, group_number};
@@ -191,7 +192,7 @@ impl Teller {
                 let number = key.get(1..).and_then(|key| <[u8; 3]>::try_from(key).ok());
                 Entry::Budget {
                     lane: self.lane(LaneKey(number.ok_or_else(|| strange(key))?))?,
-                    used: codec::decode_table(value)?,
+                    used: budgets::decode(value)?,
                 }
             }
             (_, Key::Other { key }) => Entry::Other {
@@ -469,6 +470,9 @@ mod tests {
     fn every_place_of_the_tree_is_told_or_need_not_be() {
         let places = places();
         assert!(places.len() >= 18, "the table of keys.rs was not found");
+        for told in TOLD {
+            assert!(is_told(*told), "`{}` is not told", char::from(*told));
+        }
         for place in &places {
             let named = [TOLD, DERIVED, OWN].concat().contains(place);
             let place = char::from(*place);

@@ -190,6 +190,7 @@ fn used(requests: u32, complete: bool) -> BudgetUse {
     BudgetUse {
         complete,
         windows: vec![window(1000), window(3_600_000)],
+        stopped_until: Some(second(90)),
     }
 }
 
