@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 
 use self::maps::{EventKey, Living, Maps};
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper, Settings,
-    Shelf, Store, StoreError, Token, paper,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper,
+    ReplayCounts, Settings, Shelf, Store, StoreError, Token, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -228,7 +228,7 @@ impl Operate for MapStore {
             .dead
             .values()
             .filter(|letter| after.is_none_or(|after| letter.id > after))
-            .filter(|letter| matches(&filter, letter))
+            .filter(|letter| filter.matches(letter, shown))
             .take(limit.saturating_add(1))
             .cloned()
             .collect();
@@ -242,8 +242,9 @@ impl Operate for MapStore {
         Ok(self.open()?.dead.get(&id).cloned())
     }
 
-    async fn revive(
+    async fn revive_for(
         &self,
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
@@ -252,8 +253,19 @@ impl Operate for MapStore {
         maps.commit += 1;
         Ok(letters
             .into_iter()
-            .map(|(id, start)| maps.revive(id, start))
+            .map(|(id, start)| maps.revive(id, start, replay))
             .collect())
+    }
+
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        let mut maps = self.open()?;
+        maps.discard_old_letters(now);
+        maps.commit += 1;
+        Ok(ids.into_iter().map(|id| maps.discard(id)).collect())
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        Ok(self.open()?.replays.clone())
     }
 
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
@@ -280,19 +292,12 @@ impl Operate for MapStore {
     }
 
     fn participant_hash(&self, email: &str) -> String {
-        // Without a secret: what is in memory alone is shown to nobody else.
-        let hash = blake3::hash(email.as_bytes());
-        hash.to_hex().as_str().chars().take(28).collect()
+        shown(email)
     }
 }
 
-fn matches(filter: &DeadFilter, letter: &DeadLetter) -> bool {
-    let workspace = filter.workspace.as_deref();
-    let activation = filter.activation.as_deref();
-    workspace.is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
-        && activation.is_none_or(|wanted| letter.event.scope == wanted)
-        && filter.flow.is_none_or(|wanted| letter.flow == Some(wanted))
-        && filter
-            .reason
-            .is_none_or(|wanted| letter.burial.reason == wanted)
+/// Without a secret: what is in memory alone is shown to nobody else.
+fn shown(email: &str) -> String {
+    let hash = blake3::hash(email.as_bytes());
+    hash.to_hex().as_str().chars().take(28).collect()
 }

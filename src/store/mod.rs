@@ -58,7 +58,7 @@ pub mod sled;
 
 use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
-pub use self::letters::{DeadFilter, DeadLetter};
+pub use self::letters::{DeadFilter, DeadLetter, REPLAYS_MAX, ReplayCounts};
 pub use self::paper::{Paper, Shelf};
 pub use self::settings::Settings;
 
@@ -234,11 +234,38 @@ pub trait Operate: Clone + Send + Sync + 'static {
     /// [`Start::Run`]: the job lives under the same id, with the letter's event. [`Start::Bury`]: the letter stays, with
     /// this workspace, flow and burial; the job it holds stays as it was. Never refused for a full queue. A revived job
     /// takes its place among the turns by its id.
+    ///
+    /// They, and what they spawn, belong to this replay until another lets them live: [`Operate::replay_counts`] tells what
+    /// becomes of them.
+    fn revive_for(
+        &self,
+        replay: Option<u32>,
+        letters: Vec<(JobId, Start)>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// [`Operate::revive_for`] no replay.
     fn revive(
         &self,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send {
+        self.revive_for(None, letters, now)
+    }
+
+    /// Discards dead letters, as their age would. Answers for each, in order, whether it was a dead letter. Durable when it
+    /// returns.
+    fn discard(
+        &self,
+        ids: Vec<JobId>,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// What became of what each replay let live, exact at every moment; of the last [`REPLAYS_MAX`] replays that let
+    /// anything live.
+    fn replay_counts(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<u32, ReplayCounts>, StoreError>> + Send;
 
     /// Takes the papers named in `remove` away and stores those of `put`, each instead of one of its name; all or nothing.
     /// Durable when it returns. Never refused for a full queue.

@@ -15,6 +15,7 @@ mod material;
 mod on_map;
 mod on_sled;
 mod papers;
+mod replays;
 mod restarting;
 mod turns;
 
@@ -110,6 +111,13 @@ macro_rules! conformance {
                 a_letter_buried_anew_keeps_its_job
                 a_revival_is_not_refused_when_the_queue_is_full
                 an_old_letter_is_discarded_and_its_key_forgotten
+            }
+            replays {
+                a_discarded_letter_is_gone_and_counted_and_its_key_remembered_no_longer_than_done
+                a_replay_counts_what_lives_what_is_spawned_what_is_delivered_and_what_dies
+                a_job_buried_with_its_creation_has_died_in_its_replay
+                the_counts_of_the_last_replays_are_kept
+                letters_are_filtered_by_class_time_participant_and_words
             }
             papers {
                 papers_are_found_by_their_names_from_either_end

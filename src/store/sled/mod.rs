@@ -39,6 +39,7 @@ mod moves;
 mod open;
 mod papers;
 mod query;
+mod replays;
 mod revive;
 mod streams;
 mod sweep;
@@ -59,8 +60,8 @@ use self::append::Prepared;
 use self::hash::Hasher;
 use self::writer::Request;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper, Settings,
-    Shelf, Store, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper,
+    ReplayCounts, Settings, Shelf, Store, StoreError, Token,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -309,17 +310,27 @@ impl Operate for SledStore {
         self.ask(|reply| Request::DeadGet { id, reply }).await
     }
 
-    async fn revive(
+    async fn revive_for(
         &self,
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         self.ask(|reply| Request::Revive {
+            replay,
             letters,
             now,
             reply,
         })
         .await
+    }
+
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        self.ask(|reply| Request::Discard { ids, now, reply }).await
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        self.ask(|reply| Request::ReplayCounts { reply }).await
     }
 
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {

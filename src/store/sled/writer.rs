@@ -24,8 +24,8 @@ use crate::model::id::JobId;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Paper, Settings, Shelf,
-    StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Paper, ReplayCounts,
+    Settings, Shelf, StoreError, Token,
 };
 use crate::telemetry::Metrics;
 
@@ -61,7 +61,14 @@ pub enum Request {
     },
     /// Durable.
     Revive {
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
+        now: Timestamp,
+        reply: Reply<Vec<bool>>,
+    },
+    /// Durable.
+    Discard {
+        ids: Vec<JobId>,
         now: Timestamp,
         reply: Reply<Vec<bool>>,
     },
@@ -109,6 +116,10 @@ pub enum Request {
     DeadGet {
         id: JobId,
         reply: Reply<Option<DeadLetter>>,
+    },
+    /// A question.
+    ReplayCounts {
+        reply: Reply<BTreeMap<u32, ReplayCounts>>,
     },
     /// A question.
     Papers {
@@ -280,13 +291,21 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             later(reply, Ok(()))
         }
         Request::Revive {
+            replay,
             letters,
             now,
             reply,
         } => {
             let mut done = Vec::with_capacity(letters.len());
             for (id, start) in letters {
-                done.push(base.revive(draft, id, start, now)?);
+                done.push(base.revive(draft, id, start, replay, now)?);
+            }
+            later(reply, Ok(done))
+        }
+        Request::Discard { ids, now, reply } => {
+            let mut done = Vec::with_capacity(ids.len());
+            for id in ids {
+                done.push(base.discard(draft, id, now)?);
             }
             later(reply, Ok(done))
         }
@@ -338,6 +357,9 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::DeadGet { id, reply } => {
             let _ = reply.send(Ok(base.dead_get(id)?));
         }
+        Request::ReplayCounts { reply } => {
+            let _ = reply.send(Ok(base.replays.clone()));
+        }
         Request::Papers {
             shelf,
             limit,
@@ -350,6 +372,7 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         | Request::Commit { .. }
         | Request::Begin { .. }
         | Request::Revive { .. }
+        | Request::Discard { .. }
         | Request::PutPapers { .. } => {}
     }
     Ok(None)
