@@ -175,6 +175,16 @@ pub enum Role {
     Operator,
 }
 
+impl Role {
+    /// As the configuration names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+        }
+    }
+}
+
 /// `[store]`.
 #[derive(Clone, Debug)]
 pub struct Store {

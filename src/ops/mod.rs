@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: everything clients post (that is [`crate::ingest`]), TLS, cookies, CORS.
 
+mod audit;
 mod backup;
 mod dead;
 mod guard;
@@ -69,6 +70,14 @@ pub struct Ops<S> {
     pub tokens: Vec<(SecretString, Role)>,
     /// The relay's version.
     pub version: &'static str,
+    /// What the listener itself remembers.
+    pub office: Office,
+}
+
+/// What the listener remembers between two requests; [`Office::default`] at a start.
+#[derive(Debug, Default)]
+pub struct Office {
+    audit: audit::Audit,
 }
 
 /// Why operators are not served.
@@ -116,6 +125,7 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/", get(front))
         .route("/metrics", get(metrics::scrape::<S>))
         .route("/api/v1/status", get(status::status::<S>))
+        .route("/api/v1/audit", get(audit::list::<S>))
         .route("/api/v1/dead", get(dead::list::<S>))
         .route("/api/v1/dead/replay", post(dead::replay::<S>))
         .route("/api/v1/lanes/hold", post(lanes::hold::<S>))

@@ -12,6 +12,7 @@
 //! * `letter`: a dead letter. `due`: when and where a job is due. `turn`: its place in its participant's turn.
 //! * `event`, `once`, `address`: what is remembered of participants, by places: hashes with the store's secret.
 //! * `finished`, `expiry`: what is to be forgotten, and from when on.
+//! * `paper`, `replay`: what operators' work leaves behind.
 //! * `budget`: what was used of a lane's budget. `account`, `living`, `buried`, `done`: the counts.
 //! * `other`: what only the adapter it comes from understands.
 //!
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 pub use self::text::{Bytes, Hex};
-use super::{Group, Learnt, StoreError};
+use super::{Group, Learnt, ReplayCounts, StoreError};
 use crate::flow::job::{Burial, Flow, Job, Outcome, Reason};
 use crate::model::Name;
 use crate::model::budget::BudgetUse;
@@ -154,6 +155,21 @@ pub enum Entry {
         #[serde(flatten)]
         used: BudgetUse,
     },
+    /// An operators' paper.
+    Paper {
+        /// Its name.
+        name: String,
+        /// What it says.
+        text: String,
+    },
+    /// What became of what a replay let live.
+    Replay {
+        /// The replay.
+        number: u32,
+        /// What became of it.
+        #[serde(flatten)]
+        counts: ReplayCounts,
+    },
     /// Events by where they are, and how far the store had come.
     Account(Account),
     /// Living jobs of one group in one lane; none, where there were some.
@@ -250,6 +266,16 @@ pub enum Key {
         /// Where.
         place: Hex<21>,
     },
+    /// An operators' paper.
+    Paper {
+        /// Its name.
+        name: String,
+    },
+    /// What became of what a replay let live.
+    Replay {
+        /// The replay.
+        number: u32,
+    },
     /// What only the adapter understands.
     Other {
         /// Its key there.
@@ -274,6 +300,9 @@ pub struct Kept {
     pub home: Option<Hex<21>>,
     /// The key under which at most one such job exists per participant.
     pub once: Option<String>,
+    /// The replay it belongs to.
+    #[serde(default)]
+    pub replay: Option<u32>,
 }
 
 /// Where a job stands while it is due, or due later.
@@ -360,6 +389,8 @@ impl Entry {
             Entry::Finished { .. } => "finished",
             Entry::Expiry { .. } => "expiry",
             Entry::Budget { .. } => "budget",
+            Entry::Paper { .. } => "paper",
+            Entry::Replay { .. } => "replay",
             Entry::Account(_) => "account",
             Entry::Living { .. } => "living",
             Entry::Buried { .. } => "buried",

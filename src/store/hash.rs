@@ -48,13 +48,26 @@ impl Hasher {
         *hasher.finalize().as_bytes()
     }
 
+    fn participant(&self, email: &str) -> [u8; PARTICIPANT_BYTES] {
+        let hash = self.hash(b"participant", &[email.as_bytes()]);
+        let mut participant = [0; PARTICIPANT_BYTES];
+        participant.copy_from_slice(&hash[..PARTICIPANT_BYTES]);
+        participant
+    }
+
+    /// A participant as operators see one: the participant's part of every place, in hexadecimal.
+    pub fn shown(&self, email: &str) -> String {
+        let digit = |byte: &u8| format!("{byte:02x}");
+        self.participant(email).iter().map(digit).collect()
+    }
+
     fn place(&self, event: &Event, key: [u8; 32]) -> Place {
         // A participant is a person in one workspace; a scope belongs to one workspace, so that keys with the scope in
         // them need not name it, and an event keeps its place when its activation is configured later.
-        let participant = self.hash(b"participant", &[event.participant().as_bytes()]);
+        let participant = self.participant(event.participant());
         let mut place = Place::default();
         let (person, rest) = place.split_at_mut(PARTICIPANT_BYTES);
-        person.copy_from_slice(&participant[..PARTICIPANT_BYTES]);
+        person.copy_from_slice(&participant);
         rest.copy_from_slice(&key[..rest.len()]);
         place
     }

@@ -41,7 +41,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::flow::job::{Burial, Commit, Flow, Job, Outcome, Reason, Seed, Start};
+use crate::flow::job::{Commit, Flow, Job, Outcome, Reason, Seed, Start};
 use crate::model::Name;
 use crate::model::budget::BudgetUse;
 use crate::model::event::Event;
@@ -54,7 +54,9 @@ pub mod archive;
 pub mod codec;
 pub mod entry;
 mod hash;
+mod letters;
 pub mod map;
+pub mod paper;
 mod settings;
 mod share;
 pub mod sled;
@@ -62,6 +64,8 @@ pub mod sled;
 use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
 use self::entry::Entries;
+pub use self::letters::{DeadFilter, DeadLetter, REPLAYS_MAX, ReplayCounts};
+pub use self::paper::{Paper, Shelf};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -244,11 +248,57 @@ pub trait Operate: Clone + Send + Sync + 'static {
     /// [`Start::Run`]: the job lives under the same id, with the letter's event. [`Start::Bury`]: the letter stays, with
     /// this workspace, flow and burial; the job it holds stays as it was. Never refused for a full queue. A revived job
     /// takes its place among the turns by its id.
+    ///
+    /// They, and what they spawn, belong to this replay until another lets them live: [`Operate::replay_counts`] tells what
+    /// becomes of them.
+    fn revive_for(
+        &self,
+        replay: Option<u32>,
+        letters: Vec<(JobId, Start)>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// [`Operate::revive_for`] no replay.
     fn revive(
         &self,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send {
+        self.revive_for(None, letters, now)
+    }
+
+    /// Discards dead letters, as their age would. Answers for each, in order, whether it was a dead letter. Durable when it
+    /// returns.
+    fn discard(
+        &self,
+        ids: Vec<JobId>,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// What became of what each replay let live, exact at every moment; of the last [`REPLAYS_MAX`] replays that let
+    /// anything live.
+    fn replay_counts(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<u32, ReplayCounts>, StoreError>> + Send;
+
+    /// Takes the papers named in `remove` away and stores those of `put`, each instead of one of its name; all or nothing.
+    /// Durable when it returns. Never refused for a full queue.
+    fn put_papers(
+        &self,
+        put: Vec<Paper>,
+        remove: Vec<String>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The first `limit` papers of a shelf, and no more than [`paper::LOOK_MAX`].
+    fn papers(
+        &self,
+        shelf: Shelf,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Paper>, StoreError>> + Send;
+
+    /// A participant as operators may see one in lists and logs: lower-case hexadecimal, the same for the same normalised
+    /// e-mail for as long as the store lives, and telling nothing to who does not know the store's secret.
+    fn participant_hash(&self, email: &str) -> String;
 }
 
 /// A page of an operator's query.
@@ -258,49 +308,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where to go on; `None` at the end.
     pub next: Option<JobId>,
-}
-
-/// Which dead letters.
-#[derive(Clone, Debug, Default)]
-pub struct DeadFilter {
-    /// Of this workspace.
-    pub workspace: Option<String>,
-    /// Of this activation: the event's scope, configured or not.
-    pub activation: Option<String>,
-    /// Of this flow.
-    pub flow: Option<Flow>,
-    /// With this reason.
-    pub reason: Option<Reason>,
-}
-
-impl DeadFilter {
-    /// Whether this letter is one of them.
-    pub fn matches(&self, letter: &DeadLetter) -> bool {
-        let (workspace, activation) = (self.workspace.as_deref(), self.activation.as_deref());
-        workspace.is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
-            && activation.is_none_or(|wanted| letter.event.scope == wanted)
-            && self.flow.is_none_or(|wanted| letter.flow == Some(wanted))
-            && self
-                .reason
-                .is_none_or(|wanted| letter.burial.reason == wanted)
-    }
-}
-
-/// A job that died, with everything needed to understand and replay it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DeadLetter {
-    /// The job.
-    pub id: JobId,
-    /// Its workspace, if known.
-    pub workspace: Option<Name>,
-    /// The flow, if it got that far.
-    pub flow: Option<Flow>,
-    /// The event, as its job had it.
-    pub event: Event,
-    /// The job as it was; `None` when it never began.
-    pub job: Option<Job>,
-    /// Why it died.
-    pub burial: Burial,
 }
 
 /// What is counted together: jobs of one flow of one activation.

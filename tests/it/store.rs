@@ -15,6 +15,8 @@ mod letters;
 mod material;
 mod on_map;
 mod on_sled;
+mod papers;
+mod replays;
 mod restarting;
 mod turns;
 
@@ -119,6 +121,18 @@ macro_rules! conformance {
                 a_letter_buried_anew_keeps_its_job
                 a_revival_is_not_refused_when_the_queue_is_full
                 an_old_letter_is_discarded_and_its_key_forgotten
+            }
+            replays {
+                a_discarded_letter_is_gone_and_counted_and_its_key_remembered_no_longer_than_done
+                a_replay_counts_what_lives_what_is_spawned_what_is_delivered_and_what_dies
+                a_job_buried_with_its_creation_has_died_in_its_replay
+                the_counts_of_the_last_replays_are_kept
+                letters_are_filtered_by_class_time_participant_and_words
+            }
+            papers {
+                papers_are_found_by_their_names_from_either_end
+                a_paper_is_written_anew_and_taken_away
+                papers_are_there_after_a_crash_and_when_the_queue_is_full
             }
             counting {
                 a_job_is_waiting_then_ready_then_in_flight

@@ -75,6 +75,7 @@ impl From<Record> for Kept {
             burial,
             home,
             once,
+            replay,
         } = record;
         Kept {
             workspace,
@@ -84,6 +85,7 @@ impl From<Record> for Kept {
             burial,
             home: home.map(Hex),
             once,
+            replay,
         }
     }
 }
@@ -98,6 +100,7 @@ impl From<Kept> for Record {
             burial,
             home,
             once,
+            replay,
         } = kept;
         Record {
             workspace,
@@ -107,6 +110,7 @@ impl From<Kept> for Record {
             burial,
             home: home.map(|home| home.0),
             once,
+            replay,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::super::codec::KnownKind;
 use super::super::entry::{Account, Entry, EventOf, Hex, Kept, Key, Stand, TurnOf, Waits};
 use super::super::hash::{Hasher, Place};
-use super::super::{DeadLetter, EventCounts, Group, Learnt, Settings, StoreError};
+use super::super::{DeadLetter, EventCounts, Group, Learnt, Paper, Settings, StoreError};
 use super::MapStore;
 use super::maps::{Known, Living, Maps, person};
 use super::turns::Participant;
@@ -28,6 +28,7 @@ impl Maps {
             let kept = Kept {
                 flow: Some(living.job.state.flow()),
                 job: Some(living.job.clone()),
+                replay: living.replay,
                 ..self.kept(*id, record)
             };
             let kept = Box::new(kept);
@@ -40,6 +41,7 @@ impl Maps {
                 flow: letter.flow,
                 job: letter.job.clone(),
                 burial: Some(letter.burial.clone()),
+                replay: letter.replay,
                 ..self.kept(letter.id, (letter.workspace.as_ref(), &letter.event))
             };
             let (id, kept) = (letter.id, Box::new(kept));
@@ -64,6 +66,7 @@ impl Maps {
             burial: None,
             home: accepted.map(|known| Hex(known.place)),
             once: self.once_of.get(&id).cloned(),
+            replay: None,
         }
     }
 
@@ -148,6 +151,16 @@ impl Maps {
         told.extend(addresses.map(|(place, learnt)| Entry::Address {
             place: Hex(*place),
             learnt: learnt.clone(),
+        }));
+        let papers = self.papers.values();
+        told.extend(papers.map(|paper| Entry::Paper {
+            name: paper.name().to_owned(),
+            text: paper.text().to_owned(),
+        }));
+        let replays = self.replays.iter();
+        told.extend(replays.map(|(number, counts)| Entry::Replay {
+            number: *number,
+            counts: *counts,
         }));
         let budgets = self.budgets.iter();
         told.extend(budgets.map(|(lane, used)| Entry::Budget {
@@ -284,6 +297,15 @@ impl Heard {
             Entry::Budget { lane, used } => {
                 self.budgets.insert(lane, used);
             }
+            Entry::Paper { name, text } => {
+                // A name or a text that is too long was none elsewhere either.
+                let paper = Paper::new(name, text).ok();
+                maps.papers
+                    .extend(paper.map(|it| (it.name().to_owned(), it)));
+            }
+            Entry::Replay { number, counts } => {
+                maps.replays.insert(number, counts);
+            }
             Entry::Account(account) => self.account = Some(account),
             Entry::Done {
                 group,
@@ -292,7 +314,7 @@ impl Heard {
             } => {
                 maps.done.insert((group, outcome), count);
             }
-            Entry::Gone { key } => self.gone(&key),
+            Entry::Gone { key } => self.gone(maps, &key),
             Entry::Group { .. }
             | Entry::Finished { .. }
             | Entry::Expiry { .. }
@@ -302,7 +324,7 @@ impl Heard {
         }
     }
 
-    fn gone(&mut self, key: &Key) {
+    fn gone(&mut self, maps: &mut Maps, key: &Key) {
         match key {
             Key::Job { id, .. } => {
                 self.jobs.remove(id);
@@ -320,6 +342,12 @@ impl Heard {
                 self.events.remove(&place.0);
                 self.once.remove(&place.0);
                 self.addresses.remove(&place.0);
+            }
+            Key::Paper { name } => {
+                maps.papers.remove(name);
+            }
+            Key::Replay { number } => {
+                maps.replays.remove(number);
             }
             Key::Finished { .. } | Key::Expiry { .. } | Key::Other { .. } => {}
         }
@@ -368,7 +396,7 @@ impl Heard {
             }
             maps.once_of.extend(kept.once.map(|once| (id, once)));
             maps.has_job(id);
-            maps.live(id, lane, kept.event, job);
+            maps.live(id, lane, kept.event, job, kept.replay);
         }
         for (of, (holder, behind)) in turns {
             let holder = holder.ok_or_else(|| missing("who has a turn"))?;
@@ -384,6 +412,7 @@ impl Heard {
                 event: kept.event,
                 job: kept.job,
                 burial: kept.burial.ok_or_else(|| missing("a burial"))?,
+                replay: kept.replay,
             };
             maps.dead.insert(id, letter);
         }

@@ -12,8 +12,8 @@ use super::super::codec::KnownKind;
 use super::super::hash::{self, Hasher, PARTICIPANT_BYTES, Place};
 use super::super::share::Share;
 use super::super::{
-    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Learnt, Leased, Settings, States,
-    StoreError, Token,
+    Appended, Counts, DeadLetter, EventCounts, Group, LaneCounts, Learnt, Leased, Paper,
+    REPLAYS_MAX, ReplayCounts, Settings, States, StoreError, Token,
 };
 use super::turns::{Participant, Person, Turns};
 use crate::flow::job::{Job, Outcome, Seed, Start};
@@ -55,6 +55,8 @@ pub(super) struct Maps {
     pub(super) turns: Turns,
     pub(super) addresses: BTreeMap<Place, Learnt>,
     pub(super) shares: BTreeMap<Lane, Share>,
+    pub(super) papers: BTreeMap<String, Paper>,
+    pub(super) replays: BTreeMap<u32, ReplayCounts>,
     pub(super) budgets: BTreeMap<Lane, BudgetUse>,
     /// As they were when it was opened.
     pub(super) budgets_found: BTreeMap<Lane, BudgetUse>,
@@ -109,6 +111,8 @@ pub(super) struct Living {
     pub(super) participant: Participant,
     /// The number of its lease while it is lent.
     pub(super) lease: Option<u64>,
+    /// The replay it belongs to.
+    pub(super) replay: Option<u32>,
 }
 
 impl Maps {
@@ -134,6 +138,8 @@ impl Maps {
             turns: Turns::default(),
             addresses: BTreeMap::new(),
             shares: BTreeMap::new(),
+            papers: BTreeMap::new(),
+            replays: BTreeMap::new(),
             budgets: BTreeMap::new(),
             budgets_found: BTreeMap::new(),
         }
@@ -209,7 +215,7 @@ impl Maps {
         self.events.insert(id, known);
         match start {
             Start::Run { lane, job } => {
-                self.live(id.job(0), lane, seed.event, job);
+                self.live(id.job(0), lane, seed.event, job, None);
                 self.enter(id.job(0), None);
             }
             Start::Bury {
@@ -224,6 +230,7 @@ impl Maps {
                     event: seed.event,
                     job: None,
                     burial,
+                    replay: None,
                 };
                 self.dead.insert(letter.id, letter);
             }
@@ -234,7 +241,14 @@ impl Maps {
         }
     }
 
-    pub(super) fn live(&mut self, id: JobId, lane: Lane, event: Event, job: Job) {
+    pub(super) fn live(
+        &mut self,
+        id: JobId,
+        lane: Lane,
+        event: Event,
+        job: Job,
+        replay: Option<u32>,
+    ) {
         self.lanes.insert(lane.clone());
         self.wake(&lane).notify_one();
         self.number(&lane.workspace);
@@ -248,6 +262,7 @@ impl Maps {
                 event,
                 job,
                 lease: None,
+                replay,
             },
         );
     }
@@ -299,17 +314,28 @@ impl Maps {
     pub(super) fn discard_old_letters(&mut self, now: Timestamp) {
         let kept_for = self.settings.dead_retention;
         let old = |letter: &DeadLetter| letter.burial.at + kept_for <= now;
-        for id in self
-            .dead
-            .values()
-            .filter(|letter| old(letter))
-            .map(|letter| letter.id)
-        {
-            if let Some(known) = self.events.get_mut(&id.event) {
-                known.discarded = true;
-            }
+        let letters = self.dead.values().filter(|letter| old(letter));
+        for id in letters.map(|letter| letter.id).collect::<Vec<_>>() {
+            self.discard(id);
         }
-        self.dead.retain(|_, letter| !old(letter));
+    }
+
+    /// Whether it was a dead letter.
+    pub(super) fn discard(&mut self, id: JobId) -> bool {
+        let was_there = self.dead.remove(&id).is_some();
+        if let Some(known) = self.events.get_mut(&id.event).filter(|_| was_there) {
+            known.discarded = true;
+        }
+        was_there
+    }
+
+    /// The counts of a replay, for what belongs to one.
+    pub(super) fn replayed(&mut self, replay: Option<u32>) -> Option<&mut ReplayCounts> {
+        let number = replay?;
+        let newest = self.replays.last_key_value().map_or(0, |(last, _)| *last);
+        let oldest = (newest.max(number) + 1).saturating_sub(REPLAYS_MAX);
+        self.replays.retain(|kept, _| *kept >= oldest);
+        (number >= oldest).then(|| self.replays.entry(number).or_default())
     }
 
     pub(super) fn wake(&mut self, lane: &Lane) -> Arc<Notify> {

@@ -52,7 +52,7 @@ impl Prepared {
             place: hasher.event(&event),
             scope: hasher.scope(&event),
             kind: KnownKind::of(&event),
-            begin: Begin::new(event, start, None, None)?,
+            begin: Begin::new(event, start, None, None, None)?,
             further: further.map(Box::new),
         })
     }
@@ -65,6 +65,7 @@ impl Begin {
         start: Start,
         home: Option<Place>,
         once: Option<String>,
+        replay: Option<u32>,
     ) -> Result<Begin, StoreError> {
         let (record, run, reason) = match start {
             Start::Run { lane, job } => {
@@ -83,6 +84,7 @@ impl Begin {
                     burial: None,
                     home,
                     once,
+                    replay,
                 };
                 (record, Some(run), None)
             }
@@ -102,6 +104,7 @@ impl Begin {
                         burial: Some(burial),
                         home,
                         once,
+                        replay,
                     },
                     None,
                     Some(reason),
@@ -129,7 +132,7 @@ impl Begin {
         for piece in &rest {
             bytes.extend_from_slice(piece);
         }
-        Begin::new(codec::decode_record(&bytes)?.event, start, None, None)
+        Begin::new(codec::decode_record(&bytes)?.event, start, None, None, None)
     }
 }
 

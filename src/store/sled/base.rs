@@ -31,7 +31,7 @@ use crate::model::time::Timestamp;
 use crate::store::codec::{self, Behind, CodecError, Known, PIECE_BYTES_MAX, Pieces, Record, Turn};
 use crate::store::hash::Hasher;
 use crate::store::share::Share;
-use crate::store::{Group, Settings, StoreError};
+use crate::store::{Group, ReplayCounts, Settings, StoreError};
 use crate::telemetry::Metrics;
 
 /// A write replaces one page or a few, and a round of freeing takes at most 512.
@@ -57,6 +57,8 @@ pub struct Base {
     pub index: Index,
     /// What was found of budgets when the store was opened.
     pub budgets: BTreeMap<Lane, BudgetUse>,
+    /// What became of what replays let live.
+    pub replays: BTreeMap<u32, ReplayCounts>,
     /// Settings.
     pub settings: Settings,
     /// Jobs on loan.

@@ -18,6 +18,8 @@
 //! | `u` lane | [`BudgetUse`](crate::model::budget::BudgetUse) | what was used of the lane's budget |
 //! | `m` n | head and counts in pieces | |
 //! | `n` n | names in pieces | |
+//! | `o` name | text | an operators' [`Paper`](crate::store::Paper) |
+//! | `y` replay | [`ReplayCounts`](crate::store::ReplayCounts) | what became of what a replay let live |
 //! | `s` | secret | keys the hashes of this store |
 //! | `v` | format | which format this is, and whether an import is under way |
 //!
@@ -299,6 +301,28 @@ pub fn budget(lane: LaneKey) -> [u8; 4] {
     [b'u', lane.0[0], lane.0[1], lane.0[2]]
 }
 
+/// An operators' paper; or where those begin whose names begin so.
+pub fn paper(name: &str) -> Vec<u8> {
+    join(&[b"o", name.as_bytes()])
+}
+
+/// The name in a paper's key.
+pub fn paper_name(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(1..)?).ok()
+}
+
+/// The counts of a replay.
+pub fn replay(number: u32) -> [u8; 5] {
+    let mut key = [b'y'; 5];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The replay of such a key.
+pub fn replay_number(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(1..)?.try_into().ok()?))
+}
+
 /// One piece of the head or the names.
 pub fn table(letter: u8, number: u8) -> [u8; 2] {
     [letter, number]
@@ -318,6 +342,8 @@ pub const LOG_PREFIX: &[u8] = b"l";
 pub const MANIFEST: &[u8] = b"i";
 /// What was used of budgets.
 pub const BUDGET_PREFIX: &[u8] = b"u";
+/// What became of replays.
+pub const REPLAY_PREFIX: &[u8] = b"y";
 /// Dead letters.
 pub const DEAD_PREFIX: &[u8] = b"x";
 /// Finished events.

@@ -17,7 +17,7 @@
 //!
 //! # Operations
 //! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin) and [`revive`], [`lend`] and [`time`] (lease,
-//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
+//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`papers`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -41,7 +41,9 @@ mod members;
 mod mend;
 mod moves;
 mod open;
+mod papers;
 mod query;
+mod replays;
 mod revive;
 mod salvage;
 mod streams;
@@ -70,8 +72,8 @@ use self::writer::Request;
 use super::entry::Entries;
 use super::hash::Hasher;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
-    StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper,
+    ReplayCounts, Settings, Shelf, Store, StoreError, Token,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -329,16 +331,44 @@ impl Operate for SledStore {
         self.entries().await
     }
 
-    async fn revive(
+    async fn revive_for(
         &self,
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         self.ask(|reply| Request::Revive {
+            replay,
             letters,
             now,
             reply,
         })
         .await
+    }
+
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        self.ask(|reply| Request::Discard { ids, now, reply }).await
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        self.ask(|reply| Request::ReplayCounts { reply }).await
+    }
+
+    async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::PutPapers { put, remove, reply })
+            .await
+    }
+
+    async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {
+        self.ask(|reply| Request::Papers {
+            shelf,
+            limit,
+            reply,
+        })
+        .await
+    }
+
+    fn participant_hash(&self, email: &str) -> String {
+        self.hasher.shown(email)
     }
 }

@@ -14,7 +14,7 @@ use super::format::{Format, migrate};
 use super::index::Index;
 use super::mark::Mark;
 use super::weigh::Weight;
-use super::{Place, budgets, keys};
+use super::{Place, budgets, keys, replays};
 use crate::model::time::Timestamp;
 use crate::store::codec;
 use crate::store::hash::Hasher;
@@ -116,6 +116,7 @@ impl Base {
         let index = Index::open(&db, place.young_max)?;
         let names = Names::from_stored(names);
         let budgets = budgets::read(&db, &names)?;
+        let replays = replays::read(&db)?;
         let last_lease = (head.commit + 1) << 24;
         let hasher = Hasher::new(secret);
         let dice = hasher.number(head.last_id);
@@ -130,6 +131,7 @@ impl Base {
             dice,
             index,
             budgets,
+            replays,
             settings,
             leases: std::collections::HashMap::default(),
             // Larger than any lease of a process before, so that a token from then is worth nothing.

@@ -124,7 +124,7 @@ impl Base {
             page.next = Some(id);
             let record = self.read(id, &first)?;
             if let Some(letter) = letter(id, record)
-                && filter.matches(&letter)
+                && filter.matches(&letter, |email| self.hasher.shown(email))
             {
                 page.items.push(letter);
             }
@@ -153,6 +153,7 @@ fn letter(id: JobId, record: Record) -> Option<DeadLetter> {
         event,
         job,
         burial,
+        replay,
         ..
     } = record;
     let workspace = workspace.map(Name::from);
@@ -163,5 +164,6 @@ fn letter(id: JobId, record: Record) -> Option<DeadLetter> {
         event,
         job,
         burial: burial?,
+        replay,
     })
 }

@@ -20,7 +20,7 @@ use crate::store::{Group, StoreError};
 
 /// Places that are told each in an entry of its own.
 #[cfg(test)]
-const TOLD: &[u8] = b"arwxdtfku";
+const TOLD: &[u8] = b"arwxdtfkuoy";
 
 /// Places that follow from others, or are told otherwise: pieces, and what the index is made of.
 const DERIVED: &[u8] = b"clpbi";
@@ -195,6 +195,14 @@ impl Teller {
                     used: budgets::decode(value)?,
                 }
             }
+            (_, Key::Paper { name }) => Entry::Paper {
+                name,
+                text: codec::decode_paper(value)?.to_owned(),
+            },
+            (_, Key::Replay { number }) => Entry::Replay {
+                number,
+                counts: codec::decode_table(value)?,
+            },
             (_, Key::Other { key }) => Entry::Other {
                 key,
                 value: Bytes(value.to_vec()),
@@ -299,6 +307,12 @@ impl Teller {
                 let place = Hex(place);
                 Key::Expiry { until, place }
             }
+            Some(b'o') => Key::Paper {
+                name: keys::paper_name(key).ok_or_else(strange)?.to_owned(),
+            },
+            Some(b'y') => Key::Replay {
+                number: keys::replay_number(key).ok_or_else(strange)?,
+            },
             _ => Key::Other {
                 key: Bytes(key.to_vec()),
             },
@@ -336,6 +350,8 @@ pub fn tree_key(names: &mut Names, key: &Key) -> Option<Vec<u8>> {
         Key::Known { .. } => return None,
         Key::Finished { at, id } => keys::finished(*at, *id),
         Key::Expiry { until, place } => keys::expiry(*until, &place.0),
+        Key::Paper { name } => keys::paper(name),
+        Key::Replay { number } => keys::replay(*number).to_vec(),
         Key::Other { key } => key.0.clone(),
     })
 }
@@ -406,6 +422,10 @@ pub fn pair(names: &mut Names, entry: Entry) -> Result<Option<Pair>, StoreError>
         Entry::Budget { lane, used } => {
             let key = keys::budget(names.lane(&lane)).to_vec();
             (key, codec::encode_table(&used)?)
+        }
+        Entry::Paper { name, text } => (keys::paper(&name), codec::encode_paper(&text)),
+        Entry::Replay { number, counts } => {
+            (keys::replay(number).to_vec(), codec::encode_table(&counts)?)
         }
         Entry::Other { key, value } => (key.0, value.0),
         Entry::Workspace { .. }

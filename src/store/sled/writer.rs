@@ -26,7 +26,8 @@ use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::hash::Hasher;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Settings, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Paper, ReplayCounts,
+    Settings, Shelf, StoreError, Token,
 };
 use crate::telemetry::Metrics;
 
@@ -62,9 +63,22 @@ pub enum Request {
     },
     /// Durable.
     Revive {
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
         reply: Reply<Vec<bool>>,
+    },
+    /// Durable.
+    Discard {
+        ids: Vec<JobId>,
+        now: Timestamp,
+        reply: Reply<Vec<bool>>,
+    },
+    /// Durable.
+    PutPapers {
+        put: Vec<Paper>,
+        remove: Vec<String>,
+        reply: Reply<()>,
     },
     /// In memory.
     Lease {
@@ -111,6 +125,16 @@ pub enum Request {
     GoOnCopying { number: u64, reply: Reply<Slice> },
     /// In memory.
     EndCopy { number: u64 },
+    /// A question.
+    ReplayCounts {
+        reply: Reply<BTreeMap<u32, ReplayCounts>>,
+    },
+    /// A question.
+    Papers {
+        shelf: Shelf,
+        limit: usize,
+        reply: Reply<Vec<Paper>>,
+    },
     /// The end.
     Close { reply: Reply<()> },
 }
@@ -278,15 +302,29 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             later(reply, Ok(()))
         }
         Request::Revive {
+            replay,
             letters,
             now,
             reply,
         } => {
             let mut done = Vec::with_capacity(letters.len());
             for (id, start) in letters {
-                done.push(base.revive(draft, id, start, now)?);
+                done.push(base.revive(draft, id, start, replay, now)?);
             }
             later(reply, Ok(done))
+        }
+        Request::Discard { ids, now, reply } => {
+            let mut done = Vec::with_capacity(ids.len());
+            for id in ids {
+                done.push(base.discard(draft, id, now)?);
+            }
+            later(reply, Ok(done))
+        }
+        Request::PutPapers { put, remove, reply } => {
+            Base::put_papers(draft, &put, &remove);
+            // Also when there is nothing to write: what is answered is answered behind a sync.
+            draft.used = true;
+            later(reply, Ok(()))
         }
         other => Drafted::NotDurable(Box::new(other)),
     })
@@ -340,11 +378,23 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
             }
         },
         Request::EndCopy { number } => base.end_copy(number),
+        Request::ReplayCounts { reply } => {
+            let _ = reply.send(Ok(base.replays.clone()));
+        }
+        Request::Papers {
+            shelf,
+            limit,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.papers(&shelf, limit)?));
+        }
         Request::Close { reply } => return Ok(Some(reply)),
         Request::Append { .. }
         | Request::Commit { .. }
         | Request::Begin { .. }
-        | Request::Revive { .. } => {}
+        | Request::Revive { .. }
+        | Request::Discard { .. }
+        | Request::PutPapers { .. } => {}
     }
     Ok(None)
 }

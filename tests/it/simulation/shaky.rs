@@ -16,8 +16,8 @@ use braze_relay::model::time::Timestamp;
 use braze_relay::store::entry::Entries;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Store, StoreError,
-    Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper,
+    ReplayCounts, Shelf, Store, StoreError, Token,
 };
 use tokio::sync::Notify;
 
@@ -331,11 +331,32 @@ impl Operate for Shaky {
         self.map.copy().await
     }
 
-    async fn revive(
+    async fn revive_for(
         &self,
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
-        self.map.revive(letters, now).await
+        self.map.revive_for(replay, letters, now).await
+    }
+
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        self.map.discard(ids, now).await
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        self.map.replay_counts().await
+    }
+
+    async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
+        self.map.put_papers(put, remove).await
+    }
+
+    async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {
+        self.map.papers(shelf, limit).await
+    }
+
+    fn participant_hash(&self, email: &str) -> String {
+        self.map.participant_hash(email)
     }
 }

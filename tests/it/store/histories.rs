@@ -121,7 +121,8 @@ impl<H: Harness> Pair<H> {
                 self.spend(&real);
             }
             Step::Commit(moves) => self.commit(moves).await,
-            Step::Revive(letters) => self.revive(letters).await,
+            Step::Revive(replay, letters) => self.revive(replay, letters).await,
+            Step::Discard(letters) => self.discard(letters).await,
             Step::Pass { milliseconds } => {
                 self.now = self.now + Duration::from_millis(milliseconds);
             }
@@ -226,11 +227,35 @@ impl<H: Harness> Pair<H> {
         self.spent.extend(self.out.extract_if(.., lost));
     }
 
-    async fn revive(&mut self, plans: Vec<(u16, StartPlan)>) {
+    /// The letters, in the map's ids, and jobs that are none.
+    async fn known(&self) -> Vec<JobId> {
         let letters = self.map.letters(DeadFilter::default()).await;
         let mut known: Vec<JobId> = letters.iter().map(|letter| letter.id).collect();
-        // Jobs that are no letters are asked for, too.
         known.extend(self.out.iter().map(|(_, model)| model.id));
+        known
+    }
+
+    async fn discard(&mut self, picks: Vec<u16>) {
+        let known = self.known().await;
+        if known.is_empty() {
+            return;
+        }
+        let picked = picks
+            .iter()
+            .map(|index| known[usize::from(*index) % known.len()]);
+        let model: Vec<JobId> = picked.collect();
+        let real = model
+            .iter()
+            .map(|id| self.back[&id.event].job(id.number))
+            .collect();
+        let real = self.house.store().discard(real, self.now).await.unwrap();
+        let model = self.map.discard(model, self.now).await.unwrap();
+        assert_eq!(real, model);
+        self.ledger.jobs -= real.iter().filter(|gone| **gone).count() as u64;
+    }
+
+    async fn revive(&mut self, replay: Option<u32>, plans: Vec<(u16, StartPlan)>) {
+        let known = self.known().await;
         if known.is_empty() {
             return;
         }
@@ -241,8 +266,9 @@ impl<H: Harness> Pair<H> {
             real.push((self.back[&id.event].job(id.number), start.clone()));
             model.push((id, start));
         }
-        let real = self.house.store().revive(real, self.now).await.unwrap();
-        let model = self.map.revive(model, self.now).await.unwrap();
+        let store = self.house.store();
+        let real = store.revive_for(replay, real, self.now).await.unwrap();
+        let model = self.map.revive_for(replay, model, self.now).await.unwrap();
         assert_eq!(real, model);
     }
 
@@ -252,6 +278,8 @@ impl<H: Harness> Pair<H> {
         let counts = comparable(store.counts(self.now).await.unwrap());
         assert_eq!(counts, comparable(self.map.counts(self.now).await.unwrap()));
         self.add_up(&counts);
+        let replays = store.replay_counts().await.unwrap();
+        assert_eq!(replays, self.map.replay_counts().await.unwrap());
         assert_eq!(store.admits().is_ok(), self.map.admits().is_ok());
         for lane in (0..3).map(lane_of) {
             // When something is due already, it does not matter since when.

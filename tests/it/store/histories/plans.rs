@@ -32,7 +32,9 @@ pub enum Step {
     Begin(Vec<Pick>),
     GiveBack(Vec<Pick>),
     Commit(Vec<(Pick, FatePlan, EndPlan, Vec<ChildPlan>)>),
-    Revive(Vec<(u16, StartPlan)>),
+    /// For one of two replays, or none.
+    Revive(Option<u32>, Vec<(u16, StartPlan)>),
+    Discard(Vec<u16>),
     Pass {
         milliseconds: u64,
     },
@@ -219,7 +221,9 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(pick(), 0..3).prop_map(Step::Begin),
         1 => prop::collection::vec(pick(), 0..4).prop_map(Step::GiveBack),
         6 => prop::collection::vec(moves, 1..6).prop_map(Step::Commit),
-        2 => prop::collection::vec((any::<u16>(), start()), 0..4).prop_map(Step::Revive),
+        2 => (prop::option::of(1..3_u32), prop::collection::vec((any::<u16>(), start()), 0..4))
+            .prop_map(|(replay, letters)| Step::Revive(replay, letters)),
+        1 => prop::collection::vec(any::<u16>(), 0..3).prop_map(Step::Discard),
         4 => (0..9_000_u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
         1 => Just(Step::Crash),
         1 => Just(Step::Close),
