@@ -2,6 +2,8 @@
 //!
 //! The only place that names adapters: which store, which client. Everything else speaks to their ports.
 
+pub mod offline;
+
 use std::fmt::Write as _;
 use std::future::Future;
 use std::net::SocketAddr;

@@ -84,11 +84,11 @@ impl Braze {
         let (body, places) = TrackBody::new(tracks);
         if places.attributes.is_empty() && places.events.is_empty() {
             // Braze refuses a request without objects; there is nothing to write, and it is written.
-            return Heard::silent(vec![Ok(Reply::Tracked); tracks.len()]);
+            return Heard::unsent(vec![Ok(Reply::Tracked); tracks.len()]);
         }
         if tracks.len() == 1 && json_bytes(&body) > BODY_BYTES_MAX {
             let (status, text) = (None, verdict::TOO_LARGE.to_owned());
-            return Heard::silent(vec![Err(Failure::Rejected(Answer { status, text }))]);
+            return Heard::unsent(vec![Err(Failure::Rejected(Answer { status, text }))]);
         }
         match self.post(&self.track_url, &body, TRACK_BYTES_MAX).await {
             Err(trouble) => Heard::silent(vec![Err(answer::unanswered(&trouble)); tracks.len()]),

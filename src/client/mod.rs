@@ -44,6 +44,8 @@ pub struct Heard {
     pub answers: Answers,
     /// What it said about the lane's budget.
     pub told: Told,
+    /// `false`: there was nothing that could be sent; the answers say why, and say nothing about the other side.
+    pub sent: bool,
 }
 
 impl Heard {
@@ -52,6 +54,15 @@ impl Heard {
         Heard {
             answers,
             told: Told::Nothing,
+            sent: true,
+        }
+    }
+
+    /// These answers without having asked.
+    fn unsent(answers: Answers) -> Heard {
+        Heard {
+            sent: false,
+            ..Heard::silent(answers)
         }
     }
 
@@ -60,6 +71,7 @@ impl Heard {
         Heard {
             answers,
             told: throttle::told(answer),
+            sent: true,
         }
     }
 }

@@ -98,14 +98,16 @@ impl Quikly {
 
 /// What an answer means. 409 is a repetition of a key whose first request is still being worked on: it will be decided
 /// by then. 404 is an answer about the activation or the participant, as the URL is fixed; 405 and the like are about
-/// the URL, and no job is lost for those.
+/// the URL, and no job is lost for those; a body that is too large is so for ever. A gateway that gave up waiting does not
+/// know whether it happened.
 fn credited(answer: &RawAnswer, redactor: &Redactor, now: Timestamp) -> Result<Reply, Failure> {
     let said = || redactor.answer(answer.status, &answer::message(answer));
     Err(match answer.status {
         200..300 => return Ok(Reply::Credited),
         300..400 => answer::redirected(answer.status),
-        400 | 404 | 410 | 422 => Failure::Rejected(said()),
+        400 | 404 | 410 | 413 | 414 | 422 | 431 | 451 => Failure::Rejected(said()),
         401 => answer::key_refused(),
+        504 | 520 | 524 | 598 | 599 => Failure::Unknown(said()),
         408 | 409 | 423 | 425 | 500.. => Failure::Transient(said()),
         429 => answer::throttled(answer, redactor, now),
         _ => Failure::Denied(said()),
@@ -148,12 +150,10 @@ mod tests {
     fn every_status_has_one_meaning() {
         for (statuses, meaning) in [
             (&[200, 201, 202, 204][..], "credited"),
-            (&[400, 404, 410, 422], "rejected"),
-            (
-                &[301, 302, 307, 401, 402, 403, 405, 406, 413, 415],
-                "denied",
-            ),
-            (&[408, 409, 425, 500, 502, 503, 504, 524, 599], "transient"),
+            (&[400, 404, 410, 413, 414, 422, 431, 451], "rejected"),
+            (&[301, 302, 307, 401, 402, 403, 405, 406, 415], "denied"),
+            (&[408, 409, 425, 500, 502, 503, 521, 522], "transient"),
+            (&[504, 520, 524, 598, 599], "unknown"),
             (&[429], "throttled"),
         ] {
             for status in statuses {

@@ -1,6 +1,7 @@
 //! What headers say about the rate: when a 429 lets us come again, and what any answer says is left.
 //!
-//! Invariants: pure. A moment that is not in the future is no word at all (the lane's own backoff then decides), and
+//! Invariants: pure. A moment by the other side's clock is taken as so long after its `Date`, where the two clocks differ by
+//! more than that header is coarse. A moment that is not in the future is no word at all (the lane's own backoff then decides), and
 //! nobody is believed for longer than [`WAIT_MAX`]. What is left is told only by headers that are all there and make
 //! sense; which window they are about, and whether it can be so, is the lane's to judge. Names of headers have any case.
 
@@ -16,6 +17,9 @@ pub const WAIT_MAX: Duration = Duration::from_hours(1);
 /// Numbers from here on are seconds since 1970, below it seconds from now: `X-RateLimit-Reset` is one or the other,
 /// depending on the contract.
 const EPOCH_SECONDS_MIN: f64 = 1e9;
+
+/// `Date` has whole seconds, and takes its time to come.
+const DATE_SLACK: Duration = Duration::from_secs(2);
 
 /// What a 429 says about the next moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +39,7 @@ pub fn wait(answer: &RawAnswer, now: Timestamp) -> Wait {
         "x-ratelimit-reset",
     ]
     .into_iter()
-    .filter_map(|name| moment(answer.header(name)?, now))
+    .filter_map(|name| moment(answer.header(name)?, answer, now))
     .find(|moment| *moment > now);
     match asked {
         None => Wait::default(),
@@ -74,12 +78,19 @@ pub fn told(answer: &RawAnswer) -> Told {
     })
 }
 
-fn moment(value: &str, now: Timestamp) -> Option<Timestamp> {
-    match seconds(value) {
-        Some(Reset::At(moment)) => Some(moment),
-        Some(Reset::In(rest)) => Some(now + rest),
-        None => http_date(value),
-    }
+fn moment(value: &str, answer: &RawAnswer, now: Timestamp) -> Option<Timestamp> {
+    let moment = match seconds(value) {
+        Some(Reset::In(rest)) => return Some(now + rest),
+        Some(Reset::At(moment)) => moment,
+        None => http_date(value)?,
+    };
+    let theirs = answer.header("date").and_then(http_date).unwrap_or(now);
+    let apart = now.since(theirs).max(theirs.since(now));
+    Some(if apart > DATE_SLACK {
+        now + moment.since(theirs)
+    } else {
+        moment
+    })
 }
 
 /// Seconds since 1970 or from now, by their magnitude.
@@ -125,6 +136,35 @@ mod tests {
         ] {
             assert_eq!(waits(&[(name, value)]), Some(7), "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_taken_by_the_clock_of_who_told_it() {
+        for date in [
+            "Fri, 27 Nov 2026 09:20:00 GMT",
+            "Fri, 27 Nov 2026 09:40:00 GMT",
+        ] {
+            let theirs = http_date(date).unwrap();
+            let reset = (theirs + Duration::from_secs(7)).as_millis() / 1000;
+            let reset = reset.to_string();
+            let again = [("date", date), ("x-ratelimit-reset", &reset)];
+            assert_eq!(waits(&again), Some(7), "{date}");
+            assert_eq!(
+                waits(&[("date", date), ("x-ratelimit-reset", "7")]),
+                Some(7)
+            );
+            assert_eq!(waits(&[("date", date), ("retry-after", date)]), None);
+        }
+        // Seconds that `Date` does not tell are not made up.
+        let near = [
+            ("date", "Fri, 27 Nov 2026 09:29:59 GMT"),
+            ("x-ratelimit-reset", "1795771807"),
+        ];
+        assert_eq!(waits(&near), Some(7));
+        assert_eq!(
+            waits(&[("date", "today"), ("x-ratelimit-reset", "1795771807")]),
+            Some(7)
+        );
     }
 
     #[test]

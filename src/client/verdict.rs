@@ -235,7 +235,7 @@ pub(super) fn refusal(answer: &RawAnswer, redactor: &Redactor, now: Timestamp) -
 /// What was plainly refused: for ever, unless it is the activation that asks for a group that Braze does not know.
 fn rejected(said: Answer) -> Failure {
     let text = said.text.to_ascii_lowercase();
-    if text.contains("invalid subscription group") {
+    if text.contains("invalid subscription group") || text.contains("bad_subscription_group_id") {
         Failure::WrongGroup(said)
     } else {
         Failure::Rejected(said)

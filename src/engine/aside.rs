@@ -15,7 +15,8 @@ use crate::client::Client;
 use crate::flow::job::{Commit, Fate, Job};
 use crate::model::Name;
 use crate::model::lane::Lane;
-use crate::store::{Leased, Store};
+use crate::model::time::Timestamp;
+use crate::store::{Group, Leased, Store};
 
 /// Jobs brought back in one commit.
 const AT_ONCE: usize = 256;
@@ -33,22 +34,41 @@ pub(super) async fn run<S: Store, C: Client>(
             tracing::info!(%workspace, %activation, "the activation's hold has ended");
         }
         let next_end = shared.holds().next_end(workspace);
-        bring_back(&shared, &lane, &stop).await?;
+        let again = match is_any_free(&shared, &lane).await? {
+            true => bring_back(&shared, &lane, &stop).await?,
+            false => None,
+        };
+        let next = next_end.into_iter().chain(again).min();
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             () = lane.changed.notified() => {},
-            () = shared.clock.sleep_until(next_end.unwrap_or_default()), if next_end.is_some() => {},
+            () = shared.clock.sleep_until(next.unwrap_or_default()), if next.is_some() => {},
         }
     }
 }
 
-/// Looks at each job that is there now once.
+/// Whether a job is set aside whose activation is not held.
+async fn is_any_free<S: Store, C: Client>(
+    shared: &Shared<S, C>,
+    lane: &LaneState,
+) -> Result<bool, EngineError> {
+    let counts = shared.store.counts(shared.clock.now()).await?;
+    let holds = shared.holds();
+    let workspace = &lane.lane.workspace;
+    let is_free = |group: &Group| !holds.is_held(&(workspace.clone(), group.activation.clone()));
+    let mut aside = counts.due.keys().filter(|(of, _)| *of == lane.lane);
+    Ok(aside.any(|(_, group)| is_free(group)))
+}
+
+/// Looks at each job that is there now once. Some may be free again by the moment returned: they were not when they were
+/// looked at, and are due then.
 async fn bring_back<S: Store, C: Client>(
     shared: &Shared<S, C>,
     lane: &LaneState,
     stop: &watch::Receiver<bool>,
-) -> Result<(), EngineError> {
+) -> Result<Option<Timestamp>, EngineError> {
     let there = shared.clock.now();
+    let mut again = None;
     while !*stop.borrow() {
         let leased = shared.store.lease(&lane.lane, there, AT_ONCE).await?;
         if leased.is_empty() {
@@ -57,10 +77,11 @@ async fn bring_back<S: Store, C: Client>(
         let later = shared.clock.now().max(there + Duration::from_millis(1));
         let moves = {
             let holds = shared.holds();
-            let fate = |it: &Leased| {
+            let mut fate = |it: &Leased| {
                 let workspace = &lane.lane.workspace;
                 let activation = (workspace.clone(), it.event.scope.as_str().into());
                 if holds.is_held(&activation) {
+                    again = Some(later);
                     set_aside(workspace, it.job.clone(), later)
                 } else {
                     returned(workspace, it.job.clone())
@@ -70,7 +91,7 @@ async fn bring_back<S: Store, C: Client>(
         };
         shared.store.commit(moves, shared.clock.now()).await?;
     }
-    Ok(())
+    Ok(again)
 }
 
 /// Back to where it was.

@@ -38,6 +38,16 @@ pub fn parts(pending: impl Iterator<Item = Option<Who>>, picked: &[usize]) -> Ve
     pending.enumerate().map(part).collect()
 }
 
+/// Which of `pending` is the probe with this number: another one each time, but nobody before what comes before him.
+pub fn probe(pending: impl Iterator<Item = Option<Who>>, number: usize) -> usize {
+    let mut seen = HashSet::new();
+    let first = pending.enumerate();
+    let first = first.filter(|(_, who)| who.is_none_or(|who| seen.insert(who)));
+    let first: Vec<usize> = first.map(|it| it.0).collect();
+    let nth = number.checked_rem(first.len());
+    nth.and_then(|nth| first.get(nth)).copied().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Part::{Behind, Goes, Stays};
@@ -50,6 +60,15 @@ mod tests {
             expected,
             "{pending:?}"
         );
+    }
+
+    #[test]
+    fn another_one_is_the_probe_each_time_but_nobody_before_what_comes_before_him() {
+        let who = |name: &&str| (!name.is_empty()).then(|| Who::of(name));
+        let pending = ["ann", "ann", "", "bo", "ann", ""];
+        let chosen = (0..6).map(|number| probe(pending.iter().map(who), number));
+        assert_eq!(chosen.collect::<Vec<_>>(), [0, 2, 3, 5, 0, 2]);
+        assert_eq!(probe([].into_iter(), 7), 0);
     }
 
     #[test]

@@ -136,7 +136,11 @@ impl<S: Store, C: Client> Desk for Engine<S, C> {
     }
 
     fn release_activation(&self, scope: &str) -> bool {
-        let workspaces = self.workspaces_of(scope);
+        let mut workspaces = self.workspaces_of(scope);
+        // It may be held where it was configured before.
+        let held = self.held_activations().into_iter();
+        let held = held.filter(|it| &*it.activation == scope);
+        workspaces.extend(held.map(|it| it.workspace));
         for workspace in &workspaces {
             let activation = (workspace.clone(), scope.into());
             if self.shared.holds().release(&activation) {

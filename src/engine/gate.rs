@@ -2,8 +2,9 @@
 //!
 //! Invariants: pure. No request leaves before the end of a stop, whatever the pace allows. A lane that was denied is
 //! held until something works again and meanwhile lets one probe through a minute; only an answer to what was sent
-//! after the hold began can end it. A hold goes before the breaker. A burst of answers to requests that were under way
-//! together counts as one throttle.
+//! after the hold began can end it, and none to what was sent before it ended begins it anew. Whoever is denied time and
+//! again although probes get through is denied for what it asks. A hold goes before the breaker, an operator's before a
+//! denial. A burst of answers to requests that were under way together counts as one throttle.
 
 mod breaker;
 pub mod budget;
@@ -21,10 +22,17 @@ use self::breaker::Breaker;
 use self::budget::Budget;
 use self::pauses::Pauses;
 use crate::flow::retry;
+use crate::model::budget::BudgetUse;
 use crate::model::time::Timestamp;
 
 /// How long a denied lane waits between two probes.
 const PROBE_EVERY: Duration = Duration::from_mins(1);
+/// So soon after a hold for a denial ended, another one makes one wonder whether it is the lane that is denied.
+const RELAPSE_WITHIN: Duration = Duration::from_mins(1);
+/// So often, and it is what was asked.
+const RELAPSES_MAX: u32 = 2;
+/// After so long nothing is concluded from what was before.
+const RELAPSES_FOR: Duration = Duration::from_hours(1);
 /// The lane's first stop when nobody says how long; with its jitter the longest is [`STOP_UNTOLD_MAX`].
 const STOP_UNTOLD_FIRST: Duration = Duration::from_secs(1);
 const STOP_UNTOLD_MAX: Duration = Duration::from_mins(1);
@@ -86,13 +94,34 @@ pub enum Opening {
     Closed(Option<Timestamp>),
 }
 
+/// What a denial is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The lane, which is held.
+    Lane {
+        /// It was not before.
+        is_new: bool,
+    },
+    /// What was asked: whatever else was asked between got through.
+    Request,
+    /// A time that is over: it was sent before the lane's hold ended.
+    Late,
+}
+
 /// One lane's budget, stops and holds.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
     /// The windows, and what is used of them.
     pub budget: Budget,
+    /// An operator's, or the configuration's.
     hold: Option<Hold>,
+    /// For a denial.
+    denied: Option<Hold>,
     probe_at: Timestamp,
+    /// When the last hold for a denial ended, and whether something got through.
+    denied_until: Option<(Timestamp, bool)>,
+    /// How often it was denied again soon after something had got through.
+    relapses: u32,
     stopped_until: Option<Timestamp>,
     /// Throttles in a row, answers of one burst counted once.
     throttles: u32,
@@ -142,6 +171,7 @@ impl Gate {
     fn hold_at(&self, now: Timestamp) -> Option<Hold> {
         self.hold
             .filter(|hold| hold.until.is_none_or(|until| until > now))
+            .or(self.denied)
     }
 
     /// How much of the time from `from` to `now` the lane was held or stopped, or not there yet. An open breaker is
@@ -152,10 +182,38 @@ impl Gate {
     }
 
     fn note_hold(&mut self, now: Timestamp) {
-        if let Some(hold) = self.hold {
+        let mut holds = [self.hold, self.denied];
+        holds.sort_by_key(|hold| hold.map(|hold| hold.since));
+        for hold in holds.into_iter().flatten() {
             let until = hold.until.map_or(now, |until| until.min(now));
             self.pauses.note(hold.since, until);
         }
+    }
+
+    /// What a process after this one has to know. `last`: nothing leaves any more.
+    pub fn remembered(&mut self, now: Timestamp, last: bool) -> BudgetUse {
+        BudgetUse {
+            stopped_until: self.stopped_until(now),
+            ..self.budget.remembered(now, last)
+        }
+    }
+
+    /// Goes on where a process before this one ended; up to `unknown` requests may have left since that was written down.
+    pub fn restore(&mut self, before: &BudgetUse, unknown: u32, now: Timestamp) {
+        self.budget.restore(before, unknown, now);
+        // The clock may have been set back meanwhile.
+        self.stopped_until = before
+            .stopped_until
+            .map(|until| until.min(now + STOP_TOLD_MAX));
+        if let Some(until) = self.stopped_until(now) {
+            self.pauses.note(now, until);
+        }
+    }
+
+    /// A request that was to leave at `sent_at` did not, for its own sake.
+    pub fn unsent(&mut self, sent_at: Timestamp, now: Timestamp) {
+        self.budget.unsent();
+        self.breaker.undecided(sent_at, now);
     }
 
     /// The end of the stop at `now`, if there is one.
@@ -195,15 +253,34 @@ impl Gate {
         until
     }
 
-    /// A request sent at `sent_at` was denied. Returns whether that is new.
-    pub fn denied(&mut self, sent_at: Timestamp, now: Timestamp) -> bool {
+    /// A request sent at `sent_at` was denied. `certain`: for key or address, whatever was asked.
+    pub fn denied(&mut self, sent_at: Timestamp, now: Timestamp, certain: bool) -> Denial {
         self.breaker.undecided(sent_at, now);
-        self.probe_at = self.probe_at.max(now + PROBE_EVERY);
-        let is_new = self.hold_at(now).is_none();
-        if is_new {
-            self.hold(HoldReason::Denied, now, None);
+        let (ended_at, worked) = self.denied_until.unwrap_or_default();
+        if sent_at < ended_at {
+            return Denial::Late;
         }
-        is_new
+        let since = now.since(ended_at);
+        let is_new = self.denied.is_none();
+        if since > RELAPSES_FOR {
+            self.relapses = 0;
+        }
+        if is_new && worked && !certain && since <= RELAPSE_WITHIN {
+            self.relapses += 1;
+            if self.relapses > RELAPSES_MAX {
+                return Denial::Request;
+            }
+        }
+        self.probe_at = self.probe_at.max(now + PROBE_EVERY);
+        if is_new {
+            self.note_hold(now);
+            self.denied = Some(Hold {
+                reason: HoldReason::Denied,
+                since: now,
+                until: None,
+            });
+        }
+        Denial::Lane { is_new }
     }
 
     /// A request sent at `sent_at` failed, or nobody knows what became of it. Returns whether that opened the breaker.
@@ -219,17 +296,16 @@ impl Gate {
         }
         let held = self.held(now);
         let closed = self.breaker.succeeded(sent_at, now).is_some();
-        match held? {
-            hold if hold.reason == HoldReason::Denied && sent_at > hold.since => {
-                self.note_hold(now);
-                self.hold = None;
-                Some(hold)
-            }
-            hold => Some(hold).filter(|hold| closed && hold.reason == HoldReason::Breaker),
+        if let Some(hold) = self.denied.filter(|hold| sent_at > hold.since) {
+            self.note_hold(now);
+            self.denied = None;
+            self.denied_until = Some((now, true));
+            return Some(hold);
         }
+        held.filter(|hold| closed && hold.reason == HoldReason::Breaker)
     }
 
-    /// Holds the lane, until `until` or until it is released.
+    /// Holds the lane, until `until` or until it is released. A denial shows again behind that.
     pub fn hold(&mut self, reason: HoldReason, now: Timestamp, until: Option<Timestamp>) {
         self.note_hold(now);
         self.hold = Some(Hold {
@@ -243,160 +319,13 @@ impl Gate {
     pub fn release(&mut self, now: Timestamp) {
         self.note_hold(now);
         self.hold = None;
+        if self.denied.take().is_some() {
+            self.denied_until = Some((now, false));
+        }
         self.probe_at = Timestamp::ZERO;
         self.breaker = Breaker::default();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Timestamp {
-        Timestamp::from_millis(seconds * 1000)
-    }
-
-    #[test]
-    fn a_throttle_stops_the_lane_until_the_moment_told_and_no_longer_than_is_believed() {
-        let mut gate = Gate::default();
-        assert_eq!(gate.opening(at(9)), Opening::Open);
-        assert_eq!(gate.throttled(at(9), at(10), Some(at(15)), 0.9), at(15));
-        assert_eq!(gate.opening(at(14)), Opening::Closed(Some(at(15))));
-        assert_eq!(gate.opening(at(15)), Opening::Open);
-        let capped = gate.throttled(at(15), at(20), Some(at(1_000_000)), 0.0);
-        assert_eq!(capped, at(20) + STOP_TOLD_MAX);
-    }
-
-    #[test]
-    fn without_a_word_the_stops_grow_from_one_second_to_sixty_and_a_success_resets_them() {
-        let mut gate = Gate::default();
-        let mut now = at(100);
-        for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
-            let until = gate.throttled(now, now, None, 0.0);
-            assert_eq!(until, now + Duration::from_secs(expected));
-            now = until;
-        }
-        assert!(gate.throttled(now, now, None, 1.0) <= now + STOP_UNTOLD_MAX);
-        now = now + STOP_UNTOLD_MAX;
-        gate.succeeded(now, now);
-        assert_eq!(gate.throttled(now, now, None, 0.0), now + STOP_UNTOLD_FIRST);
-    }
-
-    #[test]
-    fn throttles_of_requests_that_were_under_way_together_count_once() {
-        let mut gate = Gate::default();
-        gate.throttled(at(10), at(11), None, 0.0);
-        let factor = gate.budget.factor(at(11));
-        assert!(factor < 1.0, "nothing explains it");
-        for _ in 0..60 {
-            assert_eq!(gate.throttled(at(10), at(11), None, 0.0), at(12));
-        }
-        assert!(gate.budget.factor(at(11)) >= factor);
-        gate.succeeded(at(10), at(12));
-        assert_eq!(gate.throttled(at(12), at(12), None, 0.0), at(14));
-    }
-
-    #[test]
-    fn a_denied_lane_lets_one_probe_through_a_minute_until_one_succeeds() {
-        let mut gate = Gate::default();
-        assert!(gate.denied(at(9), at(10)));
-        assert!(!gate.denied(at(9), at(10)));
-        assert_eq!(gate.opening(at(69)), Opening::Closed(Some(at(70))));
-        assert_eq!(gate.opening(at(70)), Opening::Probe);
-        gate.probing(at(70));
-        assert_eq!(gate.opening(at(71)), Opening::Closed(Some(at(130))));
-        assert!(
-            gate.succeeded(at(10), at(70)).is_none(),
-            "may have been sent before it was denied"
-        );
-        assert_eq!(
-            gate.succeeded(at(70), at(71)).map(|it| it.since),
-            Some(at(10))
-        );
-        assert_eq!(gate.opening(at(71)), Opening::Open);
-    }
-
-    #[test]
-    fn a_manual_hold_ends_at_its_end_or_by_release_and_by_nothing_else() {
-        let mut gate = Gate::default();
-        gate.hold(HoldReason::Manual, at(10), Some(at(20)));
-        gate.denied(at(10), at(11));
-        gate.succeeded(at(12), at(12));
-        assert_eq!(gate.opening(at(13)), Opening::Closed(Some(at(20))));
-        assert_eq!(gate.opening(at(20)), Opening::Open);
-        gate.hold(HoldReason::Manual, at(30), None);
-        assert_eq!(gate.opening(at(31)), Opening::Closed(None));
-        gate.throttled(at(31), at(31), Some(at(40)), 0.0);
-        gate.release(at(32));
-        assert_eq!(gate.opening(at(32)), Opening::Closed(Some(at(40))));
-    }
-
-    fn reason(gate: &Gate, now: Timestamp) -> Option<HoldReason> {
-        gate.held(now).map(|hold| hold.reason)
-    }
-
-    #[test]
-    fn a_hold_of_an_operator_and_a_denial_go_before_the_breaker() {
-        let mut gate = Gate::default();
-        for _ in 0..5 {
-            gate.failed(at(10), at(10), 0.0);
-        }
-        assert_eq!(reason(&gate, at(10)), Some(HoldReason::Breaker));
-        assert_eq!(gate.opening(at(11)), Opening::Probe);
-        gate.hold(HoldReason::Manual, at(11), Some(at(20)));
-        assert_eq!(gate.opening(at(12)), Opening::Closed(Some(at(20))));
-        assert_eq!(reason(&gate, at(12)), Some(HoldReason::Manual));
-        assert_eq!(gate.opening(at(20)), Opening::Probe);
-        gate.probing(at(20));
-        assert!(gate.denied(at(20), at(21)), "the breaker is no denial");
-        assert_eq!(gate.opening(at(30)), Opening::Closed(Some(at(81))));
-        gate.probing(at(81));
-        let ended = gate.succeeded(at(81), at(82)).map(|hold| hold.reason);
-        assert_eq!(ended, Some(HoldReason::Denied));
-        assert_eq!(gate.opening(at(82)), Opening::Open);
-        for _ in 0..5 {
-            gate.failed(at(90), at(90), 0.0);
-        }
-        gate.throttled(at(90), at(90), Some(at(99)), 0.0);
-        assert_eq!(gate.opening(at(92)), Opening::Closed(Some(at(99))));
-        gate.release(at(92));
-        assert_eq!(gate.opening(at(99)), Opening::Open);
-    }
-
-    #[test]
-    fn a_probe_that_is_throttled_or_denied_is_followed_by_another() {
-        let mut gate = Gate::default();
-        for _ in 0..5 {
-            gate.failed(at(10), at(10), 0.0);
-        }
-        gate.probing(at(11));
-        gate.throttled(at(11), at(12), Some(at(20)), 0.0);
-        assert_eq!(gate.opening(at(19)), Opening::Closed(Some(at(20))));
-        assert_eq!(gate.opening(at(20)), Opening::Probe);
-        gate.probing(at(20));
-        gate.denied(at(20), at(21));
-        gate.hold(HoldReason::Manual, at(22), Some(at(30)));
-        assert_eq!(gate.opening(at(30)), Opening::Probe);
-    }
-
-    #[test]
-    fn holds_and_stops_are_pauses_and_an_open_breaker_is_none() {
-        let mut gate = Gate::default();
-        gate.hold(HoldReason::Manual, at(10), Some(at(20)));
-        assert_eq!(gate.paused(at(0), at(15)).as_secs(), 5);
-        assert_eq!(gate.paused(at(0), at(30)).as_secs(), 10);
-        gate.denied(at(30), at(30));
-        gate.throttled(at(35), at(35), Some(at(38)), 0.0);
-        assert_eq!(gate.paused(at(0), at(40)).as_secs(), 20);
-        gate.succeeded(at(45), at(45));
-        assert_eq!(gate.paused(at(0), at(50)).as_secs(), 25);
-        gate.throttled(at(50), at(50), Some(at(58)), 0.0);
-        assert_eq!(gate.paused(at(45), at(55)).as_secs(), 5);
-        gate.hold(HoldReason::Manual, at(60), None);
-        gate.release(at(70));
-        for _ in 0..5 {
-            gate.failed(at(80), at(80), 0.0);
-        }
-        assert_eq!(gate.paused(at(45), at(100)).as_secs(), 8 + 10);
-    }
-}
+mod tests;

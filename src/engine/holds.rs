@@ -163,6 +163,8 @@ impl Holds {
                 self.finished(activation, flow);
                 commit
             }
+            // Nobody waits for what the configuration does not know: it would not go on when the hold ends.
+            Fate::Bury { ref burial, .. } if burial.reason == Reason::UnknownActivation => commit,
             Fate::Bury { job, burial }
                 if !self.may_bury(activation, flow, burial.reason, now)
                     && burial.reason != Reason::UnknownOutcome =>

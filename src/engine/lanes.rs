@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::gate::Gate;
 use super::gate::budget::Budget;
+use super::lane::Pace;
 use super::recent::Recent;
 use super::tempo::Tempo;
 use super::{EngineSettings, HostSettings};
+use crate::clock::Clock;
 use crate::config::Limit;
 use crate::model::lane::{Lane, LaneKind};
 use crate::model::time::Timestamp;
@@ -98,6 +100,27 @@ impl LaneState {
 
     pub(super) fn tempo(&self) -> MutexGuard<'_, Tempo> {
         self.tempo.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when a request may leave at once: the host has room for it, and pace and budget allow it, all at this
+    /// moment. The room is not kept while the others are waited for: it belongs to the host's other lanes as well.
+    pub(super) async fn may_leave(
+        &self,
+        pace: &mut Pace,
+        clock: &Clock,
+    ) -> Option<OwnedSemaphorePermit> {
+        loop {
+            let permit = self.permits.clone().acquire_owned().await.ok()?;
+            let checked = pace.check(&mut self.gate().budget);
+            let Err(wait) = checked else {
+                return Some(permit);
+            };
+            drop(permit);
+            tokio::select! {
+                () = clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
+                () = self.heard.notified() => {}
+            }
+        }
     }
 
     pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {

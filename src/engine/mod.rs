@@ -14,6 +14,7 @@ pub mod gate;
 pub mod holds;
 mod lane;
 mod lanes;
+mod outcome;
 mod prepare;
 mod recent;
 mod request;
@@ -174,8 +175,7 @@ impl<S: Store, C: Client> Engine<S, C> {
             if let Some(used) = used.or_else(|| had_work.then(BudgetUse::default)) {
                 let unknown = u32::try_from(state.permits.available_permits());
                 let mut gate = state.gate();
-                gate.budget
-                    .restore(&used, unknown.unwrap_or(u32::MAX), clock.now());
+                gate.restore(&used, unknown.unwrap_or(u32::MAX), clock.now());
             }
         }
         // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.

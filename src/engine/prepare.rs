@@ -21,7 +21,6 @@ use crate::model::lane::LaneKind;
 use crate::model::rules::{RuleBook, Rules};
 use crate::model::time::Timestamp;
 use crate::store::{Learnt, Leased, Token};
-use crate::telemetry::Metrics;
 
 /// What becomes of a job on loan before anything is sent.
 #[expect(
@@ -78,43 +77,37 @@ pub(super) fn prepare<S, C>(
     let known = known.filter(believes);
     let address = known.as_ref().map(|learnt| learnt.address.clone());
     let activation = (lane.lane.workspace.clone(), event.scope.as_str().into());
-    let moves = |commit| {
+    let moves = |commit, saved| {
         Prepared::Moves(Move {
             token,
             commit: spare(commit, address.as_ref()),
             activation: activation.clone(),
             flow,
             accepted_at,
+            saved,
         })
     };
     let Some(rules) = rules else {
-        return moves(vanished(job, now));
+        return moves(vanished(job, now), 0);
     };
     let begun = found_begun(&job, &event, now, &rules);
     if rules.workspace != lane.lane.workspace {
         // What else was begun there is of no use here.
         let dead = begun.filter(|commit| matches!(commit.fate, Fate::Bury { .. }));
-        return moves(dead.unwrap_or_else(|| moved(job, &event, now, &rules)));
+        return moves(dead.unwrap_or_else(|| moved(job, &event, now, &rules)), 0);
     }
     if let Some(commit) = begun {
-        return moves(commit);
+        return moves(commit, 0);
     }
     if !lane.configured {
         return Prepared::Stray(token);
     }
     if shared.holds().is_held(&activation) {
-        return moves(set_aside(&rules.workspace, job, now));
+        return moves(set_aside(&rules.workspace, job, now), 0);
     }
-    match wish(
-        lane,
-        &shared.metrics,
-        job,
-        &event,
-        known.as_ref(),
-        &rules,
-        now,
-    ) {
-        Wish::Moves(commit) => moves(commit),
+    let mut saved = 0;
+    match wish(lane, &mut saved, job, &event, known.as_ref(), &rules, now) {
+        Wish::Moves(commit) => moves(commit, saved),
         Wish::GiveBack => Prepared::Stray(token),
         Wish::Asks(job, call) => {
             let takes_turn = lane.lane.kind == LaneKind::UsersTrack && job.state.takes_turn();
@@ -127,10 +120,11 @@ pub(super) fn prepare<S, C>(
                 call,
                 known: address.clone(),
                 who,
+                saved,
             };
             match too_soon(lane, &asked, now) {
                 None => Prepared::Asks(asked),
-                Some(due) => moves(later(lane, asked.job, due)),
+                Some(due) => moves(later(lane, asked.job, due), 0),
             }
         }
     }
@@ -139,7 +133,7 @@ pub(super) fn prepare<S, C>(
 /// Goes on with what needs nobody outside, step by step, as long as it stays in this lane: nothing of that is worth a write.
 fn wish(
     lane: &LaneState,
-    metrics: &Metrics,
+    saved: &mut u64,
     mut job: Job,
     event: &Event,
     known: Option<&Learnt>,
@@ -157,7 +151,7 @@ fn wish(
                 Reply::Remembered(Some(known.address.clone()))
             }
             (Call::Recall | Call::LookUp { phone: false, .. }, Some(known)) => {
-                metrics.look_up_saved(&lane.lane.workspace, 1);
+                *saved += 1;
                 Reply::Remembered(Some(known.address.clone()))
             }
             (call, _) if is_empty(call) => Reply::Tracked,

@@ -9,9 +9,10 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::gate::Opening;
+use super::gate::{Denial, Opening};
 use super::holds::{Activation, ActivationHoldReason};
 use super::lanes::LaneState;
+use super::outcome::{blame, may_be_about_the_request, outcome_of, unanswered};
 use super::prepare::spare;
 use super::recent::Who;
 use super::{EngineError, Shared};
@@ -25,7 +26,6 @@ use crate::model::lane::LaneKind;
 use crate::model::rules::Rules;
 use crate::model::time::Timestamp;
 use crate::store::{Committed, Store, Token};
-use crate::telemetry::RequestOutcome;
 
 /// A job on loan that knows what it wants.
 pub(super) struct Asked {
@@ -38,6 +38,8 @@ pub(super) struct Asked {
     pub(super) known: Option<Address>,
     /// Whose profile it writes to, where nobody may write at the same time.
     pub(super) who: Option<Who>,
+    /// Look-ups that what is remembered has spared it since it was lent.
+    pub(super) saved: u64,
 }
 
 /// One move, with what is counted when it is stored.
@@ -47,6 +49,8 @@ pub(super) struct Move {
     pub(super) activation: Activation,
     pub(super) flow: Flow,
     pub(super) accepted_at: Timestamp,
+    /// Look-ups that what is remembered has spared it since it was lent.
+    pub(super) saved: u64,
 }
 
 /// Counts a request as under way for as long as it lives, whatever ends it.
@@ -107,6 +111,7 @@ pub(super) async fn carry<S: Store, C: Client>(
             known,
             who,
             call,
+            saved,
         } = asked;
         let answer = match (&call, answer) {
             (Call::LookUp { .. }, Ok(Reply::Profiles(shown)))
@@ -153,6 +158,7 @@ pub(super) async fn carry<S: Store, C: Client>(
                 activation,
                 flow,
                 accepted_at: event.accepted_at,
+                saved,
             }),
             Settled::GiveBack => unchanged.push(token),
         }
@@ -178,9 +184,18 @@ async fn send<S: Store, C: Client>(
 ) -> Answers {
     let calls = batch.iter().map(|asked| asked.call.clone()).collect();
     let sent_at = shared.clock.now();
-    let Heard { mut answers, told } = shared.client.perform(&lane.lane, calls).await;
+    let Heard {
+        mut answers,
+        told,
+        sent,
+    } = shared.client.perform(&lane.lane, calls).await;
     answers.resize(batch.len(), Err(Failure::Unknown(unanswered())));
     let now = shared.clock.now();
+    if !sent {
+        lane.gate().unsent(sent_at, now);
+        lane.heard.notify_one();
+        return answers;
+    }
     let seconds = now.since(sent_at).as_secs_f64();
     let outcome = outcome_of(&answers);
     shared
@@ -232,13 +247,27 @@ impl<S: Store, C: Client> Shared<S, C> {
             Err(Failure::Denied(answer)) => Some(answer),
             _ => None,
         });
-        if let Some(answer) = denied {
-            if gate.denied(sent_at, now) {
-                tracing::error!(lane = %lane.lane, status = answer.status, answer = answer.text,
-                    "the lane is held: key, permission or address is refused; one probe a minute");
+        if let Some(answer) = denied.cloned() {
+            match gate.denied(sent_at, now, !may_be_about_the_request(&answer)) {
+                Denial::Lane { is_new } => {
+                    if is_new {
+                        tracing::error!(lane = %lane.lane, status = answer.status, answer = answer.text,
+                            "the lane is held: key, permission or address is refused; one probe a minute");
+                    }
+                    changed = true;
+                }
+                Denial::Request => {
+                    tracing::warn!(lane = %lane.lane, status = answer.status, answer = answer.text,
+                        "a request is refused again and again while others get through: it is for what it asks");
+                    blame(answers);
+                }
+                Denial::Late => {}
             }
-            changed = true;
         }
+        let throttle = answers.iter().find_map(|answer| match answer {
+            Err(Failure::Throttled { answer, .. }) => Some(answer.text.clone()),
+            _ => None,
+        });
         let told: Vec<_> = answers
             .iter_mut()
             .filter_map(|answer| match answer {
@@ -248,7 +277,12 @@ impl<S: Store, C: Client> Shared<S, C> {
             .collect();
         if !told.is_empty() {
             let latest = told.iter().filter_map(|until| **until).max();
+            let was_stopped = gate.stopped_until(now).is_some();
             let stop = gate.throttled(sent_at, now, latest, self.jitter.next());
+            if !was_stopped {
+                let seconds = stop.since(now).as_secs_f64();
+                tracing::info!(lane = %lane.lane, seconds, answer = throttle, "429: the lane is stopped");
+            }
             for until in told {
                 *until = Some(stop);
             }
@@ -272,7 +306,7 @@ impl<S: Store, C: Client> Shared<S, C> {
     pub(super) fn note_budget(&self, lane: &LaneState, last: bool) {
         // Under the lock, so that no older note replaces a newer one.
         let mut gate = lane.gate();
-        let used = gate.budget.remembered(self.clock.now(), last);
+        let used = gate.remembered(self.clock.now(), last);
         self.store.note_budget(&lane.lane, used);
     }
 
@@ -300,6 +334,7 @@ impl<S: Store, C: Client> Shared<S, C> {
                 Fate::Finish(outcome) => Some(Ok(*outcome)),
                 Fate::Bury { burial, .. } => Some(Err(burial.reason)),
             };
+            self.metrics.look_up_saved(&lane.lane.workspace, it.saved);
             counted.push((it.flow, it.accepted_at, end));
             commits.push((it.token, commit));
         }
@@ -319,32 +354,5 @@ impl<S: Store, C: Client> Shared<S, C> {
             }
         }
         Ok(())
-    }
-}
-
-/// What became of a request, by its answers.
-fn outcome_of(answers: &Answers) -> RequestOutcome {
-    let mut classes = answers.iter().map(|answer| match answer {
-        Ok(_) => RequestOutcome::Ok,
-        Err(Failure::Transient(_)) => RequestOutcome::Transient,
-        Err(Failure::Unknown(_)) => RequestOutcome::Unknown,
-        Err(Failure::Throttled { .. }) => RequestOutcome::Throttled,
-        Err(Failure::Rejected(_) | Failure::Apart { .. } | Failure::WrongGroup(_)) => {
-            RequestOutcome::Rejected
-        }
-        Err(Failure::Denied(_)) => RequestOutcome::Denied,
-    });
-    let first = classes.next().unwrap_or(RequestOutcome::Unknown);
-    if classes.all(|class| class == first) {
-        first
-    } else {
-        RequestOutcome::Partial
-    }
-}
-
-fn unanswered() -> Answer {
-    Answer {
-        status: None,
-        text: "no answer for this call".to_owned(),
     }
 }

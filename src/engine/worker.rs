@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::batch::{Part, parts};
+use super::batch::{Part, parts, probe};
 use super::gate::{HoldReason, Opening};
 use super::lane::Pace;
 use super::lanes::LaneState;
@@ -21,7 +21,6 @@ use super::request::{Asked, carry};
 use super::{EngineError, Shared};
 use crate::client::Client;
 use crate::client::pack::{BODY_BYTES_MAX, first, room};
-use crate::clock::Clock;
 use crate::model::call::Company;
 use crate::model::lane::LaneKind;
 use crate::model::time::Timestamp;
@@ -33,6 +32,9 @@ const WINDOW_REQUESTS: usize = 4;
 /// The same where a request is about one subscription group: those of many groups are looked through, so that each group's
 /// requests are full.
 const WINDOW_REQUESTS_GROUPED: usize = 20;
+
+/// Of so many that a probe could be, another is taken each time: one that is refused for its own sake keeps nobody else.
+const WINDOW_PROBE: usize = 16;
 
 /// How long the lane rests when the store says that something is due and lends nothing: it is about to change.
 const SETTLING: Duration = Duration::from_millis(10);
@@ -53,6 +55,8 @@ pub(super) struct Worker<S, C> {
     requests: JoinSet<Result<(), EngineError>>,
     /// What each request under way carries.
     lent: HashMap<Id, Vec<Token>>,
+    /// The number of the next probe; not 0, which would be the one that was just refused.
+    probes: usize,
     stop: watch::Receiver<bool>,
 }
 
@@ -72,6 +76,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             revoked: 0,
             requests: JoinSet::new(),
             lent: HashMap::new(),
+            probes: 1,
             stop,
         }
     }
@@ -124,7 +129,7 @@ impl<S: Store, C: Client> Worker<S, C> {
     /// How many jobs may be taken on loan at once.
     fn window(&self, opening: Opening) -> usize {
         match opening {
-            Opening::Probe => 1,
+            Opening::Probe => WINDOW_PROBE,
             _ if self.is_grouped() => self.objects_max * WINDOW_REQUESTS_GROUPED,
             Opening::Open | Opening::Closed(_) => {
                 let free = self.lane.permits.available_permits();
@@ -223,7 +228,7 @@ impl<S: Store, C: Client> Worker<S, C> {
                 Some(ended) = self.requests.join_next_with_id() => {
                     ended_at(&mut self.lent, &self.lane, ended)?;
                 }
-                permit = may_leave(&mut self.pace, &self.lane, &self.shared.clock) => break permit,
+                permit = self.lane.may_leave(&mut self.pace, &self.shared.clock) => break permit,
             }
         };
         let enough = match self.is_grouped() {
@@ -247,12 +252,21 @@ impl<S: Store, C: Client> Worker<S, C> {
     /// their turn is over for now.
     fn send(&mut self, opening: Opening, permit: OwnedSemaphorePermit) -> Vec<Token> {
         let now = self.shared.clock.now();
+        let probes = opening == Opening::Probe;
+        if probes {
+            // Another one than the last time.
+            let nth = probe(self.pending.iter().map(|asked| asked.who), self.probes);
+            let chosen = self.pending.remove(nth);
+            chosen
+                .into_iter()
+                .for_each(|it| self.pending.push_front(it));
+            self.probes = self.probes.wrapping_add(1);
+        }
         let calls = self
             .pending
             .iter()
             .map(|asked| (&asked.call, asked.job.company));
         let mut first = first(calls, self.objects_max, BODY_BYTES_MAX);
-        let probes = opening == Opening::Probe;
         if probes {
             first.truncate(1);
             self.lane.gate().probing(now);
@@ -278,6 +292,9 @@ impl<S: Store, C: Client> Worker<S, C> {
         } else {
             self.lane.tempo().sent(batch.len(), full, now);
         }
+        let saved = batch.iter().map(|asked| asked.saved).sum();
+        let workspace = &self.lane.lane.workspace;
+        self.shared.metrics.look_up_saved(workspace, saved);
         let tokens = batch.iter().map(|asked| asked.token).collect();
         let lane = self.lane.clone();
         let handle = self
@@ -355,27 +372,6 @@ impl<S: Store, C: Client> Worker<S, C> {
         }
         let left = self.lent.drain().flat_map(|(_, tokens)| tokens).collect();
         Ok(self.shared.store.give_back(left).await?)
-    }
-}
-
-/// Returns when a request may leave at once: the host has room for it, and pace and budget allow it, all at this moment.
-/// The room is not kept while the others are waited for: it belongs to the host's other lanes as well.
-async fn may_leave(
-    pace: &mut Pace,
-    lane: &LaneState,
-    clock: &Clock,
-) -> Option<OwnedSemaphorePermit> {
-    loop {
-        let permit = lane.permits.clone().acquire_owned().await.ok()?;
-        let checked = pace.check(&mut lane.gate().budget);
-        let Err(wait) = checked else {
-            return Some(permit);
-        };
-        drop(permit);
-        tokio::select! {
-            () = clock.sleep(wait.unwrap_or_default()), if wait.is_some() => {}
-            () = lane.heard.notified() => {}
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 use super::time::Timestamp;
 
@@ -40,16 +41,18 @@ pub enum Told {
 }
 
 /// What was used of one lane's budget when it was written down.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct BudgetUse {
     /// Written when nothing was under way any more: nothing was used since.
     pub complete: bool,
     /// Each of the lane's windows.
     pub windows: Vec<WindowUse>,
+    /// Nothing may leave before this: the other side has said so.
+    pub stopped_until: Option<Timestamp>,
 }
 
 /// What was used of one window.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct WindowUse {
     /// The window's length, milliseconds.
     pub length_ms: u64,

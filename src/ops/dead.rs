@@ -199,9 +199,7 @@ async fn page<S: Operate>(
     limit: usize,
 ) -> Result<(Vec<DeadLetter>, Option<JobId>), Problem> {
     let page = store.dead_list(which.filter(), which.after, limit).await?;
-    let mut letters = page.items;
-    letters.retain(|letter| which.matches(letter));
-    Ok((letters, page.next))
+    Ok((page.items, page.next))
 }
 
 fn limit(which: &Which, usual: usize) -> Result<usize, Problem> {

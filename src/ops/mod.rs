@@ -8,6 +8,7 @@
 //! Deliberately absent: everything clients post (that is [`crate::ingest`]), TLS, cookies, CORS.
 
 mod audit;
+mod backup;
 mod dead;
 mod forget;
 mod guard;
@@ -136,6 +137,7 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/api/v1/forget/{id}", get(forget::show::<S>))
         .route("/api/v1/lanes/hold", post(lanes::hold::<S>))
         .route("/api/v1/lanes/release", post(lanes::release::<S>))
+        .route("/api/v1/backup", post(backup::backup::<S>))
         .route("/api/v1/dead/{id}", get(dead::show::<S>))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)

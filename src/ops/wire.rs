@@ -157,13 +157,10 @@ impl Which {
             activation: self.activation.clone(),
             flow: self.flow,
             reason: self.reason,
+            class: self.class,
+            until: self.until,
+            ..DeadFilter::default()
         }
-    }
-
-    /// The part that it does not.
-    pub fn matches(&self, letter: &DeadLetter) -> bool {
-        self.class.is_none_or(|class| letter.burial.class == class)
-            && self.until.is_none_or(|until| letter.burial.at <= until)
     }
 }
 
@@ -212,6 +209,7 @@ impl LetterRow {
             event,
             job,
             burial,
+            replay: _,
         } = letter;
         let job = job.as_ref();
         LetterRow {

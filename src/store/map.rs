@@ -7,6 +7,7 @@
 //! Deliberately absent: durability. [`MapStore::crash`] plays a restart: what was answered is there, every lease is lost.
 //! Done events are not swept: they are no longer remembered once their time has passed, which is all the port can show.
 
+mod carry;
 mod forget;
 mod maps;
 mod moves;
@@ -17,10 +18,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use self::maps::{EventKey, Living, Maps};
+use self::maps::{Living, Maps};
+use super::entry::Entries;
 use super::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
-    Person, Portion, Position, Settings, Shelf, Standing, Store, StoreError, Token, Trace, paper,
+    Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError, Token,
+    Trace, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -45,6 +48,7 @@ impl MapStore {
         let mut opened = maps.clone();
         maps.closed = true;
         opened.wakes.clear();
+        opened.shares.clear();
         opened.budgets_found = opened.budgets.clone();
         for used in opened.budgets.values_mut() {
             used.complete = false;
@@ -78,10 +82,10 @@ impl Store for MapStore {
     async fn append(&self, seeds: Vec<Seed>, now: Timestamp) -> Result<Vec<Appended>, StoreError> {
         let mut maps = self.open()?;
         maps.discard_old_letters(now);
-        if seeds
-            .iter()
-            .any(|seed| maps.remembered(&EventKey::of(&seed.event), now).is_none())
-        {
+        if seeds.iter().any(|seed| {
+            maps.remembered(&maps.hasher.event(&seed.event), now)
+                .is_none()
+        }) {
             maps.room()?;
         }
         maps.commit += 1;
@@ -123,9 +127,9 @@ impl Store for MapStore {
             .take(at_most)
             .collect();
 
-        let room_for_failed = failed.len().min(at_most / 4);
-        fresh.truncate(at_most - room_for_failed);
-        failed.truncate(at_most - fresh.len());
+        let share = maps.shares.entry(lane.clone()).or_default();
+        failed.truncate(share.of_failed(at_most, fresh.len(), failed.len()));
+        fresh.truncate(at_most - failed.len());
 
         let mut room = at_most - fresh.len() - failed.len();
         let mut ids = Vec::new();
@@ -238,7 +242,7 @@ impl Operate for MapStore {
             .dead
             .values()
             .filter(|letter| after.is_none_or(|after| letter.id > after))
-            .filter(|letter| matches(&filter, letter))
+            .filter(|letter| filter.matches(letter, shown))
             .take(limit.saturating_add(1))
             .cloned()
             .collect();
@@ -252,8 +256,20 @@ impl Operate for MapStore {
         Ok(self.open()?.dead.get(&id).cloned())
     }
 
-    async fn revive(
+    async fn copy(&self) -> Result<Entries, StoreError> {
+        let maps = self.open()?;
+        let (entries, to) = Entries::channel(maps.hasher.secret());
+        let told = maps.tell();
+        tokio::spawn(async move {
+            // Whoever has gone does not want to hear it.
+            let _ = to.send(Ok(told)).await;
+        });
+        Ok(entries)
+    }
+
+    async fn revive_for(
         &self,
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
@@ -262,7 +278,7 @@ impl Operate for MapStore {
         maps.commit += 1;
         Ok(letters
             .into_iter()
-            .map(|(id, start)| maps.revive(id, start))
+            .map(|(id, start)| maps.revive(id, start, replay))
             .collect())
     }
 
@@ -297,6 +313,17 @@ impl Operate for MapStore {
         Ok(self.open()?.search(&trace))
     }
 
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        let mut maps = self.open()?;
+        maps.discard_old_letters(now);
+        maps.commit += 1;
+        Ok(ids.into_iter().map(|id| maps.discard(id)).collect())
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        Ok(self.open()?.replays.clone())
+    }
+
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
         let mut maps = self.open()?;
         maps.commit += 1;
@@ -321,19 +348,12 @@ impl Operate for MapStore {
     }
 
     fn participant_hash(&self, email: &str) -> String {
-        // Without a secret: what is in memory alone is shown to nobody else.
-        let hash = blake3::hash(email.as_bytes());
-        hash.to_hex().as_str().chars().take(28).collect()
+        shown(email)
     }
 }
 
-fn matches(filter: &DeadFilter, letter: &DeadLetter) -> bool {
-    let workspace = filter.workspace.as_deref();
-    let activation = filter.activation.as_deref();
-    workspace.is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
-        && activation.is_none_or(|wanted| letter.event.scope == wanted)
-        && filter.flow.is_none_or(|wanted| letter.flow == Some(wanted))
-        && filter
-            .reason
-            .is_none_or(|wanted| letter.burial.reason == wanted)
+/// Without a secret: what is in memory alone is shown to nobody else.
+fn shown(email: &str) -> String {
+    let hash = blake3::hash(email.as_bytes());
+    hash.to_hex().as_str().chars().take(28).collect()
 }

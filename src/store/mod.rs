@@ -38,6 +38,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::flow::job::{Commit, Flow, Job, Outcome, Reason, Seed, Start};
@@ -49,17 +50,22 @@ use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
 mod address;
+pub mod archive;
 pub mod codec;
+pub mod entry;
+mod hash;
 mod letters;
 pub mod map;
 pub mod paper;
 mod person;
 mod settings;
+mod share;
 pub mod sled;
 
 use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
-pub use self::letters::{DeadFilter, DeadLetter};
+use self::entry::Entries;
+pub use self::letters::{DeadFilter, DeadLetter, REPLAYS_MAX, ReplayCounts};
 pub use self::paper::{Paper, Shelf};
 pub use self::person::{Found, Held, Person, Portion, Position, Standing, Trace};
 pub use self::settings::Settings;
@@ -121,6 +127,9 @@ pub enum StoreError {
     /// The store cannot be opened as it is. Says what is missing and what to do.
     #[error("{0}")]
     Refused(String),
+    /// A copy cannot be gone on with; the store itself works.
+    #[error("{0}")]
+    Copy(String),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -147,8 +156,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Lends up to `at_most` jobs of the lane that are due at `now` and not lent.
     ///
     /// First fresh ones in order of their ids, then those that failed before in order of (due, id). When both are ready,
-    /// `at_most / 4` of the room (rounded down) is for those that failed, the rest for fresh ones; what one class leaves
-    /// empty the other fills. A job stays lent until it is committed or given back, or the store is opened again.
+    /// a quarter of the room is for those that failed (rounded down; what that leaves counts with the lane's next lease),
+    /// the rest for fresh ones; what one class leaves empty the other fills. A job stays lent until it is committed or given back, or the store is opened again.
     ///
     /// What room is left then is for chains: when a lent holder of a turn [`follows`](crate::flow::job::State::follows),
     /// those behind it are lent along, directly after it and in their order, as far as each follows too, is in this lane,
@@ -234,17 +243,49 @@ pub trait Operate: Clone + Send + Sync + 'static {
         id: JobId,
     ) -> impl Future<Output = Result<Option<DeadLetter>, StoreError>> + Send;
 
+    /// Everything there is, told while it is worked: consistent as of the moment in which the last of it is told. Only one
+    /// copy is taken at a time; a later one breaks an earlier one off. Costs the queue a bounded slice at a time; whoever
+    /// takes it too slowly, so that too much is written meanwhile, loses it.
+    fn copy(&self) -> impl Future<Output = Result<Entries, StoreError>> + Send;
+
     /// Lets dead letters live again, each as `Start` says (resumed at its failed step, or started anew by today's
     /// configuration). Answers for each, in order, whether it was a dead letter. Durable when it returns.
     ///
     /// [`Start::Run`]: the job lives under the same id, with the letter's event. [`Start::Bury`]: the letter stays, with
     /// this workspace, flow and burial; the job it holds stays as it was. Never refused for a full queue. A revived job
     /// takes its place among the turns by its id.
+    ///
+    /// They, and what they spawn, belong to this replay until another lets them live: [`Operate::replay_counts`] tells what
+    /// becomes of them.
+    fn revive_for(
+        &self,
+        replay: Option<u32>,
+        letters: Vec<(JobId, Start)>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// [`Operate::revive_for`] no replay.
     fn revive(
         &self,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send {
+        self.revive_for(None, letters, now)
+    }
+
+    /// Discards dead letters, as their age would. Answers for each, in order, whether it was a dead letter. Durable when it
+    /// returns.
+    fn discard(
+        &self,
+        ids: Vec<JobId>,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// What became of what each replay let live, exact at every moment; of the last [`REPLAYS_MAX`] replays that let
+    /// anything live.
+    fn replay_counts(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<u32, ReplayCounts>, StoreError>> + Send;
 
     /// Takes the papers named in `remove` away and stores those of `put`, each instead of one of its name; all or nothing.
     /// Durable when it returns. Never refused for a full queue.
@@ -313,7 +354,7 @@ pub struct Page<T> {
 ///
 /// The workspace is the one of the job's lane. Where it is unknown, workspace and activation are both `none`: names that
 /// only clients know must not become labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Group {
     /// The workspace, or `none`.
     pub workspace: Name,
@@ -398,7 +439,7 @@ pub struct Counts {
     pub due: BTreeMap<(Lane, Group), u64>,
     /// The size of the store's files, bytes.
     pub store_bytes: u64,
-    /// Of those, what is alive, as far as the engine tells.
+    /// Of those, what is alive: keys and values, as they were weighed last; nought before they were.
     pub live_bytes: u64,
     /// Free disk, bytes.
     pub free_bytes: u64,

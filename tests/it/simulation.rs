@@ -6,6 +6,7 @@
 
 mod again;
 mod campaign;
+mod denied;
 mod eta;
 mod forgotten;
 mod held;
@@ -22,6 +23,7 @@ mod poison;
 mod polling;
 mod rows;
 mod shaky;
+mod stage;
 mod stops;
 mod world;
 

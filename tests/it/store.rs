@@ -7,6 +7,7 @@
 
 mod accepting;
 mod committing;
+mod copying;
 mod counting;
 mod forgetting;
 mod histories;
@@ -16,12 +17,14 @@ mod material;
 mod on_map;
 mod on_sled;
 mod papers;
+mod replays;
 mod restarting;
 mod turns;
 
 use std::future::Future;
 
-use braze_relay::store::{Operate, Settings, Store};
+use braze_relay::store::entry::Entry;
+use braze_relay::store::{Operate, Settings, Store, StoreError};
 
 /// A store under test, together with whatever it needs to stand (a folder, threads).
 trait Harness: Sized {
@@ -32,6 +35,13 @@ trait Harness: Sized {
 
     /// An empty store.
     async fn open(settings: Settings) -> Self;
+
+    /// A store with these settings, of what another one told.
+    async fn import(
+        settings: Settings,
+        secret: [u8; 32],
+        entries: Vec<Entry>,
+    ) -> Result<Self, StoreError>;
 
     /// A handle on it as it stands now. Handles from before a reopening are of no use any more.
     fn store(&self) -> Self::S;
@@ -81,6 +91,7 @@ macro_rules! conformance {
                 jobs_accepted_together_go_before_one_accepted_later
                 failed_jobs_go_in_order_of_their_due_time
                 failed_work_gets_a_quarter_and_what_fresh_work_leaves
+                failed_work_gets_its_quarter_however_little_is_lent_at_a_time
                 next_due_tells_the_earliest_job_that_is_not_lent
                 a_begun_job_stays_lent_and_keeps_its_mark_until_a_commit
                 a_lost_lease_neither_begins_nor_gives_back
@@ -111,6 +122,13 @@ macro_rules! conformance {
                 a_letter_buried_anew_keeps_its_job
                 a_revival_is_not_refused_when_the_queue_is_full
                 an_old_letter_is_discarded_and_its_key_forgotten
+            }
+            replays {
+                a_discarded_letter_is_gone_and_counted_and_its_key_remembered_no_longer_than_done
+                a_replay_counts_what_lives_what_is_spawned_what_is_delivered_and_what_dies
+                a_job_buried_with_its_creation_has_died_in_its_replay
+                the_counts_of_the_last_replays_are_kept
+                letters_are_filtered_by_class_time_participant_and_words
             }
             papers {
                 papers_are_found_by_their_names_from_either_end
@@ -148,6 +166,13 @@ macro_rules! conformance {
                 order_and_due_times_are_as_they_were
                 what_was_noted_of_a_budget_is_found_by_the_next_process
                 a_complete_budget_is_complete_for_one_opening
+            }
+            copying {
+                an_empty_store_is_copied_into_an_empty_store
+                what_is_copied_is_there_again_to_the_byte
+                a_copy_taken_while_the_queue_is_worked_tells_what_stands_at_its_end
+                a_later_copy_breaks_an_earlier_one_off
+                an_export_that_lacks_something_is_refused
             }
             turns {
                 one_job_of_a_participant_goes_at_a_time_in_order_of_acceptance

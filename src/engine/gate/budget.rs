@@ -74,6 +74,7 @@ impl Budget {
     /// Whether one more request may leave at `now`; else the moment until which none may unless an answer changes that.
     /// `None`: only an answer can.
     pub fn check(&mut self, now: Timestamp) -> Result<(), Option<Timestamp>> {
+        self.drop_strangers(now);
         let at = self.moment(now);
         let mut wait = Ok(());
         for window in &mut self.windows {
@@ -132,11 +133,14 @@ impl Budget {
                 _ => window.answered(now),
             }
         }
-        if about.is_some() {
-            self.windows
-                .retain(|window| window.configured || window.is_told());
-        }
+        self.drop_strangers(now);
         complaint
+    }
+
+    /// What the configuration does not know counts as long as the other side tells of it.
+    fn drop_strangers(&mut self, now: Timestamp) {
+        self.windows
+            .retain_mut(|window| window.configured || window.is_still_told(now));
     }
 
     /// Which window a word is about: the shortest with this limit that it can be about. One that the configuration does
@@ -229,7 +233,7 @@ impl Budget {
     }
 
     /// What a process after this one has to know. `last`: nothing leaves any more.
-    pub fn remembered(&mut self, now: Timestamp, last: bool) -> BudgetUse {
+    pub(super) fn remembered(&mut self, now: Timestamp, last: bool) -> BudgetUse {
         let under_way = self.under_way;
         let configured = self.windows.iter_mut().filter(|window| window.configured);
         BudgetUse {
@@ -237,13 +241,14 @@ impl Budget {
             windows: configured
                 .map(|window| window.rolling().remembered(now, under_way))
                 .collect(),
+            stopped_until: None,
         }
     }
 
     /// Goes on where a process before this one ended. If it did not write down its end, up to `unknown` requests more
     /// were made since. Windows are matched by length: of those remembered the shortest that is long enough, else the
     /// longest.
-    pub fn restore(&mut self, before: &BudgetUse, unknown: u32, now: Timestamp) {
+    pub(super) fn restore(&mut self, before: &BudgetUse, unknown: u32, now: Timestamp) {
         let mut remembered: Vec<_> = before.windows.iter().collect();
         remembered.sort_by_key(|window| window.length_ms);
         for window in &mut self.windows {

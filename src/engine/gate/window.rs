@@ -328,6 +328,12 @@ impl Window {
         self.standing.is_some()
     }
 
+    /// Whether it still goes by what the other side said, or may be expected to say once more.
+    pub(super) fn is_still_told(&mut self, now: Timestamp) -> bool {
+        self.turn(now);
+        self.is_told()
+    }
+
     /// Whether a refusal now can be explained by what is known: others are about, or it was as good as used up.
     pub(super) fn explains_refusal(&mut self, at: &Moment) -> bool {
         self.turn(at.now);

@@ -1,9 +1,10 @@
 //! Forgetting a person in the plain-map store.
 
+use super::super::hash::{PARTICIPANT_BYTES, Place};
 use super::super::person::outlives;
 use super::super::{Found, Held, Person, Standing, Trace};
 use super::maps::{Living, Maps};
-use super::turns::Participant;
+use crate::model::Name;
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 
@@ -19,9 +20,9 @@ impl Maps {
                 lent += u64::from(self.living.get(&id).is_some_and(is_lent));
             }
         }
-        let believed = self.addresses.iter().filter(|(participant, learnt)| {
-            is_of(person, participant) && learnt.holds(now, self.settings.known_for)
-        });
+        let places = self.addresses_of(person);
+        let learnt = places.iter().filter_map(|it| self.addresses.get(it));
+        let believed = learnt.filter(|it| it.holds(now, self.settings.known_for));
         Held {
             events: affairs.len() as u64,
             living,
@@ -45,6 +46,10 @@ impl Maps {
             }
             for id in self.jobs_of(event) {
                 let gone = self.living.remove(&id);
+                let replay = gone.as_ref().and_then(|living| living.replay);
+                if let Some(counts) = self.replayed(replay) {
+                    counts.forget();
+                }
                 let Some(turn) = gone.as_ref().and_then(Living::takes_turn_of) else {
                     continue;
                 };
@@ -60,8 +65,9 @@ impl Maps {
                 known.forgotten = true;
             }
         }
-        self.addresses
-            .retain(|participant, _| !is_of(person, participant));
+        for place in self.addresses_of(person) {
+            self.addresses.remove(&place);
+        }
         held
     }
 
@@ -91,8 +97,10 @@ impl Maps {
             let wanted = person.workspace.as_deref();
             wanted.is_none_or(|wanted| workspace == Some(wanted))
         };
+        let theirs = self.hasher.person(&person.participant);
+        let theirs = &theirs[..PARTICIPANT_BYTES];
         let of_person = self.events.iter().filter(|(id, known)| {
-            known.participant == person.participant && before.is_none_or(|before| **id < before)
+            known.place[..PARTICIPANT_BYTES] == *theirs && before.is_none_or(|before| **id < before)
         });
         let goes = |event: &EventId| {
             let living = self.living.range(event.job(0)..=event.job(u8::MAX));
@@ -115,9 +123,16 @@ impl Maps {
         let letters = self.dead.range(event.job(0)..=event.job(u8::MAX));
         letters.map(|(id, _)| *id).collect()
     }
-}
 
-fn is_of(person: &Person, (workspace, participant): &Participant) -> bool {
-    let wanted = person.workspace.as_ref();
-    *participant == person.participant && wanted.is_none_or(|wanted| wanted == workspace)
+    /// Where addresses of the person would be remembered.
+    fn addresses_of(&self, person: &Person) -> Vec<Place> {
+        let home = self.hasher.person(&person.participant);
+        let mut bytes = [0; PARTICIPANT_BYTES];
+        bytes.copy_from_slice(&home[..PARTICIPANT_BYTES]);
+        let meant = |name: &&Name| person.workspace.as_ref().is_none_or(|only| only == *name);
+        let places = self.workspaces.iter().filter(meant);
+        places
+            .map(|name| self.address_of(&(name.clone(), bytes)))
+            .collect()
+    }
 }

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 
 use ::sled::Db;
+use bincode::Decode;
 
 use super::base::{Base, Draft, broken};
 use super::counts::Names;
 use super::keys::{self, LaneKey};
-use crate::model::budget::BudgetUse;
+use crate::model::budget::{BudgetUse, WindowUse};
 use crate::model::lane::Lane;
 use crate::store::StoreError;
 use crate::store::codec;
@@ -27,10 +28,30 @@ pub fn read(db: &Db, names: &Names) -> Result<BTreeMap<Lane, BudgetUse>, StoreEr
         let lane = number.and_then(|number| names.lane_of(LaneKey(number)));
         // A workspace or lane that this version does not know has nothing to pace.
         if let Some(lane) = lane {
-            found.insert(lane, codec::decode_table(&value)?);
+            found.insert(lane, decode(&value)?);
         }
     }
     Ok(found)
+}
+
+/// As it was written at first.
+#[derive(Decode)]
+struct WithoutStop {
+    complete: bool,
+    windows: Vec<WindowUse>,
+}
+
+/// What is written for a lane, in any version.
+pub fn decode(bytes: &[u8]) -> Result<BudgetUse, StoreError> {
+    let older = |_| -> Result<BudgetUse, StoreError> {
+        let WithoutStop { complete, windows } = codec::decode_table(bytes)?;
+        Ok(BudgetUse {
+            complete,
+            windows,
+            stopped_until: None,
+        })
+    };
+    codec::decode_table(bytes).or_else(older)
 }
 
 impl Base {
@@ -65,9 +86,8 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::model::budget::WindowUse;
     use crate::model::time::Timestamp;
-    use crate::store::codec::{VERSION, decode_table, encode_table};
+    use crate::store::codec::{VERSION, encode_table};
 
     #[test]
     fn a_golden_budget_is_what_is_written_today() {
@@ -77,16 +97,27 @@ mod tests {
                 length_ms: 3000,
                 requests: vec![(Timestamp::from_millis(1_795_770_600_123), 2999)],
             }],
+            stopped_until: Some(Timestamp::from_millis(1_795_770_660_000)),
         };
-        let file = format!("tests/golden/v{VERSION}/budget.bin");
-        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file);
+        let file = |name: &str| {
+            let file = format!("tests/golden/v{VERSION}/{name}.bin");
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(file)
+        };
+        let before = decode(&fs::read(file("budget")).unwrap()).unwrap();
+        assert_eq!(
+            before,
+            BudgetUse {
+                stopped_until: None,
+                ..used.clone()
+            }
+        );
+        let file = file("budget_with_stop");
         let today = encode_table(&used).unwrap();
         if std::env::var_os("RELAY_WRITE_GOLDEN").is_some() {
             fs::write(&file, &today).unwrap();
         }
         let bytes = fs::read(&file).unwrap();
-        let read: BudgetUse = decode_table(&bytes).unwrap();
-        assert_eq!(read, used);
+        assert_eq!(decode(&bytes).unwrap(), used);
         assert!(today == bytes, "it changed: it needs a new version number");
     }
 }

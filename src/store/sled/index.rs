@@ -14,6 +14,7 @@ mod block;
 mod books;
 mod filter;
 mod merge;
+mod slice;
 mod wipe;
 
 use std::collections::BTreeMap;

@@ -103,9 +103,8 @@ impl Base {
         fresh.sort_by_key(|candidate| candidate.id);
         fresh.truncate(at_most);
         let mut retry = self.due_from(lane, Some(Class::ReadyRetry), at_most)?;
-        // Work that failed never displaces fresh work: at most a quarter, unless there is room left.
-        let room = (at_most - fresh.len()).max((at_most / 4).min(retry.len()));
-        retry.truncate(room);
+        let share = self.shares.entry(lane).or_default();
+        retry.truncate(share.of_failed(at_most, fresh.len(), retry.len()));
         fresh.truncate(at_most - retry.len());
         let mut room = at_most - fresh.len() - retry.len();
         let mut leased = Vec::new();

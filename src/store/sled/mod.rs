@@ -25,32 +25,41 @@
 mod append;
 mod base;
 mod budgets;
+mod compact;
+mod copying;
 mod counts;
 mod disk;
 mod displace;
 mod forget;
-mod hash;
+mod format;
+mod import;
 mod index;
 mod keys;
 mod landing;
 mod lend;
 mod mark;
 mod members;
+mod mend;
 mod moves;
 mod open;
 mod papers;
 mod query;
+mod replays;
 mod revive;
+mod salvage;
 mod search;
 mod streams;
 mod sweep;
 mod tally;
 mod time;
+mod told;
 mod turns;
+mod weigh;
 mod writer;
+mod writes;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -58,11 +67,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio::sync::{Notify, oneshot};
 
 use self::append::Prepared;
-use self::hash::Hasher;
+pub use self::compact::Sizes;
+pub use self::import::Origin;
+use self::keys::LaneKey;
 use self::writer::Request;
+use super::entry::Entries;
+use super::hash::Hasher;
 use super::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
-    Person, Portion, Position, Settings, Shelf, Standing, Store, StoreError, Token, Trace,
+    Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError, Token,
+    Trace,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -141,6 +155,11 @@ impl Shared {
     }
 }
 
+/// Whether another process has the store of this folder open.
+pub fn is_in_use(path: &Path) -> bool {
+    disk::is_locked(path)
+}
+
 impl SledStore {
     /// Opens the store, or makes it. Returns once it can be read and written; refuses what is damaged or in use.
     pub fn open(
@@ -162,8 +181,8 @@ impl SledStore {
             Ok(Ok(hasher)) => Ok(SledStore { shared, requests, hasher, max_jobs: settings.max_jobs }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StoreError::Refused(
-                "the store's files are damaged: sled panicked while it opened them. Restore a backup, or move the \
-                 folder away to begin with an empty store"
+                "the store's files are damaged: sled panicked while it opened them. Restore a backup; save what can be \
+                 read with braze-relay export --salvage; or move the folder away to begin with an empty store"
                     .into(),
             )),
         }
@@ -317,12 +336,18 @@ impl Operate for SledStore {
         self.ask(|reply| Request::DeadGet { id, reply }).await
     }
 
-    async fn revive(
+    async fn copy(&self) -> Result<Entries, StoreError> {
+        self.entries().await
+    }
+
+    async fn revive_for(
         &self,
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         self.ask(|reply| Request::Revive {
+            replay,
             letters,
             now,
             reply,
@@ -367,6 +392,14 @@ impl Operate for SledStore {
     async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
         self.ask(|reply| Request::Search { trace, from, reply })
             .await
+    }
+
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        self.ask(|reply| Request::Discard { ids, now, reply }).await
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        self.ask(|reply| Request::ReplayCounts { reply }).await
     }
 
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {

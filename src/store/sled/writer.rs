@@ -15,7 +15,8 @@ use tokio::sync::oneshot;
 
 use super::append::Prepared;
 use super::base::{Base, Draft};
-use super::hash::Hasher;
+use super::copying::Slice;
+use super::open::Purpose;
 use super::{Place, Shared};
 use crate::clock::Stopwatch;
 use crate::flow::job::{Commit, Start};
@@ -23,9 +24,10 @@ use crate::model::budget::BudgetUse;
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
+use crate::store::hash::Hasher;
 use crate::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Page, Paper, Person,
-    Portion, Position, Settings, Shelf, Standing, StoreError, Token, Trace,
+    Portion, Position, ReplayCounts, Settings, Shelf, Standing, StoreError, Token, Trace,
 };
 use crate::telemetry::Metrics;
 
@@ -61,7 +63,14 @@ pub enum Request {
     },
     /// Durable.
     Revive {
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
+        now: Timestamp,
+        reply: Reply<Vec<bool>>,
+    },
+    /// Durable.
+    Discard {
+        ids: Vec<JobId>,
         now: Timestamp,
         reply: Reply<Vec<bool>>,
     },
@@ -110,6 +119,16 @@ pub enum Request {
         id: JobId,
         reply: Reply<Option<DeadLetter>>,
     },
+    /// In memory.
+    BeginCopy { reply: Reply<u64> },
+    /// A question.
+    GoOnCopying { number: u64, reply: Reply<Slice> },
+    /// In memory.
+    EndCopy { number: u64 },
+    /// A question.
+    ReplayCounts {
+        reply: Reply<BTreeMap<u32, ReplayCounts>>,
+    },
     /// A question.
     Held {
         person: Person,
@@ -157,7 +176,9 @@ pub fn run(
     opened: &Sender<Result<Hasher, StoreError>>,
     shared: &Shared,
 ) {
-    let mut base = match catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics))) {
+    let mut base = match catch_unwind(AssertUnwindSafe(|| {
+        Base::open(place, settings, metrics, Purpose::Work)
+    })) {
         Ok(Ok(base)) => base,
         Ok(Err(error)) => {
             let _ = opened.send(Err(error));
@@ -226,6 +247,7 @@ fn work(
                 .sync()
                 .map_err(|error| StoreError::Failed(format!("syncing the mark: {error}")))?;
             base.apply_sweep()?;
+            base.weigh()?;
             look_at_disk(base, place, shared);
         }
     }
@@ -308,13 +330,21 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             later(reply, Ok(()))
         }
         Request::Revive {
+            replay,
             letters,
             now,
             reply,
         } => {
             let mut done = Vec::with_capacity(letters.len());
             for (id, start) in letters {
-                done.push(base.revive(draft, id, start, now)?);
+                done.push(base.revive(draft, id, start, replay, now)?);
+            }
+            later(reply, Ok(done))
+        }
+        Request::Discard { ids, now, reply } => {
+            let mut done = Vec::with_capacity(ids.len());
+            for id in ids {
+                done.push(base.discard(draft, id, now)?);
             }
             later(reply, Ok(done))
         }
@@ -386,6 +416,19 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::Search { trace, from, reply } => {
             let _ = reply.send(Ok(base.search(&trace, from.as_ref())?));
         }
+        Request::BeginCopy { reply } => {
+            let _ = reply.send(Ok(base.begin_copy()));
+        }
+        Request::GoOnCopying { number, reply } => match base.go_on_copying(number) {
+            Err(error) if !matches!(error, StoreError::Copy(_)) => return Err(error),
+            slice => {
+                let _ = reply.send(slice);
+            }
+        },
+        Request::EndCopy { number } => base.end_copy(number),
+        Request::ReplayCounts { reply } => {
+            let _ = reply.send(Ok(base.replays.clone()));
+        }
         Request::Papers {
             shelf,
             limit,
@@ -399,6 +442,7 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         | Request::Begin { .. }
         | Request::Revive { .. }
         | Request::Forget { .. }
+        | Request::Discard { .. }
         | Request::PutPapers { .. } => {}
     }
     Ok(None)

@@ -127,7 +127,10 @@ impl Client for Outside {
             .iter()
             .map(|call| takes.then(|| reply(call)).ok_or_else(refused))
             .collect();
-        Heard { answers, told }
+        Heard {
+            told,
+            ..Heard::silent(answers)
+        }
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {

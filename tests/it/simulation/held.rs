@@ -10,6 +10,7 @@ use braze_relay::model::event::Event;
 use braze_relay::model::lane::{Lane, LaneKind};
 use braze_relay::model::rules::{OnUnknown, RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
+use braze_relay::store::DeadLetter;
 
 use super::again::{Way, activation};
 use super::campaign::{LONG, Life, event, rich, rules};
@@ -209,5 +210,33 @@ fn an_operator_says_until_when_an_activation_is_held_and_then_it_goes_on_by_itse
         assert!(engine.held_activations().is_empty());
         life.kill().await;
         assert_eq!(invariants::check(&life).await, Vec::<String>::new());
+    });
+}
+
+#[test]
+fn nothing_is_held_for_an_activation_that_is_gone_and_one_that_was_held_can_be_released() {
+    on_paused_time(async {
+        let mut life = life(8, vec![rules("drop", "acme", OnUnknown::Resend)], 7);
+        let credits = Lane::new(&"acme".into(), LaneKind::Quikly);
+        let refuses = refuses_everything();
+        life.world.model().exceptions.insert(credits, refuses);
+        life.accept(joins("drop", 0, 100)).await;
+        let engine = life.start().await;
+        life.wait(Duration::from_hours(1)).await;
+        assert_eq!(engine.held_activations().len(), 1);
+        // What is set aside is buried when it comes back.
+        life.book = Arc::new(RuleBook::new([]));
+        engine.set_rules(life.book.clone());
+        life.wait(Duration::from_mins(1)).await;
+        let of = |dead: &[DeadLetter], reason| {
+            let dead = dead.iter().filter(|it| it.burial.reason == reason);
+            dead.count()
+        };
+        let dead = life.dead().await;
+        assert_eq!(of(&dead, Reason::UnknownActivation), 93);
+        assert_eq!(engine.held_activations(), []);
+
+        assert!(!engine.hold_activation("drop", None), "nobody knows it");
+        life.kill().await;
     });
 }

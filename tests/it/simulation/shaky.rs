@@ -13,10 +13,11 @@ use braze_relay::model::event::Event;
 use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
+use braze_relay::store::entry::Entries;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
-    Person, Portion, Position, Shelf, Standing, Store, StoreError, Token, Trace,
+    Person, Portion, Position, ReplayCounts, Shelf, Standing, Store, StoreError, Token, Trace,
 };
 use tokio::sync::Notify;
 
@@ -337,12 +338,25 @@ impl Operate for Shaky {
         self.map.dead_get(id).await
     }
 
-    async fn revive(
+    async fn copy(&self) -> Result<Entries, StoreError> {
+        self.map.copy().await
+    }
+
+    async fn revive_for(
         &self,
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
-        self.map.revive(letters, now).await
+        self.map.revive_for(replay, letters, now).await
+    }
+
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        self.map.discard(ids, now).await
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        self.map.replay_counts().await
     }
 
     async fn held(

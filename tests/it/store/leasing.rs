@@ -143,6 +143,22 @@ pub async fn failed_work_gets_a_quarter_and_what_fresh_work_leaves<H: Harness>()
     }
 }
 
+pub async fn failed_work_gets_its_quarter_however_little_is_lent_at_a_time<H: Harness>() {
+    for at_most in 1..=3 {
+        let store = H::open(SETTINGS).await.store();
+        let lane = look_ups();
+        let failed_jobs = filled(&store, &lane, &[0; 12], false).await;
+        filled(&store, &lane, &[5; 24], true).await;
+        let mut failed = 0;
+        for _ in 0..24 / at_most {
+            let lent = ids(&store.lend(&lane, second(10), at_most).await);
+            assert_eq!(lent.len(), at_most);
+            failed += lent.iter().filter(|id| failed_jobs.contains(id)).count();
+        }
+        assert_eq!(failed, 6, "{at_most} at a time");
+    }
+}
+
 pub async fn next_due_tells_the_earliest_job_that_is_not_lent<H: Harness>() {
     let store = H::open(SETTINGS).await.store();
     let lane = look_ups();

@@ -329,6 +329,22 @@ fn how_much_is_used_is_told_by_the_fullest_window() {
 }
 
 #[test]
+fn a_window_of_which_nobody_speaks_any_more_does_not_count() {
+    let mut budget = Budget::default();
+    let told = word(2, 1, Reset::In(Duration::from_secs(3500)));
+    ask(&mut budget, &told, 100_000);
+    let silent = Told::Nothing;
+    ask(&mut budget, &silent, 101_000);
+    assert!(budget.check(at(102_000)).is_err(), "two in an hour");
+    // Its hour is over, and so is one more in which nobody has said a word.
+    let late = 3 * 3_600_000;
+    for millis in late..late + 10 {
+        assert_eq!(budget.check(at(millis)), Ok(()));
+        ask(&mut budget, &silent, millis);
+    }
+}
+
+#[test]
 fn the_long_run_is_that_of_the_narrowest_window_less_what_is_not_ours() {
     assert_eq!(Budget::default().requests_per_second(at(0)), None);
     let windows = [(100, SECOND), (3000, Duration::from_mins(1))];

@@ -98,6 +98,37 @@ pub fn collect(
     Ok(())
 }
 
+/// Adds the run's entries from `from` on, over what is there, until `at_most` were read; and says the last one, unless the
+/// run has no more.
+pub fn read(
+    db: &Db,
+    run: u32,
+    from: Place,
+    at_most: usize,
+    into: &mut Table,
+) -> Result<Option<Place>, StoreError> {
+    let mut next = match covering(db, run, &from)? {
+        Some((key, _)) => key.to_vec(),
+        None => keys::run_prefix(run),
+    };
+    let (mut read, mut last) = (0, None);
+    while let Some((behind, block)) = self::next(db, run, &next)? {
+        if read >= at_most {
+            return Ok(last);
+        }
+        next = behind;
+        for entry in codec::entries(&block)? {
+            let (at, value) = entry?;
+            if *at >= from {
+                into.insert(*at, IVec::from(value));
+                read += 1;
+                last = Some(*at);
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The block of `run` that begins at `from` or first behind it; and where to go on.
 pub fn next(db: &Db, run: u32, from: &[u8]) -> Result<Option<(Vec<u8>, IVec)>, StoreError> {
     let Some(entry) = db.range(from..).next() else {

@@ -26,15 +26,37 @@ const PEOPLE: [&str; 5] = [
 #[derive(Clone, Debug)]
 pub enum Step {
     Append(Vec<SeedPlan>),
-    Lease { lane: u8, at_most: usize },
+    Lease {
+        lane: u8,
+        at_most: usize,
+    },
     Begin(Vec<Pick>),
     GiveBack(Vec<Pick>),
     Commit(Vec<(Pick, FatePlan, EndPlan, Vec<ChildPlan>)>),
-    Revive(Vec<(u16, StartPlan)>),
-    Forget { person: u8, workspace: u8 },
-    Pass { milliseconds: u64 },
+    Forget {
+        person: u8,
+        workspace: u8,
+    },
+    /// For one of two replays, or none.
+    Revive(Option<u32>, Vec<(u16, StartPlan)>),
+    Discard(Vec<u16>),
+    Pass {
+        milliseconds: u64,
+    },
     Crash,
     Close,
+    /// Begins to take a copy, while the history goes on.
+    Copy,
+    /// Everything moves into a store of the same or the other kind.
+    Carry(Way),
+}
+
+/// Which of the two is made anew, of what the first of these tells.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    AdapterToAdapter,
+    AdapterToMap,
+    MapToAdapter,
 }
 
 /// One of the tokens that are out, or one of those that are spent.
@@ -204,11 +226,19 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(pick(), 0..3).prop_map(Step::Begin),
         1 => prop::collection::vec(pick(), 0..4).prop_map(Step::GiveBack),
         6 => prop::collection::vec(moves, 1..6).prop_map(Step::Commit),
-        2 => prop::collection::vec((any::<u16>(), start()), 0..4).prop_map(Step::Revive),
+        2 => (prop::option::of(1..3_u32), prop::collection::vec((any::<u16>(), start()), 0..4))
+            .prop_map(|(replay, letters)| Step::Revive(replay, letters)),
+        1 => prop::collection::vec(any::<u16>(), 0..3).prop_map(Step::Discard),
         1 => (person(), 0..4_u8).prop_map(|(person, workspace)| Step::Forget { person, workspace }),
         4 => (0..9_000_u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
         1 => Just(Step::Crash),
         1 => Just(Step::Close),
+        1 => Just(Step::Copy),
+        1 => prop_oneof![
+            Just(Step::Carry(Way::AdapterToAdapter)),
+            Just(Step::Carry(Way::AdapterToMap)),
+            Just(Step::Carry(Way::MapToAdapter)),
+        ],
     ]
 }
 

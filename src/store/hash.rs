@@ -1,8 +1,25 @@
 //! Hashes of participants and keys, keyed with a secret of the store: what outlives a person says nothing about them.
 
-use super::keys::{PARTICIPANT_BYTES, Participant, Place};
 use crate::model::event::{Event, Source};
 use crate::model::id::EventId;
+
+/// Where a participant's key is remembered: so many bytes of the participant, the rest of the key.
+pub type Place = [u8; 21];
+
+/// The participant's part of a [`Place`].
+pub const PARTICIPANT_BYTES: usize = 14;
+
+/// Whose turn it is: the workspace's number, and the participant's part of a [`Place`].
+pub type Participant = [u8; 2 + PARTICIPANT_BYTES];
+
+/// The participant that is remembered at `place`, in the workspace with this number.
+pub fn participant(workspace: u16, place: &Place) -> Participant {
+    let mut participant = Participant::default();
+    let (number, person) = participant.split_at_mut(2);
+    number.copy_from_slice(&workspace.to_be_bytes());
+    person.copy_from_slice(&place[..PARTICIPANT_BYTES]);
+    participant
+}
 
 /// Makes places. Cheap to copy.
 #[derive(Clone, Copy)]
@@ -14,6 +31,11 @@ impl Hasher {
     /// With this secret.
     pub fn new(secret: [u8; 32]) -> Hasher {
         Hasher { secret }
+    }
+
+    /// The secret: whoever is to find what this store remembers needs it.
+    pub fn secret(&self) -> [u8; 32] {
+        self.secret
     }
 
     fn hash(&self, domain: &[u8], parts: &[&[u8]]) -> [u8; 32] {
