@@ -2,6 +2,8 @@
 //!
 //! The only place that names adapters: which store, which client. Everything else speaks to their ports.
 
+pub mod offline;
+
 use std::fmt::Write as _;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -18,7 +20,7 @@ use crate::engine::{Engine, EngineSettings};
 use crate::flow;
 use crate::ingest::{self, Ingest};
 use crate::model::rules::RuleBook;
-use crate::ops::{self, Ops};
+use crate::ops::{self, Office, Ops};
 use crate::store::sled::{Place, SledStore};
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
@@ -171,6 +173,7 @@ impl App {
             trouble: Arc::new(move || failing.trouble()),
             tokens: config.ops.tokens.clone(),
             version: env!("CARGO_PKG_VERSION"),
+            office: Office::default(),
         };
         let mut operating = tokio::spawn(ops::serve(ops_listener, Arc::new(ops), stopped()));
         let working = engine.clone();

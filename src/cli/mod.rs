@@ -3,8 +3,12 @@
 //! Exit codes: 0 ok, 1 no, 2 usage or configuration, 3 unreachable or store refused.
 
 mod check;
+mod compact;
 mod dead;
 mod demo;
+mod export;
+mod forget;
+mod import;
 mod lane;
 mod outgrow;
 mod remote;
@@ -35,6 +39,10 @@ enum Command {
     Status(status::Args),
     Dead(dead::Args),
     Lane(lane::Args),
+    Forget(Box<forget::Args>),
+    Export(export::Args),
+    Import(import::Args),
+    Compact(compact::Args),
     Outgrow(outgrow::Args),
     Sandbox(Box<sandbox::SandboxArgs>),
     Demo(demo::Args),
@@ -56,6 +64,10 @@ pub fn run() -> u8 {
         Command::Status(args) => status::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Lane(args) => lane::run(&args),
+        Command::Forget(args) => forget::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Compact(args) => compact::run(&args),
         Command::Outgrow(args) => outgrow::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(*args)),
         Command::Demo(args) => until_done(demo::run(args)),

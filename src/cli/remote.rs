@@ -223,6 +223,32 @@ impl Caller {
         self.ask(Method::POST, &self.url(path)?, Some(body))
     }
 
+    /// Posts to `path`, and hands what is answered to `piece`, as it comes.
+    pub(super) fn fetch(
+        &self,
+        path: &str,
+        piece: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), Failed> {
+        let url = self.url(path)?;
+        let mut headers = vec![("content-type", "application/json")];
+        if let Some(authorization) = &self.authorization {
+            headers.push(("authorization", authorization.expose_secret()));
+        }
+        let asked = self
+            .http
+            .fetch(&url, &headers, ANSWER_WITHIN, ANSWER_BYTES_MAX, piece);
+        let answer = self.runtime.block_on(asked);
+        let answer = answer.map_err(|trouble| Failed::Unreachable {
+            url: self.base.clone(),
+            why: trouble.to_string(),
+        })?;
+        match (answer.status, serde_json::from_slice(&answer.body)) {
+            (200, _) => Ok(()),
+            (status, Ok(Problem { detail })) => Err(Failed::Refused { status, detail }),
+            (_, Err(_)) => Err(Failed::Strange(self.base.clone())),
+        }
+    }
+
     /// `path` under whatever path the relay is served at.
     fn url(&self, path: &str) -> Result<Url, Failed> {
         let mut url = self.base.clone();

@@ -100,6 +100,43 @@ impl Http {
     }
 }
 
+impl Http {
+    /// Posts an empty JSON object and hands the body of a 200 to `piece`, as it comes; of any other answer at most `cap_bytes` are
+    /// kept. Each piece must come `within` (real time); what `piece` refuses ends it.
+    pub async fn fetch(
+        &self,
+        url: &Url,
+        headers: &[(&str, &str)],
+        within: Duration,
+        cap_bytes: usize,
+        mut piece: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<RawAnswer, Trouble> {
+        let late = |_| Trouble::Unknown("timed out".into());
+        let request = self.client.post(url.clone()).headers(header_map(headers)?);
+        let sent = tokio::time::timeout(within, request.body("{}").send()).await;
+        let mut response = sent.map_err(late)?.map_err(|error| trouble(&error))?;
+        if response.status().as_u16() != 200 {
+            return Ok(read(response, cap_bytes).await);
+        }
+        loop {
+            let chunk = tokio::time::timeout(within, response.chunk()).await;
+            match chunk.map_err(late)?.map_err(|error| trouble(&error))? {
+                Some(chunk) => {
+                    piece(&chunk).map_err(|error| Trouble::Unknown(error.to_string()))?;
+                }
+                None => {
+                    return Ok(RawAnswer {
+                        status: 200,
+                        body: Vec::new(),
+                        whole: true,
+                        headers: std::mem::take(response.headers_mut()),
+                    });
+                }
+            }
+        }
+    }
+}
+
 /// Whether `value` can be sent as a header.
 pub fn fits_a_header(value: &str) -> bool {
     HeaderValue::from_str(value).is_ok()

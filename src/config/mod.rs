@@ -122,7 +122,8 @@ impl Config {
                     known_for: braze.map_or(rules.known_for, |braze| braze.known_for),
                     ..rules
                 }
-            })),
+            }))
+            .erasing(workspaces.keys(), retry),
             workspaces,
             hold_after,
             not_yet,
@@ -173,6 +174,16 @@ pub enum Role {
     Viewer,
     /// Look and change.
     Operator,
+}
+
+impl Role {
+    /// As the configuration names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Role::Viewer => "viewer",
+            Role::Operator => "operator",
+        }
+    }
 }
 
 /// `[store]`.

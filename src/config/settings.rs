@@ -104,7 +104,7 @@ fn tls(section: &Section<'_>) {
 pub(super) fn ops(section: &Section<'_>, ingest: &Ingest) -> Ops {
     let listen = section.listen(loopback(9090));
     let exposed = !listen.ip().is_loopback();
-    let roles = [("viewer", Role::Viewer), ("operator", Role::Operator)];
+    let roles = [Role::Viewer, Role::Operator].map(|role| (role.as_str(), role));
     let tokens: Vec<(SecretString, Role)> = section
         .secrets("tokens", exposed)
         .into_iter()

@@ -182,12 +182,13 @@ fn refused(error: &StoreError) -> Problem {
             format!("the relay takes no new events for now: {why}"),
             AGAIN_WHEN_FULL,
         ),
-        StoreError::Failed(_) | StoreError::Refused(_) | StoreError::Closed => {
-            Problem::unavailable(
-                "the relay cannot store events now; none of these is known to be accepted",
-                AGAIN_WHEN_FAILED,
-            )
-        }
+        StoreError::Failed(_)
+        | StoreError::Refused(_)
+        | StoreError::Copy(_)
+        | StoreError::Closed => Problem::unavailable(
+            "the relay cannot store events now; none of these is known to be accepted",
+            AGAIN_WHEN_FAILED,
+        ),
     }
 }
 

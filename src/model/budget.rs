@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 use super::time::Timestamp;
 
@@ -40,7 +41,7 @@ pub enum Told {
 }
 
 /// What was used of one lane's budget when it was written down.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct BudgetUse {
     /// Written when nothing was under way any more: nothing was used since.
     pub complete: bool,
@@ -51,7 +52,7 @@ pub struct BudgetUse {
 }
 
 /// What was used of one window.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct WindowUse {
     /// The window's length, milliseconds.
     pub length_ms: u64,

@@ -63,7 +63,8 @@ impl fmt::Display for LaneKind {
 }
 
 /// One lane of one workspace, written `acme/users_track`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Lane {
     /// The workspace's name in the configuration.
     pub workspace: Name,
@@ -78,6 +79,19 @@ impl Lane {
             workspace: workspace.clone(),
             kind,
         }
+    }
+}
+
+impl From<Lane> for String {
+    fn from(lane: Lane) -> String {
+        lane.to_string()
+    }
+}
+
+impl TryFrom<String> for Lane {
+    type Error = NotALane;
+    fn try_from(text: String) -> Result<Self, NotALane> {
+        text.parse()
     }
 }
 

@@ -6,14 +6,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use tokio::task::JoinSet;
 
 use super::Ops;
+use super::audit::{Deed, Who};
 use super::problem::Problem;
 use super::wire::{Letter, LetterPage, LetterRow, Replayed, StillDead, Which};
 use crate::flow;
@@ -63,10 +64,12 @@ pub(super) async fn show<S: Store + Operate>(
 /// `POST /api/v1/dead/replay`.
 pub(super) async fn replay<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
+    Extension(who): Extension<Who>,
     body: Bytes,
 ) -> Result<Json<Replayed>, Problem> {
     let which: Which = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))?;
+    let named = serde_json::to_value(&which).unwrap_or_default();
     let answer = if which.all == Some(true) {
         replay_all(&ops, which).await?
     } else {
@@ -78,6 +81,18 @@ pub(super) async fn replay<S: Store + Operate>(
         not_found = answer.not_found.len(),
         "dead letters were replayed"
     );
+    let deed = Deed {
+        what: "dead replay",
+        which: named,
+        counts: vec![
+            ("revived", answer.revived),
+            ("still_dead", answer.still_dead.len() as u64),
+            ("not_found", answer.not_found.len() as u64),
+        ],
+        outcome: "done".into(),
+        ..Deed::default()
+    };
+    ops.note(&who, deed, Vec::new()).await?;
     Ok(Json(answer))
 }
 
@@ -184,9 +199,7 @@ async fn page<S: Operate>(
     limit: usize,
 ) -> Result<(Vec<DeadLetter>, Option<JobId>), Problem> {
     let page = store.dead_list(which.filter(), which.after, limit).await?;
-    let mut letters = page.items;
-    letters.retain(|letter| which.matches(letter));
-    Ok((letters, page.next))
+    Ok((page.items, page.next))
 }
 
 fn limit(which: &Which, usual: usize) -> Result<usize, Problem> {

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
+use super::audit::Who;
 use super::problem::Problem;
 use crate::config::Role;
 
@@ -25,12 +26,15 @@ pub(super) struct Guard(Vec<([u8; 32], Role)>);
 /// Lets a request pass or answers it.
 pub(super) async fn check(
     State(guard): State<Arc<Guard>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let authority = request.uri().authority();
     match guard.admit(request.method(), authority, request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(who) => {
+            request.extensions_mut().insert(who);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     }
 }
@@ -51,7 +55,8 @@ impl Guard {
         method: &Method,
         authority: Option<&Authority>,
         headers: &HeaderMap,
-    ) -> Result<(), Problem> {
+    ) -> Result<Who, Problem> {
+        let mut who = Who("local".into());
         let changes = !method.is_safe();
         if self.0.is_empty() {
             only_loopback(authority, headers)?;
@@ -68,28 +73,30 @@ impl Guard {
                         "send `Authorization: Bearer` with one of ops.tokens",
                     ));
                 }
-                Some(role) if role < needed => {
+                Some((role, _)) if role < needed => {
                     return Err(Problem::new(
                         StatusCode::FORBIDDEN,
                         "this token may look, not change: its role is viewer, and this needs operator",
                     ));
                 }
-                Some(_) => {}
+                Some((role, number)) => who = Who(format!("{}-{number}", role.as_str())),
             }
         }
         if changes {
             same_origin(headers)?;
             json(headers)?;
         }
-        Ok(())
+        Ok(who)
     }
 
-    fn role(&self, headers: &HeaderMap) -> Option<Role> {
+    /// The role of the token, and its number among all, from 1.
+    fn role(&self, headers: &HeaderMap) -> Option<(Role, usize)> {
         let token = bearer(headers.get(header::AUTHORIZATION)?.as_bytes())?;
         let token = digest(token);
-        self.0.iter().fold(None, |found, (known, role)| {
+        let known = self.0.iter().zip(1..);
+        known.fold(None, |found, ((known, role), number)| {
             let same: bool = known.ct_eq(&token).into();
-            found.max(same.then_some(*role))
+            found.max(same.then_some((*role, number)))
         })
     }
 }
@@ -177,7 +184,7 @@ mod tests {
 
     fn verdict(guard: &Guard, method: &Method, pairs: &[(header::HeaderName, &str)]) -> u16 {
         match guard.admit(method, None, &headers(pairs)) {
-            Ok(()) => 200,
+            Ok(_) => 200,
             Err(problem) => problem.into_response().status().as_u16(),
         }
     }

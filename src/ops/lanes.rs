@@ -5,17 +5,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 
 use super::Ops;
+use super::audit::{Deed, Who};
 use super::problem::Problem;
 use super::wire::{LanesChanged, WhichLanes};
 use crate::engine::Desk;
 use crate::model::lane::{Lane, LaneKind};
-use crate::store::{Operate, Store};
+use crate::store::{Operate, Store, StoreError};
 
 /// What exactly is meant.
 enum Target {
@@ -27,9 +28,11 @@ enum Target {
 /// Holds it.
 pub(super) async fn hold<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
+    Extension(who): Extension<Who>,
     body: Bytes,
 ) -> Result<Json<LanesChanged>, Problem> {
     let which = read(&body)?;
+    let named = which.clone();
     let until = match which.for_seconds {
         None => None,
         Some(0) => return Err(Problem::bad_request("`for_seconds` is at least 1")),
@@ -46,15 +49,18 @@ pub(super) async fn hold<S: Store + Operate>(
     }?;
     changed.until = until;
     tell("held", &changed);
+    note(&ops, &who, "lane hold", &named, &changed).await?;
     Ok(Json(changed))
 }
 
 /// Ends its hold.
 pub(super) async fn release<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
+    Extension(who): Extension<Who>,
     body: Bytes,
 ) -> Result<Json<LanesChanged>, Problem> {
     let which = read(&body)?;
+    let named = which.clone();
     if which.for_seconds.is_some() {
         return Err(Problem::bad_request("`for_seconds` is for a hold"));
     }
@@ -76,7 +82,29 @@ pub(super) async fn release<S: Store + Operate>(
         }
     }?;
     tell("released", &changed);
+    note(&ops, &who, "lane release", &named, &changed).await?;
     Ok(Json(changed))
+}
+
+async fn note<S: Store + Operate>(
+    ops: &Ops<S>,
+    who: &Who,
+    what: &'static str,
+    named: &WhichLanes,
+    changed: &LanesChanged,
+) -> Result<(), StoreError> {
+    let until = changed.until.map(|until| format!("until {until}"));
+    let deed = Deed {
+        what,
+        which: serde_json::to_value(named).unwrap_or_default(),
+        counts: vec![
+            ("lanes", changed.lanes.len() as u64),
+            ("activations", changed.activations.len() as u64),
+        ],
+        outcome: until.unwrap_or_else(|| "done".into()),
+        ..Deed::default()
+    };
+    ops.note(who, deed, Vec::new()).await
 }
 
 fn read(body: &[u8]) -> Result<WhichLanes, Problem> {

@@ -61,6 +61,11 @@ fn render(
             counts.store_bytes,
         ),
         (
+            "relay_store_live_bytes",
+            "Keys and values that the store holds, as they were weighed last; 0: not yet.",
+            counts.live_bytes,
+        ),
+        (
             "relay_store_free_bytes",
             "Free disk where the store is.",
             counts.free_bytes,

@@ -7,7 +7,10 @@
 //!
 //! Deliberately absent: everything clients post (that is [`crate::ingest`]), TLS, cookies, CORS.
 
+mod audit;
+mod backup;
 mod dead;
+mod forget;
 mod guard;
 mod lanes;
 mod metrics;
@@ -68,6 +71,15 @@ pub struct Ops<S> {
     pub tokens: Vec<(SecretString, Role)>,
     /// The relay's version.
     pub version: &'static str,
+    /// What the listener itself remembers.
+    pub office: Office,
+}
+
+/// What the listener remembers between two requests; [`Office::default`] at a start.
+#[derive(Debug, Default)]
+pub struct Office {
+    audit: audit::Audit,
+    forgetting: forget::Desk,
 }
 
 /// Why operators are not served.
@@ -115,10 +127,17 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/", get(front))
         .route("/metrics", get(metrics::scrape::<S>))
         .route("/api/v1/status", get(status::status::<S>))
+        .route("/api/v1/audit", get(audit::list::<S>))
         .route("/api/v1/dead", get(dead::list::<S>))
         .route("/api/v1/dead/replay", post(dead::replay::<S>))
+        .route(
+            "/api/v1/forget",
+            post(forget::forget::<S>).get(forget::list::<S>),
+        )
+        .route("/api/v1/forget/{id}", get(forget::show::<S>))
         .route("/api/v1/lanes/hold", post(lanes::hold::<S>))
         .route("/api/v1/lanes/release", post(lanes::release::<S>))
+        .route("/api/v1/backup", post(backup::backup::<S>))
         .route("/api/v1/dead/{id}", get(dead::show::<S>))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)

@@ -3,11 +3,15 @@
 //! Invariants: names of fields are a promise to tools. Moments are RFC 3339, durations seconds, sizes bytes. A list
 //! never shows a whole address; see [`mask`].
 
+mod audit;
+mod forget;
 mod lanes;
 mod status;
 
 use serde::{Deserialize, Serialize};
 
+pub use audit::{AuditEntry, AuditPage};
+pub use forget::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};
 pub use lanes::{LanesChanged, WhichLanes};
 pub use status::{
     ActivationRow, Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
@@ -153,13 +157,10 @@ impl Which {
             activation: self.activation.clone(),
             flow: self.flow,
             reason: self.reason,
+            class: self.class,
+            until: self.until,
+            ..DeadFilter::default()
         }
-    }
-
-    /// The part that it does not.
-    pub fn matches(&self, letter: &DeadLetter) -> bool {
-        self.class.is_none_or(|class| letter.burial.class == class)
-            && self.until.is_none_or(|until| letter.burial.at <= until)
     }
 }
 
@@ -208,6 +209,7 @@ impl LetterRow {
             event,
             job,
             burial,
+            replay: _,
         } = letter;
         let job = job.as_ref();
         LetterRow {

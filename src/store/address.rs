@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bincode::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 use crate::model::call::Address;
 use crate::model::time::Timestamp;
 
 /// An address as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Learnt {
     /// Where the participant's profile is.
     pub address: Address,

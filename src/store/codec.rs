@@ -8,16 +8,22 @@
 //! Records: `[version: u8][pieces: u8][bincode, standard configuration]`. A record longer than one piece is cut: the
 //! first piece carries the envelope and says how many more there are. Small values have no pieces and go without that
 //! byte. What is remembered of an ordinary event is 23 bytes.
+//!
+//! # Format, version 2: records of replays alone
+//! `[version: u8][pieces: u8][number of the replay: u32, big-endian][bincode as in version 1]`.
 
 mod entries;
 mod known;
 mod turn;
 
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 
 pub use self::entries::{ENTRY_BYTES, Entries, begin_entries, entries, push_entry};
 pub use self::known::{
-    Known, KnownEvent, KnownKind, decode_known, encode_known, is_address_before,
+    Known, KnownEvent, KnownKind, decode_known, encode_known, is_address, is_address_before,
 };
 pub use self::turn::{Behind, Turn};
 
@@ -45,7 +51,7 @@ const SMALL_ENVELOPE: usize = 1;
 pub enum CodecError {
     /// Written by a later version.
     #[error(
-        "stored in format {0}, and this version reads up to {VERSION}: use the version that wrote it"
+        "stored in format {0}, newer than what this version reads: use the version that wrote it"
     )]
     Newer(u8),
     /// Damaged, or not ours.
@@ -56,8 +62,13 @@ pub enum CodecError {
     TooLong(usize),
 }
 
+/// The version of a record that belongs to a replay. All others are of [`VERSION`].
+const REPLAYED: u8 = 2;
+/// Version, pieces and replay.
+const REPLAYED_ENVELOPE: usize = RECORD_ENVELOPE + 4;
+
 /// A job with its event, living or dead.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     /// Its workspace; `None` while its activation is not configured.
     pub workspace: Option<String>,
@@ -73,6 +84,35 @@ pub struct Record {
     pub home: Option<[u8; 21]>,
     /// The key under which at most one such job exists per participant.
     pub once: Option<String>,
+    /// The replay that let it, or the job it came from, live again last. Stands in the envelope.
+    pub replay: Option<u32>,
+}
+
+impl Encode for Record {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.workspace.encode(encoder)?;
+        self.flow.encode(encoder)?;
+        self.event.encode(encoder)?;
+        self.job.encode(encoder)?;
+        self.burial.encode(encoder)?;
+        self.home.encode(encoder)?;
+        self.once.encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Record {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Record, DecodeError> {
+        Ok(Record {
+            workspace: Decode::decode(decoder)?,
+            flow: Decode::decode(decoder)?,
+            event: Decode::decode(decoder)?,
+            job: Decode::decode(decoder)?,
+            burial: Decode::decode(decoder)?,
+            home: Decode::decode(decoder)?,
+            once: Decode::decode(decoder)?,
+            replay: None,
+        })
+    }
 }
 
 /// An event that is done, until its key may be forgotten.
@@ -108,8 +148,12 @@ fn opened<const ENVELOPE: usize>(bytes: &[u8]) -> Result<&[u8], CodecError> {
 }
 
 fn decode<const ENVELOPE: usize, T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
+    decoded(opened::<ENVELOPE>(bytes)?)
+}
+
+/// What stands behind an envelope.
+fn decoded<T: Decode<()>>(rest: &[u8]) -> Result<T, CodecError> {
     let config = bincode::config::standard().with_limit::<RECORD_BYTES_MAX>();
-    let rest = opened::<ENVELOPE>(bytes)?;
     match bincode::decode_from_slice(rest, config) {
         Ok((value, used)) if used == rest.len() => Ok(value),
         Ok(_) => Err(CodecError::Damaged("bytes behind its end".into())),
@@ -128,7 +172,13 @@ pub struct Pieces {
 
 /// Writes a record down.
 pub fn encode_record(record: &Record) -> Result<Pieces, CodecError> {
-    cut(encode::<RECORD_ENVELOPE>(record, 512)?)
+    let Some(replay) = record.replay else {
+        return cut(encode::<RECORD_ENVELOPE>(record, 512)?);
+    };
+    let mut bytes = encode::<REPLAYED_ENVELOPE>(record, 512)?;
+    bytes[0] = REPLAYED;
+    bytes[RECORD_ENVELOPE..REPLAYED_ENVELOPE].copy_from_slice(&replay.to_be_bytes());
+    cut(bytes)
 }
 
 /// Cuts encoded bytes into pieces of at most [`PIECE_BYTES_MAX`].
@@ -156,7 +206,18 @@ pub fn pieces_behind(first: &[u8]) -> u8 {
 
 /// Reads a record whose pieces have been put together.
 pub fn decode_record(bytes: &[u8]) -> Result<Record, CodecError> {
-    decode::<RECORD_ENVELOPE, _>(bytes)
+    if bytes.first() != Some(&REPLAYED) {
+        return decode::<RECORD_ENVELOPE, _>(bytes);
+    }
+    let cut_off = || CodecError::Damaged("no replay".into());
+    let (envelope, rest) = bytes
+        .split_at_checked(REPLAYED_ENVELOPE)
+        .ok_or_else(cut_off)?;
+    let replay = envelope.last_chunk::<4>().ok_or_else(cut_off)?;
+    Ok(Record {
+        replay: Some(u32::from_be_bytes(*replay)),
+        ..decoded(rest)?
+    })
 }
 
 /// What a record takes in a pack beyond its own bytes: id and length.
@@ -232,6 +293,17 @@ pub fn decode_owner(bytes: &[u8]) -> Result<JobId, CodecError> {
     decode::<SMALL_ENVELOPE, _>(bytes)
 }
 
+/// Writes an operators' paper down: `[version: u8][UTF-8]`.
+pub fn encode_paper(text: &str) -> Vec<u8> {
+    [&[VERSION], text.as_bytes()].concat()
+}
+
+/// Reads an operators' paper.
+pub fn decode_paper(bytes: &[u8]) -> Result<&str, CodecError> {
+    std::str::from_utf8(opened::<SMALL_ENVELOPE>(bytes)?)
+        .map_err(|error| CodecError::Damaged(error.to_string()))
+}
+
 /// Encodes a table of the store's own; integers have fixed width, so that a changed number moves nothing behind it.
 pub fn encode_table(table: &impl Encode) -> Result<Vec<u8>, CodecError> {
     let mut bytes = vec![VERSION];
@@ -250,3 +322,6 @@ pub fn decode_table<T: Decode<()>>(bytes: &[u8]) -> Result<T, CodecError> {
         .map_err(|error| CodecError::Damaged(error.to_string()))?;
     Ok(table)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@
 //! Deliberately absent: durability. [`MapStore::crash`] plays a restart: what was answered is there, every lease is lost.
 //! Done events are not swept: they are no longer remembered once their time has passed, which is all the port can show.
 
+mod carry;
+mod forget;
 mod maps;
 mod moves;
 mod turns;
@@ -16,14 +18,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use self::maps::{EventKey, Living, Maps};
+use self::maps::{Living, Maps};
+use super::entry::Entries;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
-    StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
+    Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError, Token,
+    Trace, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
@@ -55,6 +59,11 @@ impl MapStore {
         MapStore(Arc::new(Mutex::new(opened)))
     }
 
+    /// Whether this lease is still good.
+    pub fn is_lent(&self, token: Token) -> bool {
+        self.maps().lent(token).is_some()
+    }
+
     fn maps(&self) -> MutexGuard<'_, Maps> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,10 +82,10 @@ impl Store for MapStore {
     async fn append(&self, seeds: Vec<Seed>, now: Timestamp) -> Result<Vec<Appended>, StoreError> {
         let mut maps = self.open()?;
         maps.discard_old_letters(now);
-        if seeds
-            .iter()
-            .any(|seed| maps.remembered(&EventKey::of(&seed.event), now).is_none())
-        {
+        if seeds.iter().any(|seed| {
+            maps.remembered(&maps.hasher.event(&seed.event), now)
+                .is_none()
+        }) {
             maps.room()?;
         }
         maps.commit += 1;
@@ -212,6 +221,10 @@ impl Store for MapStore {
         Ok(self.open()?.budgets_found.clone())
     }
 
+    fn revoked(&self) -> u64 {
+        self.maps().revoked
+    }
+
     fn admits(&self) -> Result<(), StoreError> {
         self.open()?.room()
     }
@@ -229,7 +242,7 @@ impl Operate for MapStore {
             .dead
             .values()
             .filter(|letter| after.is_none_or(|after| letter.id > after))
-            .filter(|letter| matches(&filter, letter))
+            .filter(|letter| filter.matches(letter, shown))
             .take(limit.saturating_add(1))
             .cloned()
             .collect();
@@ -243,8 +256,20 @@ impl Operate for MapStore {
         Ok(self.open()?.dead.get(&id).cloned())
     }
 
-    async fn revive(
+    async fn copy(&self) -> Result<Entries, StoreError> {
+        let maps = self.open()?;
+        let (entries, to) = Entries::channel(maps.hasher.secret());
+        let told = maps.tell();
+        tokio::spawn(async move {
+            // Whoever has gone does not want to hear it.
+            let _ = to.send(Ok(told)).await;
+        });
+        Ok(entries)
+    }
+
+    async fn revive_for(
         &self,
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
@@ -253,18 +278,82 @@ impl Operate for MapStore {
         maps.commit += 1;
         Ok(letters
             .into_iter()
-            .map(|(id, start)| maps.revive(id, start))
+            .map(|(id, start)| maps.revive(id, start, replay))
             .collect())
+    }
+
+    async fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        let held = self.open()?.held(&person, before, now);
+        Ok(Portion { held, next: None })
+    }
+
+    async fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        let mut maps = self.open()?;
+        maps.discard_old_letters(now);
+        maps.commit += 1;
+        let held = maps.forget(&person, before, now);
+        Ok(Portion { held, next: None })
+    }
+
+    async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
+        Ok(self.open()?.standing(event))
+    }
+
+    async fn search(&self, trace: Trace, _from: Option<Position>) -> Result<Found, StoreError> {
+        Ok(self.open()?.search(&trace))
+    }
+
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        let mut maps = self.open()?;
+        maps.discard_old_letters(now);
+        maps.commit += 1;
+        Ok(ids.into_iter().map(|id| maps.discard(id)).collect())
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        Ok(self.open()?.replays.clone())
+    }
+
+    async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
+        let mut maps = self.open()?;
+        maps.commit += 1;
+        for name in remove {
+            maps.papers.remove(&name);
+        }
+        let put = put.into_iter();
+        maps.papers
+            .extend(put.map(|paper| (paper.name().to_owned(), paper)));
+        Ok(())
+    }
+
+    async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {
+        let maps = self.open()?;
+        let held = maps.papers.values();
+        let mut held: Vec<&Paper> = held.filter(|paper| shelf.holds(paper.name())).collect();
+        if shelf.last_first {
+            held.reverse();
+        }
+        let first = held.into_iter().take(limit.min(paper::LOOK_MAX));
+        Ok(first.cloned().collect())
+    }
+
+    fn participant_hash(&self, email: &str) -> String {
+        shown(email)
     }
 }
 
-fn matches(filter: &DeadFilter, letter: &DeadLetter) -> bool {
-    let workspace = filter.workspace.as_deref();
-    let activation = filter.activation.as_deref();
-    workspace.is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
-        && activation.is_none_or(|wanted| letter.event.scope == wanted)
-        && filter.flow.is_none_or(|wanted| letter.flow == Some(wanted))
-        && filter
-            .reason
-            .is_none_or(|wanted| letter.burial.reason == wanted)
+/// Without a secret: what is in memory alone is shown to nobody else.
+fn shown(email: &str) -> String {
+    let hash = blake3::hash(email.as_bytes());
+    hash.to_hex().as_str().chars().take(28).collect()
 }

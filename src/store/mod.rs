@@ -38,25 +38,36 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::flow::job::{Burial, Commit, Flow, Job, Outcome, Reason, Seed, Start};
+use crate::flow::job::{Commit, Flow, Job, Outcome, Reason, Seed, Start};
 use crate::model::Name;
 use crate::model::budget::BudgetUse;
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
 mod address;
+pub mod archive;
 pub mod codec;
+pub mod entry;
+mod hash;
+mod letters;
 pub mod map;
+pub mod paper;
+mod person;
 mod settings;
 mod share;
 pub mod sled;
 
 use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
+use self::entry::Entries;
+pub use self::letters::{DeadFilter, DeadLetter, REPLAYS_MAX, ReplayCounts};
+pub use self::paper::{Paper, Shelf};
+pub use self::person::{Found, Held, Person, Portion, Position, Standing, Trace};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -116,6 +127,9 @@ pub enum StoreError {
     /// The store cannot be opened as it is. Says what is missing and what to do.
     #[error("{0}")]
     Refused(String),
+    /// A copy cannot be gone on with; the store itself works.
+    #[error("{0}")]
+    Copy(String),
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -204,6 +218,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn budgets(&self)
     -> impl Future<Output = Result<BTreeMap<Lane, BudgetUse>, StoreError>> + Send;
 
+    /// Grows whenever leases were lost with a forgotten person: whoever has asked for nothing yet gives its leases back and
+    /// lends anew, so that nothing more is asked for who is forgotten.
+    fn revoked(&self) -> u64;
+
     /// Whether [`Store::append`] would take new events; the error says why not.
     fn admits(&self) -> Result<(), StoreError>;
 }
@@ -225,17 +243,102 @@ pub trait Operate: Clone + Send + Sync + 'static {
         id: JobId,
     ) -> impl Future<Output = Result<Option<DeadLetter>, StoreError>> + Send;
 
+    /// Everything there is, told while it is worked: consistent as of the moment in which the last of it is told. Only one
+    /// copy is taken at a time; a later one breaks an earlier one off. Costs the queue a bounded slice at a time; whoever
+    /// takes it too slowly, so that too much is written meanwhile, loses it.
+    fn copy(&self) -> impl Future<Output = Result<Entries, StoreError>> + Send;
+
     /// Lets dead letters live again, each as `Start` says (resumed at its failed step, or started anew by today's
     /// configuration). Answers for each, in order, whether it was a dead letter. Durable when it returns.
     ///
     /// [`Start::Run`]: the job lives under the same id, with the letter's event. [`Start::Bury`]: the letter stays, with
     /// this workspace, flow and burial; the job it holds stays as it was. Never refused for a full queue. A revived job
     /// takes its place among the turns by its id.
+    ///
+    /// They, and what they spawn, belong to this replay until another lets them live: [`Operate::replay_counts`] tells what
+    /// becomes of them.
+    fn revive_for(
+        &self,
+        replay: Option<u32>,
+        letters: Vec<(JobId, Start)>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// [`Operate::revive_for`] no replay.
     fn revive(
         &self,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send {
+        self.revive_for(None, letters, now)
+    }
+
+    /// Discards dead letters, as their age would. Answers for each, in order, whether it was a dead letter. Durable when it
+    /// returns.
+    fn discard(
+        &self,
+        ids: Vec<JobId>,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// What became of what each replay let live, exact at every moment; of the last [`REPLAYS_MAX`] replays that let
+    /// anything live.
+    fn replay_counts(
+        &self,
+    ) -> impl Future<Output = Result<BTreeMap<u32, ReplayCounts>, StoreError>> + Send;
+
+    /// Takes the papers named in `remove` away and stores those of `put`, each instead of one of its name; all or nothing.
+    /// Durable when it returns. Never refused for a full queue.
+    fn put_papers(
+        &self,
+        put: Vec<Paper>,
+        remove: Vec<String>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The first `limit` papers of a shelf, and no more than [`paper::LOOK_MAX`].
+    fn papers(
+        &self,
+        shelf: Shelf,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Paper>, StoreError>> + Send;
+
+    /// A participant as operators may see one in lists and logs: lower-case hexadecimal, the same for the same normalised
+    /// e-mail for as long as the store lives, and telling nothing to who does not know the store's secret.
+    fn participant_hash(&self, email: &str) -> String;
+
+    /// What there is of a person in events accepted before `before`, newest first: a bounded slice of them.
+    fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Portion, StoreError>> + Send;
+
+    /// Removes what [`Operate::held`] tells, in one atomic write; durable when it returns. To be repeated from `next` on.
+    ///
+    /// An event of which a job is in the person's workspace goes whole, wherever its jobs are: living ones of every
+    /// place, lent ones (their leases are lost), dead letters. It counts as forgotten; what was done or discarded before
+    /// stays counted so. Addresses go with the last slice. Of every event, and of every `once`, stays what tells a
+    /// repetition, keyed with the store's secret, for as long as it would have stayed otherwise. A living
+    /// [`Erasure`](crate::model::event::EventKind::Erasure) is left alone.
+    fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Portion, StoreError>> + Send;
+
+    /// How an event stands.
+    fn standing(&self, event: EventId)
+    -> impl Future<Output = Result<Standing, StoreError>> + Send;
+
+    /// Whose events a trace [is in](Trace::is_in): a bounded slice of what lives or is dead. Whoever comes or lives again
+    /// while one searches may be passed over.
+    fn search(
+        &self,
+        trace: Trace,
+        from: Option<Position>,
+    ) -> impl Future<Output = Result<Found, StoreError>> + Send;
 }
 
 /// A page of an operator's query.
@@ -247,54 +350,11 @@ pub struct Page<T> {
     pub next: Option<JobId>,
 }
 
-/// Which dead letters.
-#[derive(Clone, Debug, Default)]
-pub struct DeadFilter {
-    /// Of this workspace.
-    pub workspace: Option<String>,
-    /// Of this activation: the event's scope, configured or not.
-    pub activation: Option<String>,
-    /// Of this flow.
-    pub flow: Option<Flow>,
-    /// With this reason.
-    pub reason: Option<Reason>,
-}
-
-impl DeadFilter {
-    /// Whether this letter is one of them.
-    pub fn matches(&self, letter: &DeadLetter) -> bool {
-        let (workspace, activation) = (self.workspace.as_deref(), self.activation.as_deref());
-        workspace.is_none_or(|wanted| letter.workspace.as_deref() == Some(wanted))
-            && activation.is_none_or(|wanted| letter.event.scope == wanted)
-            && self.flow.is_none_or(|wanted| letter.flow == Some(wanted))
-            && self
-                .reason
-                .is_none_or(|wanted| letter.burial.reason == wanted)
-    }
-}
-
-/// A job that died, with everything needed to understand and replay it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DeadLetter {
-    /// The job.
-    pub id: JobId,
-    /// Its workspace, if known.
-    pub workspace: Option<Name>,
-    /// The flow, if it got that far.
-    pub flow: Option<Flow>,
-    /// The event, as its job had it.
-    pub event: Event,
-    /// The job as it was; `None` when it never began.
-    pub job: Option<Job>,
-    /// Why it died.
-    pub burial: Burial,
-}
-
 /// What is counted together: jobs of one flow of one activation.
 ///
 /// The workspace is the one of the job's lane. Where it is unknown, workspace and activation are both `none`: names that
 /// only clients know must not become labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Group {
     /// The workspace, or `none`.
     pub workspace: Name,
@@ -310,7 +370,9 @@ impl Group {
         let none = || Name::from("none");
         Group {
             workspace: workspace.cloned().unwrap_or_else(none),
-            activation: workspace.map_or_else(none, |_| event.scope.as_str().into()),
+            activation: workspace
+                .filter(|_| event.kind != EventKind::Erasure)
+                .map_or_else(none, |_| event.scope.as_str().into()),
             flow,
         }
     }
@@ -342,7 +404,7 @@ pub struct EventCounts {
     pub queued: u64,
     /// Discarded by an operator.
     pub discarded: u64,
-    /// Forgotten with the person.
+    /// Was queued or dead, and was forgotten with the person.
     pub forgotten: u64,
 }
 
@@ -377,7 +439,7 @@ pub struct Counts {
     pub due: BTreeMap<(Lane, Group), u64>,
     /// The size of the store's files, bytes.
     pub store_bytes: u64,
-    /// Of those, what is alive, as far as the engine tells.
+    /// Of those, what is alive: keys and values, as they were weighed last; nought before they were.
     pub live_bytes: u64,
     /// Free disk, bytes.
     pub free_bytes: u64,

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
 
 mod access;
+mod audit;
+mod forget;
 mod health;
 mod lanes;
 mod letters;
@@ -30,7 +32,7 @@ use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::rules::{CreditRule, OnUnknown, ParticipationFlow, RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
-use braze_relay::ops::{Ops, OpsError, serve};
+use braze_relay::ops::{Office, Ops, OpsError, serve};
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{Leased, Settings, Store};
 use braze_relay::telemetry::Metrics;
@@ -109,6 +111,7 @@ impl World {
             trouble: Arc::new(move || trouble_told.lock().unwrap().clone()),
             tokens,
             version: "1.2.3",
+            office: Office::default(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -7,19 +7,24 @@
 
 mod accepting;
 mod committing;
+mod copying;
 mod counting;
+mod forgetting;
 mod histories;
 mod leasing;
 mod letters;
 mod material;
 mod on_map;
 mod on_sled;
+mod papers;
+mod replays;
 mod restarting;
 mod turns;
 
 use std::future::Future;
 
-use braze_relay::store::{Operate, Settings, Store};
+use braze_relay::store::entry::Entry;
+use braze_relay::store::{Operate, Settings, Store, StoreError};
 
 /// A store under test, together with whatever it needs to stand (a folder, threads).
 trait Harness: Sized {
@@ -30,6 +35,13 @@ trait Harness: Sized {
 
     /// An empty store.
     async fn open(settings: Settings) -> Self;
+
+    /// A store with these settings, of what another one told.
+    async fn import(
+        settings: Settings,
+        secret: [u8; 32],
+        entries: Vec<Entry>,
+    ) -> Result<Self, StoreError>;
 
     /// A handle on it as it stands now. Handles from before a reopening are of no use any more.
     fn store(&self) -> Self::S;
@@ -111,6 +123,18 @@ macro_rules! conformance {
                 a_revival_is_not_refused_when_the_queue_is_full
                 an_old_letter_is_discarded_and_its_key_forgotten
             }
+            replays {
+                a_discarded_letter_is_gone_and_counted_and_its_key_remembered_no_longer_than_done
+                a_replay_counts_what_lives_what_is_spawned_what_is_delivered_and_what_dies
+                a_job_buried_with_its_creation_has_died_in_its_replay
+                the_counts_of_the_last_replays_are_kept
+                letters_are_filtered_by_class_time_participant_and_words
+            }
+            papers {
+                papers_are_found_by_their_names_from_either_end
+                a_paper_is_written_anew_and_taken_away
+                papers_are_there_after_a_crash_and_when_the_queue_is_full
+            }
             counting {
                 a_job_is_waiting_then_ready_then_in_flight
                 a_lane_counts_what_is_due_lent_or_not
@@ -119,6 +143,19 @@ macro_rules! conformance {
                 dead_letters_are_counted_by_group_and_reason
                 a_commit_with_children_moves_the_counts_in_one_step
                 commit_numbers_grow_with_every_write
+            }
+            forgetting {
+                everything_of_a_person_goes_wherever_it_stands
+                a_forgotten_event_that_comes_again_is_a_duplicate_and_credits_nothing
+                what_a_lent_job_learns_after_its_person_was_forgotten_is_not_kept
+                only_what_is_in_the_workspace_goes_when_one_is_named
+                what_was_done_or_discarded_stays_counted_so
+                a_long_life_goes_slice_by_slice_and_nobody_else_with_it
+                an_older_one_behind_a_lent_holder_goes_too
+                nothing_that_comes_in_the_same_moment_brings_somebody_back
+                a_removal_under_way_is_left_alone_and_its_letter_is_not
+                somebody_is_found_by_phone_and_by_what_nameless_leads_say
+                updates_lent_along_with_a_forgotten_holder_are_lost_with_it
             }
             restarting {
                 what_was_lent_is_due_again
@@ -129,6 +166,13 @@ macro_rules! conformance {
                 order_and_due_times_are_as_they_were
                 what_was_noted_of_a_budget_is_found_by_the_next_process
                 a_complete_budget_is_complete_for_one_opening
+            }
+            copying {
+                an_empty_store_is_copied_into_an_empty_store
+                what_is_copied_is_there_again_to_the_byte
+                a_copy_taken_while_the_queue_is_worked_tells_what_stands_at_its_end
+                a_later_copy_breaks_an_earlier_one_off
+                an_export_that_lacks_something_is_refused
             }
             turns {
                 one_job_of_a_participant_goes_at_a_time_in_order_of_acceptance

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::hash::Place;
 use super::super::{Committed, DeadLetter, Learnt, Token, is_memorable};
 use super::maps::{Living, Maps};
 use super::turns::Participant;
@@ -56,14 +57,21 @@ impl Maps {
         let turn = before.takes_turn_of().cloned();
         if let Some(address) = commit.learnt.filter(is_memorable) {
             let learnt = Learnt { address, at: now };
-            let known = self.addresses.get(&before.participant);
+            let place = self.address_of(&before.participant);
+            let known = self.addresses.get(&place);
             if known.is_none_or(|known| learnt.renews(known, self.settings.known_for)) {
-                self.addresses.insert(before.participant.clone(), learnt);
+                self.addresses.insert(place, learnt);
             }
         }
+        let replay = before.replay;
         match commit.fate {
-            Fate::Keep { lane, job } => self.live(id, lane, before.event, job),
-            Fate::Finish(outcome) => *self.done.entry((before.group(), outcome)).or_default() += 1,
+            Fate::Keep { lane, job } => self.live(id, lane, before.event, job, replay),
+            Fate::Finish(outcome) => {
+                *self.done.entry((before.group(), outcome)).or_default() += 1;
+                if let Some(counts) = self.replayed(replay) {
+                    counts.delivered += 1;
+                }
+            }
             Fate::Bury { job, burial } => {
                 let letter = DeadLetter {
                     id,
@@ -72,14 +80,18 @@ impl Maps {
                     event: before.event,
                     job: Some(job),
                     burial,
+                    replay,
                 };
                 self.dead.insert(id, letter);
+                if let Some(counts) = self.replayed(replay) {
+                    counts.died += 1;
+                }
             }
         }
         let mut born = BTreeSet::new();
         for child in commit.spawn {
             let number = child.number;
-            if self.spawn(id.event, child, now) {
+            if self.spawn(id.event, child, replay, now) {
                 born.insert(id.event.job(number));
             }
         }
@@ -135,14 +147,24 @@ impl Maps {
                     event: living.event,
                     job: Some(living.job),
                     burial: burial.clone(),
+                    replay: living.replay,
                 };
                 self.dead.insert(id, letter);
+                if let Some(counts) = self.replayed(living.replay) {
+                    counts.died += 1;
+                }
             }
         }
     }
 
     /// Whether the child is new.
-    fn spawn(&mut self, parent: EventId, child: Child, now: Timestamp) -> bool {
+    fn spawn(
+        &mut self,
+        parent: EventId,
+        child: Child,
+        replay: Option<u32>,
+        now: Timestamp,
+    ) -> bool {
         let id = parent.job(child.number);
         let Some(known) = self.events.get(&parent) else {
             return false;
@@ -151,20 +173,24 @@ impl Maps {
             return false;
         }
         if let Some(once) = child.once {
-            let once = (child.event.participant().to_owned(), once);
-            if self.is_spawned(&once, now) {
+            let place = self.hasher.once(&child.event, &once);
+            if self.is_spawned(&place, now) {
                 return false;
             }
-            self.once.insert(once, (now, id));
+            self.once.insert(place, (now, id));
+            self.once_of.insert(id, once);
         }
         if let Some(known) = self.events.get_mut(&parent) {
             known.numbers.insert(child.number);
         }
-        self.live(id, child.lane, child.event, child.job);
+        self.live(id, child.lane, child.event, child.job, replay);
+        if let Some(counts) = self.replayed(replay) {
+            counts.spawned += 1;
+        }
         true
     }
 
-    fn is_spawned(&self, once: &(String, String), now: Timestamp) -> bool {
+    fn is_spawned(&self, once: &Place, now: Timestamp) -> bool {
         self.once.get(once).is_some_and(|(at, id)| {
             now < *at + self.settings.credit_dedupe
                 || self.living.contains_key(id)
@@ -172,14 +198,17 @@ impl Maps {
         })
     }
 
-    pub(super) fn revive(&mut self, id: JobId, start: Start) -> bool {
+    pub(super) fn revive(&mut self, id: JobId, start: Start, replay: Option<u32>) -> bool {
         let Some(letter) = self.dead.remove(&id) else {
             return false;
         };
         match start {
             Start::Run { lane, job } => {
-                self.live(id, lane, letter.event, job);
+                self.live(id, lane, letter.event, job, replay);
                 self.enter(id, None);
+                if let Some(counts) = self.replayed(replay) {
+                    counts.revived += 1;
+                }
             }
             Start::Bury {
                 workspace,

@@ -5,11 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::hash::PARTICIPANT_BYTES;
 use crate::model::Name;
 use crate::model::id::JobId;
 
-/// A participant: the workspace of the job's lane, and the e-mail of the event that was accepted.
-pub(in crate::store) type Participant = (Name, String);
+/// A participant: the workspace of the job's lane, and who the event that was accepted is about, as a hash.
+pub(in crate::store) type Participant = (Name, Person);
+
+/// The participant's part of a place.
+pub(in crate::store) type Person = [u8; PARTICIPANT_BYTES];
 
 /// All turns.
 #[derive(Clone, Default)]
@@ -51,6 +55,11 @@ impl Turns {
         } else {
             turn.behind.insert(id);
         }
+    }
+
+    /// Gives a turn to this holder, with these behind it.
+    pub(super) fn restore(&mut self, of: Participant, holder: JobId, behind: BTreeSet<JobId>) {
+        self.0.insert(of, Turn { holder, behind });
     }
 
     /// Whether the job holds the turn.

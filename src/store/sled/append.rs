@@ -2,7 +2,6 @@
 
 use super::base::{Base, Draft, Placing, Written, broken};
 use super::counts::Standing;
-use super::hash::Hasher;
 use super::index::participant;
 use super::keys::{self, Participant, Place};
 use crate::flow::job::{Seed, Start};
@@ -11,6 +10,7 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Known, KnownEvent, KnownKind, Record};
+use crate::store::hash::Hasher;
 use crate::store::{Appended, Group, StoreError};
 
 /// A seed made ready on the caller's thread: hashed and encoded.
@@ -52,7 +52,7 @@ impl Prepared {
             place: hasher.event(&event),
             scope: hasher.scope(&event),
             kind: KnownKind::of(&event),
-            begin: Begin::new(event, start, None, None)?,
+            begin: Begin::new(event, start, None, None, None)?,
             further: further.map(Box::new),
         })
     }
@@ -65,6 +65,7 @@ impl Begin {
         start: Start,
         home: Option<Place>,
         once: Option<String>,
+        replay: Option<u32>,
     ) -> Result<Begin, StoreError> {
         let (record, run, reason) = match start {
             Start::Run { lane, job } => {
@@ -83,6 +84,7 @@ impl Begin {
                     burial: None,
                     home,
                     once,
+                    replay,
                 };
                 (record, Some(run), None)
             }
@@ -102,6 +104,7 @@ impl Begin {
                         burial: Some(burial),
                         home,
                         once,
+                        replay,
                     },
                     None,
                     Some(reason),
@@ -129,7 +132,7 @@ impl Begin {
         for piece in &rest {
             bytes.extend_from_slice(piece);
         }
-        Begin::new(codec::decode_record(&bytes)?.event, start, None, None)
+        Begin::new(codec::decode_record(&bytes)?.event, start, None, None, None)
     }
 }
 

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::sync::Arc;
 
-use ::sled::{Batch, Db, IVec};
+use ::sled::{Db, IVec};
 
+use super::copying::Copying;
 use super::counts::{GroupId, Head, Names};
 use super::disk::Folder;
-use super::hash::Hasher;
 use super::index::Index;
 use super::keys::{self, Class, LaneKey, Participant, Place};
 use super::landing::fits_a_pack;
@@ -20,6 +20,8 @@ use super::mark::Mark;
 use super::streams::Streams;
 use super::time::due_value;
 use super::turns::set_turn;
+use super::weigh::Weight;
+use super::writes::Writes;
 use crate::clock::Stopwatch;
 use crate::model::Name;
 use crate::model::budget::BudgetUse;
@@ -27,8 +29,9 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Behind, CodecError, Known, PIECE_BYTES_MAX, Pieces, Record, Turn};
+use crate::store::hash::Hasher;
 use crate::store::share::Share;
-use crate::store::{Group, Settings, StoreError};
+use crate::store::{Group, ReplayCounts, Settings, StoreError};
 use crate::telemetry::Metrics;
 
 /// A write replaces one page or a few, and a round of freeing takes at most 512.
@@ -54,6 +57,8 @@ pub struct Base {
     pub index: Index,
     /// What was found of budgets when the store was opened.
     pub budgets: BTreeMap<Lane, BudgetUse>,
+    /// What became of what replays let live.
+    pub replays: BTreeMap<u32, ReplayCounts>,
     /// Settings.
     pub settings: Settings,
     /// Jobs on loan.
@@ -74,10 +79,18 @@ pub struct Base {
     pub sweeping: bool,
     /// Where the sweep of dead letters goes on.
     pub sweep_from: Option<JobId>,
+    /// Leases were lost with a person in this batch.
+    pub revokes: bool,
     /// Keys written since sled was last made to free what they replaced.
     pub replaced: usize,
     /// The latest time that anybody told us.
     pub now: Timestamp,
+    /// How much is alive.
+    pub weight: Weight,
+    /// The number of the last copy.
+    pub last_copy: u64,
+    /// A copy that is being taken.
+    pub copying: Option<Copying>,
     /// Commit times.
     pub metrics: Option<Arc<Metrics>>,
 }
@@ -86,7 +99,7 @@ pub struct Base {
 #[derive(Default)]
 pub struct Draft {
     /// What will be written.
-    pub batch: Batch,
+    pub batch: Writes,
     /// What this batch makes known, or forgets: reads look here first.
     pub known: BTreeMap<Place, Option<Known>>,
     /// Dead letters that this batch lets live (`None`) or writes anew.
@@ -312,9 +325,11 @@ impl Base {
             self.replaced += draft.writes + 1;
             self.write_names(&mut draft)?;
             self.write_head(&mut draft)?;
+            let copied = self.copied(&draft)?;
             self.db
-                .apply_batch(draft.batch)
+                .apply_batch(draft.batch.into_batch())
                 .map_err(|error| broken(&error))?;
+            self.tell(copied)?;
             if durable {
                 self.make_durable()?;
                 if let Some(metrics) = &self.metrics {

@@ -41,7 +41,8 @@ struct WithoutStop {
     windows: Vec<WindowUse>,
 }
 
-fn decode(bytes: &[u8]) -> Result<BudgetUse, StoreError> {
+/// What is written for a lane, in any version.
+pub fn decode(bytes: &[u8]) -> Result<BudgetUse, StoreError> {
     let older = |_| -> Result<BudgetUse, StoreError> {
         let WithoutStop { complete, windows } = codec::decode_table(bytes)?;
         Ok(BudgetUse {

@@ -14,6 +14,7 @@ use crate::model::Name;
 use crate::model::id::EventId;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
+use crate::store::entry::Account;
 use crate::store::{EventCounts, Group};
 
 /// The number of a group in keys and rows.
@@ -30,6 +31,8 @@ pub enum Standing {
     Done,
     /// Removed by age or an operator.
     Discarded,
+    /// Removed with the person.
+    Forgotten,
 }
 
 /// Everything but names.
@@ -84,6 +87,42 @@ impl Head {
         }
     }
 
+    /// What is told of it elsewhere.
+    pub fn account(&self) -> Account {
+        Account {
+            commit: self.commit,
+            last_id: self.last_id,
+            promoted_to: self.promoted_to,
+            done: self.done,
+            dead: self.dead,
+            queued: self.queued,
+            discarded: self.discarded,
+            forgotten: self.forgotten,
+        }
+    }
+
+    /// Takes over what was told elsewhere; commits go on from whichever number is higher.
+    pub fn take_over(&mut self, account: Account) {
+        let Account {
+            commit,
+            last_id,
+            promoted_to,
+            done,
+            dead,
+            queued,
+            discarded,
+            forgotten,
+        } = account;
+        self.commit = self.commit.max(commit);
+        self.last_id = last_id;
+        self.promoted_to = promoted_to;
+        self.done = done;
+        self.dead = dead;
+        self.queued = queued;
+        self.discarded = discarded;
+        self.forgotten = forgotten;
+    }
+
     /// An event is now counted there.
     pub fn enter(&mut self, standing: Standing) {
         *self.standing(standing) += 1;
@@ -102,6 +141,7 @@ impl Head {
             Standing::Dead => &mut self.dead,
             Standing::Done => &mut self.done,
             Standing::Discarded => &mut self.discarded,
+            Standing::Forgotten => &mut self.forgotten,
         }
     }
 
@@ -192,7 +232,8 @@ impl Names {
         }
     }
 
-    fn workspace(&mut self, name: &Name) -> u16 {
+    /// The number of a workspace; a new one gets the next.
+    pub fn workspace(&mut self, name: &Name) -> u16 {
         if let Some(number) = self.workspace_numbers.get(name) {
             return *number;
         }
@@ -201,6 +242,16 @@ impl Names {
         self.workspace_numbers.insert(name.clone(), number);
         self.changed = true;
         number
+    }
+
+    /// All workspaces, in the order of their numbers.
+    pub fn all_workspaces(&self) -> &[Name] {
+        &self.workspaces
+    }
+
+    /// All groups, in the order of their numbers.
+    pub fn all_groups(&self) -> &[Group] {
+        &self.groups
     }
 
     /// The lane's key; a new workspace gets a number.
@@ -213,6 +264,11 @@ impl Names {
         self.workspace_numbers
             .get(&lane.workspace)
             .map(|number| LaneKey::new(*number, lane.kind))
+    }
+
+    /// The numbers of all workspaces.
+    pub fn workspace_numbers(&self) -> std::ops::Range<u16> {
+        0..self.workspaces.len() as u16
     }
 
     /// The number of a workspace, if it has one.

@@ -15,6 +15,12 @@ pub struct Folder {
     _lock: File,
 }
 
+/// Whether another process has this folder open.
+pub fn is_locked(path: &Path) -> bool {
+    let lock = File::open(path.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
 impl Folder {
     /// Makes the folder if it is missing and takes its lock.
     pub fn open(path: &Path) -> Result<Folder, StoreError> {
@@ -40,6 +46,11 @@ impl Folder {
             ))),
             Err(fs::TryLockError::Error(error)) => Err(refuse("cannot be locked", error)),
         }
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where sled lives.

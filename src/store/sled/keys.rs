@@ -18,7 +18,10 @@
 //! | `u` lane | [`BudgetUse`](crate::model::budget::BudgetUse) | what was used of the lane's budget |
 //! | `m` n | head and counts in pieces | |
 //! | `n` n | names in pieces | |
+//! | `o` name | text | an operators' [`Paper`](crate::store::Paper) |
+//! | `y` replay | [`ReplayCounts`](crate::store::ReplayCounts) | what became of what a replay let live |
 //! | `s` | secret | keys the hashes of this store |
+//! | `v` | format | which format this is, and whether an import is under way |
 //!
 //! A lane is a number of its workspace and its kind, a participant such a number and a hash; times are milliseconds, big-endian, so that keys sort.
 //! Written for an accepted event: its part of an `a`, of an `l` and of the `m` of the whole group; alone in its group an
@@ -27,6 +30,9 @@
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::LaneKind;
 use crate::model::time::Timestamp;
+use crate::store::hash;
+
+pub use crate::store::hash::{PARTICIPANT_BYTES, Participant, Place};
 
 /// A lane as it stands in keys: the workspace's number and the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +107,17 @@ impl Class {
         matches!(self, Class::ReadyFresh | Class::ReadyRetry)
     }
 
+    /// The class with this byte in keys.
+    pub fn of_byte(byte: u8) -> Option<Class> {
+        let all = [
+            Class::ReadyFresh,
+            Class::ReadyRetry,
+            Class::LaterFresh,
+            Class::LaterRetry,
+        ];
+        all.into_iter().find(|class| class.byte() == byte)
+    }
+
     const fn byte(self) -> u8 {
         match self {
             Class::ReadyFresh => 0,
@@ -111,22 +128,9 @@ impl Class {
     }
 }
 
-/// Where a participant's key is remembered: so many bytes of the participant, the rest of the key.
-pub type Place = [u8; 21];
-
-/// The participant's part of a [`Place`].
-pub const PARTICIPANT_BYTES: usize = 14;
-
-/// Whose turn it is: the workspace's number, and the participant's part of a [`Place`].
-pub type Participant = [u8; 2 + PARTICIPANT_BYTES];
-
 /// The participant that is remembered at `place`, in the workspace of `lane`.
 pub fn participant(lane: LaneKey, place: &Place) -> Participant {
-    let mut participant = Participant::default();
-    let (workspace, person) = participant.split_at_mut(2);
-    workspace.copy_from_slice(&lane.0[..2]);
-    person.copy_from_slice(&place[..PARTICIPANT_BYTES]);
-    participant
+    hash::participant(lane.workspace(), place)
 }
 
 /// Everybody in a participant's turn.
@@ -137,6 +141,13 @@ pub fn turn_prefix(participant: &Participant) -> Vec<u8> {
 /// A job's place in it.
 pub fn turn(participant: &Participant, id: JobId) -> Vec<u8> {
     join(&[b"t", participant, &id_bytes(id)])
+}
+
+/// The workspace's number and the participant's part of a place, in a key of a turn.
+pub fn turn_parts(key: &[u8]) -> Option<(u16, [u8; PARTICIPANT_BYTES])> {
+    let number = u16::from_be_bytes(key.get(1..3)?.try_into().ok()?);
+    let person = key.get(3..3 + PARTICIPANT_BYTES)?;
+    Some((number, person.try_into().ok()?))
 }
 
 /// An id as it stands in keys: first the event's 16 bytes.
@@ -290,6 +301,28 @@ pub fn budget(lane: LaneKey) -> [u8; 4] {
     [b'u', lane.0[0], lane.0[1], lane.0[2]]
 }
 
+/// An operators' paper; or where those begin whose names begin so.
+pub fn paper(name: &str) -> Vec<u8> {
+    join(&[b"o", name.as_bytes()])
+}
+
+/// The name in a paper's key.
+pub fn paper_name(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key.get(1..)?).ok()
+}
+
+/// The counts of a replay.
+pub fn replay(number: u32) -> [u8; 5] {
+    let mut key = [b'y'; 5];
+    key[1..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The replay of such a key.
+pub fn replay_number(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.get(1..)?.try_into().ok()?))
+}
+
 /// One piece of the head or the names.
 pub fn table(letter: u8, number: u8) -> [u8; 2] {
     [letter, number]
@@ -297,6 +330,8 @@ pub fn table(letter: u8, number: u8) -> [u8; 2] {
 
 /// The secret.
 pub const SECRET: &[u8] = b"s";
+/// Which format the store is in, and whether it is whole.
+pub const FORMAT: &[u8] = b"v";
 /// Head and counts.
 pub const HEAD: u8 = b'm';
 /// Names.
@@ -307,6 +342,10 @@ pub const LOG_PREFIX: &[u8] = b"l";
 pub const MANIFEST: &[u8] = b"i";
 /// What was used of budgets.
 pub const BUDGET_PREFIX: &[u8] = b"u";
+/// All moved jobs.
+pub const MOVED_PREFIX: &[u8] = b"w";
+/// What became of replays.
+pub const REPLAY_PREFIX: &[u8] = b"y";
 /// Dead letters.
 pub const DEAD_PREFIX: &[u8] = b"x";
 /// Finished events.

@@ -17,7 +17,7 @@
 //!
 //! # Operations
 //! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin) and [`revive`], [`lend`] and [`time`] (lease,
-//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
+//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`forget`] and [`search`], [`papers`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -25,45 +25,62 @@
 mod append;
 mod base;
 mod budgets;
+mod compact;
+mod copying;
 mod counts;
 mod disk;
 mod displace;
-mod hash;
+mod forget;
+mod format;
+mod import;
 mod index;
 mod keys;
 mod landing;
 mod lend;
 mod mark;
 mod members;
+mod mend;
 mod moves;
 mod open;
+mod papers;
 mod query;
+mod replays;
 mod revive;
+mod salvage;
+mod search;
 mod streams;
 mod sweep;
 mod tally;
 mod time;
+mod told;
 mod turns;
+mod weigh;
 mod writer;
+mod writes;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::{Notify, oneshot, watch};
 
 use self::append::Prepared;
-use self::hash::Hasher;
+pub use self::compact::Sizes;
+pub use self::import::Origin;
+use self::keys::LaneKey;
 use self::writer::Request;
+use super::entry::Entries;
+use super::hash::Hasher;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Settings, Store,
-    StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
+    Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError, Token,
+    Trace,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::telemetry::Metrics;
@@ -113,6 +130,8 @@ pub struct Shared {
     noted: Mutex<budgets::Noted>,
     /// The queue holds `max_jobs`: what is new is refused, what is a duplicate is not.
     crowded: AtomicBool,
+    /// How often leases were lost with a person.
+    revoked: AtomicU64,
 }
 
 impl Shared {
@@ -140,6 +159,11 @@ impl Shared {
     }
 }
 
+/// Whether another process has the store of this folder open.
+pub fn is_in_use(path: &Path) -> bool {
+    disk::is_locked(path)
+}
+
 impl SledStore {
     /// Opens the store, or makes it. Returns once it can be read and written; refuses what is damaged or in use.
     pub fn open(
@@ -161,8 +185,8 @@ impl SledStore {
             Ok(Ok(hasher)) => Ok(SledStore { shared, requests, hasher, max_jobs: settings.max_jobs }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StoreError::Refused(
-                "the store's files are damaged: sled panicked while it opened them. Restore a backup, or move the \
-                 folder away to begin with an empty store"
+                "the store's files are damaged: sled panicked while it opened them. Restore a backup; save what can be \
+                 read with braze-relay export --salvage; or move the folder away to begin with an empty store"
                     .into(),
             )),
         }
@@ -292,6 +316,10 @@ impl Store for SledStore {
         self.ask(|reply| Request::Budgets { reply }).await
     }
 
+    fn revoked(&self) -> u64 {
+        self.shared.revoked.load(Ordering::Acquire)
+    }
+
     fn admits(&self) -> Result<(), StoreError> {
         self.has_room()?;
         if self.shared.crowded.load(Ordering::Relaxed) {
@@ -322,16 +350,87 @@ impl Operate for SledStore {
         self.ask(|reply| Request::DeadGet { id, reply }).await
     }
 
-    async fn revive(
+    async fn copy(&self) -> Result<Entries, StoreError> {
+        self.entries().await
+    }
+
+    async fn revive_for(
         &self,
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         self.ask(|reply| Request::Revive {
+            replay,
             letters,
             now,
             reply,
         })
         .await
+    }
+
+    async fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.ask(|reply| Request::Held {
+            person,
+            before,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    async fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.ask(|reply| Request::Forget {
+            person,
+            before,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
+        self.ask(|reply| Request::Standing { event, reply }).await
+    }
+
+    async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
+        self.ask(|reply| Request::Search { trace, from, reply })
+            .await
+    }
+
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        self.ask(|reply| Request::Discard { ids, now, reply }).await
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        self.ask(|reply| Request::ReplayCounts { reply }).await
+    }
+
+    async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::PutPapers { put, remove, reply })
+            .await
+    }
+
+    async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {
+        self.ask(|reply| Request::Papers {
+            shelf,
+            limit,
+            reply,
+        })
+        .await
+    }
+
+    fn participant_hash(&self, email: &str) -> String {
+        self.hasher.shown(email)
     }
 }

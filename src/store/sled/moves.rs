@@ -64,7 +64,8 @@ impl Base {
             // Whatever it held may be taken by its own children already.
             draft.ended.insert(id);
         }
-        let (born, mut behind) = self.spawn_all(draft, id, home, spawn, enters, now)?;
+        let (born, mut behind) =
+            self.spawn_all(draft, (id, lease.record.replay), home, spawn, enters, now)?;
         let children = born.len() as u8;
         let born_ids: Vec<JobId> = born.iter().map(|number| id.event.job(*number)).collect();
         if lease.spot.stand == Stand::Behind && after == before {
@@ -76,6 +77,19 @@ impl Base {
             .as_deref()
             .filter(|_| ended)
             .map(|once| self.hasher.once(&lease.record.event, once));
+        let replay = lease.record.replay;
+        let (delivered, died) = match &fate {
+            Fate::Keep { .. } => (0, 0),
+            Fate::Finish(_) => (1, 0),
+            Fate::Bury { .. } => (0, 1),
+        };
+        if u64::from(children) + delivered + died > 0 {
+            self.count_replay(draft, replay, |counts| {
+                counts.spawned += u64::from(children);
+                counts.delivered += delivered;
+                counts.died += died;
+            })?;
+        }
         let mut tally = Tally {
             alive: i16::from(children),
             born,
@@ -179,7 +193,7 @@ impl Base {
     fn spawn_all(
         &mut self,
         draft: &mut Draft,
-        parent: JobId,
+        (parent, replay): (JobId, Option<u32>),
         home: Place,
         children: Vec<Child>,
         enters: Option<Participant>,
@@ -208,7 +222,7 @@ impl Base {
                     lane: child.lane,
                     job: child.job,
                 };
-                let begin = Begin::new(child.event, start, Some(home), child.once)?;
+                let begin = Begin::new(child.event, start, Some(home), child.once, replay)?;
                 if let Some(lane) = begin.takes_turn_in() {
                     let lane = self.names.lane(lane);
                     entering.push((id, keys::participant(lane, &home)));

@@ -10,12 +10,14 @@ use bincode::Decode;
 use super::base::{Base, Draft, broken};
 use super::counts::{Head, Names, StoredNames};
 use super::disk::Folder;
-use super::hash::Hasher;
+use super::format::{Format, migrate};
 use super::index::Index;
 use super::mark::Mark;
-use super::{Place, budgets, keys};
+use super::weigh::Weight;
+use super::{Place, budgets, keys, replays};
 use crate::model::time::Timestamp;
 use crate::store::codec;
+use crate::store::hash::Hasher;
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
 
@@ -33,8 +35,17 @@ const CACHE_BYTES_MIN: u64 = 1024 * 1024;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
 const LOCK_WAITS_MAX: u32 = 500;
 
-const WAY_ON: &str =
-    "Restore a backup; or, to go on without what is missing, move the file `mark` away";
+const WAY_ON: &str = "Restore a backup; or save what can be read with braze-relay export --salvage, and import that into an empty store.path; \
+     or, if the database opens, go on without what is missing by moving the file `mark` away";
+
+/// What a store is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be worked.
+    Work,
+    /// To be filled: it says that it is half made.
+    Import,
+}
 
 impl Base {
     /// Opens or makes the store of a folder.
@@ -42,6 +53,7 @@ impl Base {
         place: &Place,
         settings: Settings,
         metrics: Option<Arc<Metrics>>,
+        purpose: Purpose,
     ) -> Result<Base, StoreError> {
         let folder = Folder::open(&place.path)?;
         let refuse = |what: &str, error: std::io::Error| {
@@ -63,6 +75,11 @@ impl Base {
                 "the disk is full: the ballast was given up to drain the queue"
             );
         }
+        if purpose == Purpose::Work {
+            folder
+                .remove_fresh()
+                .map_err(|error| refuse("what a compaction left cannot be removed", error))?;
+        }
         let (mark, came) =
             Mark::open(&folder.mark()).map_err(|error| refuse("the mark cannot be read", error))?;
         let db = open_sled(&folder, place.cache_bytes)?;
@@ -72,6 +89,10 @@ impl Base {
         let data_file = folder
             .data_file()
             .map_err(|error| refuse("sled/db cannot be opened", error))?;
+        let format = Format::read(&db)?;
+        if purpose == Purpose::Work {
+            format.admit()?;
+        }
         let (head, written) = read_table::<Head>(&db, keys::HEAD)?;
         let (names, _) = read_table::<StoredNames>(&db, keys::NAMES)?;
         match came {
@@ -95,6 +116,7 @@ impl Base {
         let index = Index::open(&db, place.young_max)?;
         let names = Names::from_stored(names);
         let budgets = budgets::read(&db, &names)?;
+        let replays = replays::read(&db)?;
         let last_lease = (head.commit + 1) << 24;
         let hasher = Hasher::new(secret);
         let dice = hasher.number(head.last_id);
@@ -109,6 +131,7 @@ impl Base {
             dice,
             index,
             budgets,
+            replays,
             settings,
             leases: std::collections::HashMap::default(),
             // Larger than any lease of a process before, so that a token from then is worth nothing.
@@ -119,7 +142,11 @@ impl Base {
             written,
             sweeping: true,
             sweep_from: None,
+            revokes: false,
             replaced: 0,
+            weight: Weight::default(),
+            last_copy: 0,
+            copying: None,
             now: Timestamp::ZERO,
             metrics,
         };
@@ -129,7 +156,13 @@ impl Base {
             ..Draft::default()
         };
         base.reopen_budgets(&mut draft)?;
+        if purpose == Purpose::Work {
+            draft.insert(keys::FORMAT, format.bytes());
+        }
         base.apply(draft, true)?;
+        if purpose == Purpose::Work {
+            migrate(&mut base, format)?;
+        }
         base.mark
             .sync()
             .map_err(|error| refuse("the mark cannot be written", error))?;
@@ -138,7 +171,7 @@ impl Base {
 }
 
 /// sled panics on some damage: that is a refusal, not a crash.
-fn open_sled(folder: &Folder, cache_bytes: u64) -> Result<Db, StoreError> {
+pub fn open_sled(folder: &Folder, cache_bytes: u64) -> Result<Db, StoreError> {
     let config = Config::new()
         .path(folder.database())
         .mode(Mode::HighThroughput)
@@ -170,7 +203,7 @@ fn is_locked(error: &::sled::Error) -> bool {
 }
 
 /// A table's value, and its pieces as they stand.
-fn read_table<T: Decode<()> + Default>(
+pub fn read_table<T: Decode<()> + Default>(
     db: &Db,
     letter: u8,
 ) -> Result<(T, Vec<Vec<u8>>), StoreError> {

@@ -91,6 +91,7 @@ impl Base {
             }
         }
         counts.store_bytes = self.folder.data_bytes().unwrap_or(0);
+        counts.live_bytes = self.weight.live_bytes;
         counts.free_bytes = self.folder.free_bytes().unwrap_or(0);
         Ok(counts)
     }
@@ -123,7 +124,7 @@ impl Base {
             page.next = Some(id);
             let record = self.read(id, &first)?;
             if let Some(letter) = letter(id, record)
-                && filter.matches(&letter)
+                && filter.matches(&letter, |email| self.hasher.shown(email))
             {
                 page.items.push(letter);
             }
@@ -152,6 +153,7 @@ fn letter(id: JobId, record: Record) -> Option<DeadLetter> {
         event,
         job,
         burial,
+        replay,
         ..
     } = record;
     let workspace = workspace.map(Name::from);
@@ -162,5 +164,6 @@ fn letter(id: JobId, record: Record) -> Option<DeadLetter> {
         event,
         job,
         burial: burial?,
+        replay,
     })
 }

@@ -1,4 +1,4 @@
-//! Dead letters that live again.
+//! Dead letters that live again, and those that are discarded.
 
 use super::append::Begin;
 use super::base::{Base, Draft, broken};
@@ -17,6 +17,7 @@ impl Base {
         draft: &mut Draft,
         id: JobId,
         start: Start,
+        replay: Option<u32>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.tell_time(now)?;
@@ -45,7 +46,8 @@ impl Base {
         match start {
             Start::Run { .. } => {
                 draft.remove(keys::dead(id));
-                let begin = Begin::new(record.event, start, record.home, record.once)?;
+                let begin = Begin::new(record.event, start, record.home, record.once, replay)?;
+                self.count_replay(draft, replay, |counts| counts.revived += 1)?;
                 self.begin(draft, id, begin, behind, now, false)?;
                 self.tally(
                     draft,
@@ -99,5 +101,41 @@ impl Base {
         };
         let record = self.read(id, &first)?;
         Ok(Some((record, codec::pieces_behind(&first))))
+    }
+
+    /// Drafts that a dead letter is discarded. `false`: there is none with this id.
+    pub fn discard(
+        &mut self,
+        draft: &mut Draft,
+        id: JobId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.tell_time(now)?;
+        let Some((record, pieces)) = self.dead_record(draft, id)? else {
+            return Ok(false);
+        };
+        self.discard_record(draft, id, &record, pieces)?;
+        Ok(true)
+    }
+
+    /// Drafts that this dead letter is discarded; so many pieces of it stand in the tree.
+    pub fn discard_record(
+        &mut self,
+        draft: &mut Draft,
+        id: JobId,
+        record: &Record,
+        pieces: u8,
+    ) -> Result<(), StoreError> {
+        draft.remove(keys::dead(id));
+        Base::drop_pieces(draft, id, 0, pieces);
+        draft.revived.insert(id, None);
+        let group = self.group_of(record);
+        if let Some(burial) = &record.burial {
+            self.head.bury(group, burial.reason, -1);
+        }
+        let once = record.once.as_deref();
+        let once = once.map(|once| self.hasher.once(&record.event, once));
+        let home = self.home(record);
+        self.tally(draft, id, home, once, Tally::DISCARDED, self.now)
     }
 }

@@ -4,7 +4,6 @@
 
 use super::base::{Base, Draft, broken};
 use super::keys::{self, Place};
-use super::tally::Tally;
 use crate::model::id::JobId;
 use crate::store::StoreError;
 use crate::store::codec::{self, Known};
@@ -123,6 +122,9 @@ impl Base {
                 number: id.number.saturating_add(1),
                 ..id
             });
+            if draft.revived.contains_key(&id) {
+                continue;
+            }
             let record = self.read(id, &first)?;
             let Some(burial) = &record.burial else {
                 continue;
@@ -130,17 +132,7 @@ impl Base {
             if burial.at + self.settings.dead_retention > self.now {
                 continue;
             }
-            draft.remove(key);
-            Base::drop_pieces(draft, id, 0, codec::pieces_behind(&first));
-            let group = self.group_of(&record);
-            self.head.bury(group, burial.reason, -1);
-            let now = self.now;
-            let once = record
-                .once
-                .as_deref()
-                .map(|once| self.hasher.once(&record.event, once));
-            let home = self.home(&record);
-            self.tally(draft, id, home, once, Tally::DISCARDED, now)?;
+            self.discard_record(draft, id, &record, codec::pieces_behind(&first))?;
         }
         self.sweep_from = last;
         Ok(())

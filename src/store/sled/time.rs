@@ -19,7 +19,7 @@ pub fn due_value(group: GroupId, due: Timestamp) -> Vec<u8> {
 }
 
 /// The group in the value of a due key.
-fn group_number(value: &[u8]) -> GroupId {
+pub fn group_number(value: &[u8]) -> GroupId {
     value
         .first_chunk()
         .copied()

@@ -297,6 +297,7 @@ impl Base {
         if let (Some(metrics), Some(group)) = (&self.metrics, self.names.group_of(behind.group)) {
             metrics.dead(&group.workspace, group.flow, reason);
         }
+        self.count_replay(draft, record.replay, |counts| counts.died += 1)?;
         let home = self.home(&record);
         self.tally(draft, id, home, None, Tally::DIED, now)
     }

@@ -15,16 +15,19 @@ use tokio::sync::oneshot;
 
 use super::append::Prepared;
 use super::base::{Base, Draft};
-use super::hash::Hasher;
+use super::copying::Slice;
+use super::open::Purpose;
 use super::{Place, Shared};
 use crate::clock::Stopwatch;
 use crate::flow::job::{Commit, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
+use crate::store::hash::Hasher;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Settings, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Page, Paper, Person,
+    Portion, Position, ReplayCounts, Settings, Shelf, Standing, StoreError, Token, Trace,
 };
 use crate::telemetry::Metrics;
 
@@ -60,9 +63,22 @@ pub enum Request {
     },
     /// Durable.
     Revive {
+        replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
         reply: Reply<Vec<bool>>,
+    },
+    /// Durable.
+    Discard {
+        ids: Vec<JobId>,
+        now: Timestamp,
+        reply: Reply<Vec<bool>>,
+    },
+    /// Durable.
+    PutPapers {
+        put: Vec<Paper>,
+        remove: Vec<String>,
+        reply: Reply<()>,
     },
     /// In memory.
     Lease {
@@ -103,6 +119,47 @@ pub enum Request {
         id: JobId,
         reply: Reply<Option<DeadLetter>>,
     },
+    /// In memory.
+    BeginCopy { reply: Reply<u64> },
+    /// A question.
+    GoOnCopying { number: u64, reply: Reply<Slice> },
+    /// In memory.
+    EndCopy { number: u64 },
+    /// A question.
+    ReplayCounts {
+        reply: Reply<BTreeMap<u32, ReplayCounts>>,
+    },
+    /// A question.
+    Held {
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+        reply: Reply<Portion>,
+    },
+    /// Durable.
+    Forget {
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+        reply: Reply<Portion>,
+    },
+    /// A question.
+    Standing {
+        event: EventId,
+        reply: Reply<Standing>,
+    },
+    /// A question.
+    Search {
+        trace: Trace,
+        from: Option<Position>,
+        reply: Reply<Found>,
+    },
+    /// A question.
+    Papers {
+        shelf: Shelf,
+        limit: usize,
+        reply: Reply<Vec<Paper>>,
+    },
     /// The end.
     Close { reply: Reply<()> },
 }
@@ -119,7 +176,9 @@ pub fn run(
     opened: &Sender<Result<Hasher, StoreError>>,
     shared: &Shared,
 ) {
-    let mut base = match catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics))) {
+    let mut base = match catch_unwind(AssertUnwindSafe(|| {
+        Base::open(place, settings, metrics, Purpose::Work)
+    })) {
         Ok(Ok(base)) => base,
         Ok(Err(error)) => {
             let _ = opened.send(Err(error));
@@ -192,6 +251,7 @@ fn work(
                 .sync()
                 .map_err(|error| StoreError::Failed(format!("syncing the mark: {error}")))?;
             base.apply_sweep()?;
+            base.weigh()?;
             look_at_disk(base, place, shared);
         }
     }
@@ -224,6 +284,9 @@ fn serve(
         base.head.jobs() >= base.settings.max_jobs,
         Ordering::Relaxed,
     );
+    if std::mem::take(&mut base.revokes) {
+        shared.revoked.fetch_add(1, Ordering::Release);
+    }
     for answer in answers {
         answer();
     }
@@ -271,15 +334,35 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             later(reply, Ok(()))
         }
         Request::Revive {
+            replay,
             letters,
             now,
             reply,
         } => {
             let mut done = Vec::with_capacity(letters.len());
             for (id, start) in letters {
-                done.push(base.revive(draft, id, start, now)?);
+                done.push(base.revive(draft, id, start, replay, now)?);
             }
             later(reply, Ok(done))
+        }
+        Request::Discard { ids, now, reply } => {
+            let mut done = Vec::with_capacity(ids.len());
+            for id in ids {
+                done.push(base.discard(draft, id, now)?);
+            }
+            later(reply, Ok(done))
+        }
+        Request::Forget {
+            person,
+            before,
+            now,
+            reply,
+        } => later(reply, Ok(base.forget(draft, &person, before, now)?)),
+        Request::PutPapers { put, remove, reply } => {
+            Base::put_papers(draft, &put, &remove);
+            // Also when there is nothing to write: what is answered is answered behind a sync.
+            draft.used = true;
+            later(reply, Ok(()))
         }
         other => Drafted::NotDurable(Box::new(other)),
     })
@@ -323,11 +406,48 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::DeadGet { id, reply } => {
             let _ = reply.send(Ok(base.dead_get(id)?));
         }
+        Request::Held {
+            person,
+            before,
+            now,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.held(&person, before, now)?));
+        }
+        Request::Standing { event, reply } => {
+            let _ = reply.send(Ok(base.standing(event)?));
+        }
+        Request::Search { trace, from, reply } => {
+            let _ = reply.send(Ok(base.search(&trace, from.as_ref())?));
+        }
+        Request::BeginCopy { reply } => {
+            let _ = reply.send(Ok(base.begin_copy()));
+        }
+        Request::GoOnCopying { number, reply } => match base.go_on_copying(number) {
+            Err(error) if !matches!(error, StoreError::Copy(_)) => return Err(error),
+            slice => {
+                let _ = reply.send(slice);
+            }
+        },
+        Request::EndCopy { number } => base.end_copy(number),
+        Request::ReplayCounts { reply } => {
+            let _ = reply.send(Ok(base.replays.clone()));
+        }
+        Request::Papers {
+            shelf,
+            limit,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.papers(&shelf, limit)?));
+        }
         Request::Close { reply } => return Ok(Some(reply)),
         Request::Append { .. }
         | Request::Commit { .. }
         | Request::Begin { .. }
-        | Request::Revive { .. } => {}
+        | Request::Revive { .. }
+        | Request::Forget { .. }
+        | Request::Discard { .. }
+        | Request::PutPapers { .. } => {}
     }
     Ok(None)
 }

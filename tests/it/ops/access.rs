@@ -133,6 +133,7 @@ async fn without_tokens_nothing_but_loopback_is_served() {
         trouble: Arc::new(|| None),
         tokens: Vec::new(),
         version: "1.2.3",
+        office: Office::default(),
     };
     let refused = serve(listener, Arc::new(ops), async {}).await;
     assert!(matches!(refused, Err(OpsError::Open(_))), "{refused:?}");

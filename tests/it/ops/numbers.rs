@@ -115,6 +115,7 @@ async fn every_series_of_what_is_configured_is_there_at_0_before_anything_happen
         "relay_due_lag_seconds_count",
         "relay_commit_seconds_count",
         "relay_store_bytes",
+        "relay_store_live_bytes",
         "relay_store_free_bytes",
     ] {
         assert_eq!(told.get(name), Some(&0.0), "{name} among {told:#?}");

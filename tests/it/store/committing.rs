@@ -59,6 +59,7 @@ pub async fn a_buried_job_is_a_dead_letter_with_everything<H: Harness>() {
         event: event(ADA, "join", now),
         job: Some(job),
         burial,
+        replay: None,
     };
     assert_eq!(store.dead_get(id.job(0)).await.unwrap(), Some(expected));
 }

@@ -4,6 +4,8 @@
 //! agreeing, nothing may be lost: a ledger that knows nothing of states counts what came in and what ended, and at the
 //! end every job is found exactly once.
 
+mod carrying;
+
 mod plans;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,12 +17,15 @@ use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, LaneCounts, Leased, Operate, Settings,
-    States, Store, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Held, LaneCounts, Leased, Operate, Person,
+    Portion, Settings, States, Store, StoreError, Token,
 };
 use proptest::test_runner::{Config, TestRunner};
 
-use self::plans::{ChildPlan, EndPlan, FatePlan, Pick, SeedPlan, StartPlan, Step, lane_of, step};
+pub use self::carrying::Copying;
+use self::plans::{
+    ChildPlan, EndPlan, FatePlan, Pick, SeedPlan, StartPlan, Step, lane_of, person_of, step,
+};
 use super::Harness;
 use super::material::{Ask, comparable, finish, moved, second, stored};
 
@@ -71,6 +76,8 @@ struct Pair<H: Harness> {
     /// The tokens of jobs that are lent: the adapter's and the map's.
     out: Vec<(Token, Token)>,
     spent: Vec<(Token, Token)>,
+    /// A copy that is being taken of the adapter.
+    copying: Option<carrying::Copying>,
     ledger: Ledger,
 }
 
@@ -92,11 +99,15 @@ impl<H: Harness> Pair<H> {
             back: BTreeMap::new(),
             out: Vec::new(),
             spent: Vec::new(),
+            copying: None,
             ledger: Ledger::default(),
         }
     }
 
     async fn play(&mut self, step: Step) {
+        if let Some(copying) = &mut self.copying {
+            copying.go_on().await;
+        }
         match step {
             Step::Append(plans) => self.append(&plans).await,
             Step::Lease { lane, at_most } => self.lease(&lane_of(lane), at_most).await,
@@ -112,15 +123,21 @@ impl<H: Harness> Pair<H> {
                 self.spend(&real);
             }
             Step::Commit(moves) => self.commit(moves).await,
-            Step::Revive(letters) => self.revive(letters).await,
+            Step::Revive(replay, letters) => self.revive(replay, letters).await,
+            Step::Discard(letters) => self.discard(letters).await,
+            Step::Forget { person, workspace } => self.forget(&person_of(person, workspace)).await,
             Step::Pass { milliseconds } => {
                 self.now = self.now + Duration::from_millis(milliseconds);
             }
+            Step::Copy => self.begin_copy().await,
+            Step::Carry(way) => self.carry(way).await,
             Step::Crash => {
+                self.copying = None;
                 self.house.crash_and_reopen().await;
                 self.restart_map();
             }
             Step::Close => {
+                self.copying = None;
                 self.house.close_and_reopen().await;
                 self.restart_map();
             }
@@ -213,11 +230,35 @@ impl<H: Harness> Pair<H> {
         self.spent.extend(self.out.extract_if(.., lost));
     }
 
-    async fn revive(&mut self, plans: Vec<(u16, StartPlan)>) {
+    /// The letters, in the map's ids, and jobs that are none.
+    async fn known(&self) -> Vec<JobId> {
         let letters = self.map.letters(DeadFilter::default()).await;
         let mut known: Vec<JobId> = letters.iter().map(|letter| letter.id).collect();
-        // Jobs that are no letters are asked for, too.
         known.extend(self.out.iter().map(|(_, model)| model.id));
+        known
+    }
+
+    async fn discard(&mut self, picks: Vec<u16>) {
+        let known = self.known().await;
+        if known.is_empty() {
+            return;
+        }
+        let picked = picks
+            .iter()
+            .map(|index| known[usize::from(*index) % known.len()]);
+        let model: Vec<JobId> = picked.collect();
+        let real = model
+            .iter()
+            .map(|id| self.back[&id.event].job(id.number))
+            .collect();
+        let real = self.house.store().discard(real, self.now).await.unwrap();
+        let model = self.map.discard(model, self.now).await.unwrap();
+        assert_eq!(real, model);
+        self.ledger.jobs -= real.iter().filter(|gone| **gone).count() as u64;
+    }
+
+    async fn revive(&mut self, replay: Option<u32>, plans: Vec<(u16, StartPlan)>) {
+        let known = self.known().await;
         if known.is_empty() {
             return;
         }
@@ -228,9 +269,34 @@ impl<H: Harness> Pair<H> {
             real.push((self.back[&id.event].job(id.number), start.clone()));
             model.push((id, start));
         }
-        let real = self.house.store().revive(real, self.now).await.unwrap();
-        let model = self.map.revive(model, self.now).await.unwrap();
+        let store = self.house.store();
+        let real = store.revive_for(replay, real, self.now).await.unwrap();
+        let model = self.map.revive_for(replay, model, self.now).await.unwrap();
         assert_eq!(real, model);
+    }
+
+    async fn forget(&mut self, person: &Person) {
+        let map = self.map.held(person.clone(), None, self.now).await;
+        let there = map.unwrap().held;
+        let (store, mut before) = (self.house.store(), None);
+        let (mut held, mut gone) = (Held::default(), Held::default());
+        loop {
+            let slice = store.held(person.clone(), before, self.now).await;
+            let Portion { held: some, next } = slice.unwrap();
+            held = held.and(some);
+            let slice = store.forget(person.clone(), before, self.now).await;
+            gone = gone.and(slice.unwrap().held);
+            before = next;
+            if next.is_none() {
+                break;
+            }
+        }
+        let map = self.map.forget(person.clone(), None, self.now).await;
+        assert_eq!((map.unwrap().held, held, gone), (there, there, there));
+        self.ledger.jobs -= gone.living + gone.dead;
+        let map = self.map.clone();
+        let lost = |(_, model): &mut (Token, Token)| !map.is_lent(*model);
+        self.spent.extend(self.out.extract_if(.., lost));
     }
 
     /// Everything that can be asked is answered alike, and adds up.
@@ -239,6 +305,8 @@ impl<H: Harness> Pair<H> {
         let counts = comparable(store.counts(self.now).await.unwrap());
         assert_eq!(counts, comparable(self.map.counts(self.now).await.unwrap()));
         self.add_up(&counts);
+        let replays = store.replay_counts().await.unwrap();
+        assert_eq!(replays, self.map.replay_counts().await.unwrap());
         assert_eq!(store.admits().is_ok(), self.map.admits().is_ok());
         for lane in (0..3).map(lane_of) {
             // When something is due already, it does not matter since when.

@@ -1,7 +1,8 @@
 //! The plain map under its own suite: what it promises as an oracle, it must hold itself.
 
-use braze_relay::store::Settings;
+use braze_relay::store::entry::Entry;
 use braze_relay::store::map::MapStore;
+use braze_relay::store::{Settings, StoreError};
 
 use super::Harness;
 
@@ -13,6 +14,15 @@ impl Harness for MapHarness {
 
     async fn open(settings: Settings) -> Self {
         MapHarness(MapStore::new(settings))
+    }
+
+    async fn import(
+        settings: Settings,
+        secret: [u8; 32],
+        entries: Vec<Entry>,
+    ) -> Result<Self, StoreError> {
+        let store = MapStore::import(settings, secret, entries.into_iter().map(Ok));
+        store.map(MapHarness)
     }
 
     fn store(&self) -> MapStore {

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use braze_relay::store::sled::{Place, SledStore};
-use braze_relay::store::{Settings, Store};
+use braze_relay::store::entry::Entry;
+use braze_relay::store::sled::{Origin, Place, SledStore};
+use braze_relay::store::{Settings, Store, StoreError};
 
 use super::Harness;
 
@@ -14,15 +15,18 @@ pub struct SledHarness {
     settings: Settings,
 }
 
-fn open(path: &Path, settings: Settings) -> SledStore {
-    let place = Place {
+fn place(path: &Path) -> Place {
+    Place {
         path: path.to_owned(),
         cache_bytes: 1 << 20,
         reserve_bytes: 0,
         ballast_bytes: 0,
         young_max: 5,
-    };
-    SledStore::open(place, settings, None).unwrap()
+    }
+}
+
+fn open(path: &Path, settings: Settings) -> SledStore {
+    SledStore::open(place(path), settings, None).unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -49,6 +53,25 @@ impl Harness for SledHarness {
             folder,
             settings,
         }
+    }
+
+    async fn import(
+        settings: Settings,
+        secret: [u8; 32],
+        entries: Vec<Entry>,
+    ) -> Result<Self, StoreError> {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = Origin {
+            secret,
+            salvaged: false,
+        };
+        let entries = entries.into_iter().map(Ok);
+        SledStore::import(&place(folder.path()), settings, origin, entries)?;
+        Ok(SledHarness {
+            store: open(folder.path(), settings),
+            folder,
+            settings,
+        })
     }
 
     fn store(&self) -> SledStore {

@@ -57,7 +57,7 @@ pub async fn a_token_from_before_is_lost_even_when_the_job_is_lent_again<H: Harn
 }
 
 /// A store with something of everything; nothing is lent.
-async fn filled(store: &impl Ask) {
+pub async fn filled(store: &impl Ask) {
     let now = second(0);
     store.put(crowd(12, now), now).await;
     let leased = store.lend_all(&look_ups(), now).await;

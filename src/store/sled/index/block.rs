@@ -18,7 +18,7 @@ pub struct Writer {
     /// How many entries it has.
     pub entries: u64,
     first: Option<Place>,
-    block: Vec<u8>,
+    pub(super) block: Vec<u8>,
 }
 
 impl Writer {
@@ -54,7 +54,7 @@ impl Writer {
 }
 
 /// The block of `run` in which `place` would be.
-fn covering(db: &Db, run: u32, place: &Place) -> Result<Option<(IVec, IVec)>, StoreError> {
+pub fn covering(db: &Db, run: u32, place: &Place) -> Result<Option<(IVec, IVec)>, StoreError> {
     let upto = db
         .range(keys::run_prefix(run)..=keys::run_block(run, place))
         .next_back();
@@ -96,6 +96,37 @@ pub fn collect(
         }
     }
     Ok(())
+}
+
+/// Adds the run's entries from `from` on, over what is there, until `at_most` were read; and says the last one, unless the
+/// run has no more.
+pub fn read(
+    db: &Db,
+    run: u32,
+    from: Place,
+    at_most: usize,
+    into: &mut Table,
+) -> Result<Option<Place>, StoreError> {
+    let mut next = match covering(db, run, &from)? {
+        Some((key, _)) => key.to_vec(),
+        None => keys::run_prefix(run),
+    };
+    let (mut read, mut last) = (0, None);
+    while let Some((behind, block)) = self::next(db, run, &next)? {
+        if read >= at_most {
+            return Ok(last);
+        }
+        next = behind;
+        for entry in codec::entries(&block)? {
+            let (at, value) = entry?;
+            if *at >= from {
+                into.insert(*at, IVec::from(value));
+                read += 1;
+                last = Some(*at);
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The block of `run` that begins at `from` or first behind it; and where to go on.

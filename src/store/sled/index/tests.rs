@@ -39,7 +39,7 @@ impl House {
         let mut draft = Draft::default();
         draft.known.extend(entries.iter().cloned());
         self.index.write(&self.db, &mut draft, self.commit).unwrap();
-        self.db.apply_batch(draft.batch).unwrap();
+        self.db.apply_batch(draft.batch.into_batch()).unwrap();
     }
 
     /// As after a crash: what was in memory is gone.

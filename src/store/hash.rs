@@ -1,8 +1,25 @@
 //! Hashes of participants and keys, keyed with a secret of the store: what outlives a person says nothing about them.
 
-use super::keys::{PARTICIPANT_BYTES, Participant, Place};
 use crate::model::event::{Event, Source};
 use crate::model::id::EventId;
+
+/// Where a participant's key is remembered: so many bytes of the participant, the rest of the key.
+pub type Place = [u8; 21];
+
+/// The participant's part of a [`Place`].
+pub const PARTICIPANT_BYTES: usize = 14;
+
+/// Whose turn it is: the workspace's number, and the participant's part of a [`Place`].
+pub type Participant = [u8; 2 + PARTICIPANT_BYTES];
+
+/// The participant that is remembered at `place`, in the workspace with this number.
+pub fn participant(workspace: u16, place: &Place) -> Participant {
+    let mut participant = Participant::default();
+    let (number, person) = participant.split_at_mut(2);
+    number.copy_from_slice(&workspace.to_be_bytes());
+    person.copy_from_slice(&place[..PARTICIPANT_BYTES]);
+    participant
+}
 
 /// Makes places. Cheap to copy.
 #[derive(Clone, Copy)]
@@ -16,6 +33,11 @@ impl Hasher {
         Hasher { secret }
     }
 
+    /// The secret: whoever is to find what this store remembers needs it.
+    pub fn secret(&self) -> [u8; 32] {
+        self.secret
+    }
+
     fn hash(&self, domain: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         hasher.update(domain);
@@ -26,14 +48,32 @@ impl Hasher {
         *hasher.finalize().as_bytes()
     }
 
+    fn participant(&self, email: &str) -> [u8; PARTICIPANT_BYTES] {
+        let hash = self.hash(b"participant", &[email.as_bytes()]);
+        let mut participant = [0; PARTICIPANT_BYTES];
+        participant.copy_from_slice(&hash[..PARTICIPANT_BYTES]);
+        participant
+    }
+
+    /// A participant as operators see one: the participant's part of every place, in hexadecimal.
+    pub fn shown(&self, email: &str) -> String {
+        let digit = |byte: &u8| format!("{byte:02x}");
+        self.participant(email).iter().map(digit).collect()
+    }
+
     fn place(&self, event: &Event, key: [u8; 32]) -> Place {
         // A participant is a person in one workspace; a scope belongs to one workspace, so that keys with the scope in
         // them need not name it, and an event keeps its place when its activation is configured later.
-        let participant = self.hash(b"participant", &[event.participant().as_bytes()]);
-        let mut place = Place::default();
-        let (person, rest) = place.split_at_mut(PARTICIPANT_BYTES);
-        person.copy_from_slice(&participant[..PARTICIPANT_BYTES]);
+        let mut place = self.person(event.participant());
+        let rest = &mut place[PARTICIPANT_BYTES..];
         rest.copy_from_slice(&key[..rest.len()]);
+        place
+    }
+
+    /// Where all that is remembered of a participant begins.
+    pub fn person(&self, participant: &str) -> Place {
+        let mut place = Place::default();
+        place[..PARTICIPANT_BYTES].copy_from_slice(&self.participant(participant));
         place
     }
 
@@ -82,5 +122,6 @@ fn source(event: &Event) -> &'static [u8] {
         Source::Quikly => b"q",
         Source::Outgrow => b"o",
         Source::Braze => b"b",
+        Source::Operator => b"w",
     }
 }
