@@ -8,6 +8,7 @@ mod demo;
 mod lane;
 mod outgrow;
 mod remote;
+mod replay;
 mod sandbox;
 mod serve;
 mod status;
@@ -34,6 +35,7 @@ enum Command {
     Check(check::Args),
     Status(status::Args),
     Dead(dead::Args),
+    Replay(replay::Args),
     Lane(lane::Args),
     Outgrow(outgrow::Args),
     Sandbox(Box<sandbox::SandboxArgs>),
@@ -55,6 +57,7 @@ pub fn run() -> u8 {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Dead(args) => dead::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Lane(args) => lane::run(&args),
         Command::Outgrow(args) => outgrow::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(*args)),

@@ -18,8 +18,8 @@ use tokio::sync::Notify;
 
 use self::maps::{EventKey, Living, Maps};
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper,
-    ReplayCounts, Settings, Shelf, Store, StoreError, Token, paper,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, PARTICIPANT_HASH_CHARS,
+    Page, Paper, ReplayCounts, Settings, Shelf, Store, StoreError, Token, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -299,5 +299,9 @@ impl Operate for MapStore {
 /// Without a secret: what is in memory alone is shown to nobody else.
 fn shown(email: &str) -> String {
     let hash = blake3::hash(email.as_bytes());
-    hash.to_hex().as_str().chars().take(28).collect()
+    hash.to_hex()
+        .as_str()
+        .chars()
+        .take(PARTICIPANT_HASH_CHARS)
+        .collect()
 }

@@ -11,6 +11,7 @@ use ::sled::{Batch, Db, IVec};
 
 use super::counts::{GroupId, Head, Names};
 use super::disk::Folder;
+use super::expiring::Expiring;
 use super::hash::Hasher;
 use super::index::Index;
 use super::keys::{self, Class, LaneKey, Participant, Place};
@@ -55,6 +56,8 @@ pub struct Base {
     pub budgets: BTreeMap<Lane, BudgetUse>,
     /// What became of what replays let live.
     pub replays: BTreeMap<u32, ReplayCounts>,
+    /// Dead letters that their age will discard soon.
+    pub expiring: Expiring,
     /// Settings.
     pub settings: Settings,
     /// Jobs on loan.
