@@ -54,13 +54,14 @@ pub(super) fn run(args: &Replay, env: &Env, out: &mut impl Write) -> Result<u8, 
     asked.filter.until = preview.until;
     let row: ReplayRow = caller.post("api/v1/replays", &asked)?;
     let number = row.replay.number;
+    let code = replay::told(&caller, row, args.watch, args.remote.json, out)?;
     if !args.remote.json && !args.watch {
         writeln!(
             out,
             "the relay carries it out: `replay show {number} --watch` tells how far it is"
         )?;
     }
-    replay::told(&caller, row, args.watch, args.remote.json, out)
+    Ok(code)
 }
 
 /// Letters by their ids.
