@@ -1,4 +1,4 @@
-//! `braze-relay dead`: dead letters: list, show, replay.
+//! `braze-relay dead`: dead letters: list, show, replay, discard.
 //!
 //! Invariants: a list shows nobody's whole address.
 
@@ -10,11 +10,15 @@ use serde_json::json;
 use super::remote::{Caller, Failed, Remote, write};
 use super::text::{Column, plain, table, tally};
 use crate::config::Env;
-use crate::flow::job::{Class, Flow, Reason};
+use crate::flow::job::{Flow, Reason};
 use crate::model::id::JobId;
 use crate::ops::wire::{Letter, LetterPage, LetterRow, Which};
 
+mod discard;
+mod filters;
 mod replay;
+
+pub(super) use filters::Filters;
 
 /// How many letters there are with each reason.
 type ByReason = std::collections::BTreeMap<Reason, u64>;
@@ -25,7 +29,7 @@ const PAGE: usize = 1000;
 /// How many characters of the last answer a list shows.
 const ANSWER_CHARS: usize = 60;
 
-/// List, show and replay dead letters
+/// List, show, replay and discard dead letters
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -37,6 +41,7 @@ enum Command {
     List(List),
     Show(Show),
     Replay(Replay),
+    Discard(Discard),
 }
 
 /// List dead letters, oldest event first, and count them by reason
@@ -65,9 +70,10 @@ struct Show {
 
 /// Let dead letters live again, from the step they failed at, by today's configuration
 ///
-/// They are worked at their lane's pace. What was credited is not credited again.
+/// Those of a filter by a replay that the relay carries out, over restarts, beside live traffic; see `replay`. Letters
+/// named by their ids live again at once. What was credited is not credited again.
 ///
-/// Exit codes: 0 all of them live (or a preview), 1 some do not, 2 usage, 3 the relay cannot be reached.
+/// Exit codes: 0 it has begun, or all of them live (or a preview), 1 some do not, 2 usage, 3 the relay cannot be reached.
 #[derive(Debug, clap::Args)]
 struct Replay {
     /// The letters, as `dead list` names them
@@ -76,7 +82,42 @@ struct Replay {
     /// All of them; with filters, all that match
     #[arg(long)]
     all: bool,
-    /// Do it; without it, what would be replayed is only counted
+    /// Do it; without it, what would be replayed is only told: how many, some of them, how long it takes
+    #[arg(long)]
+    yes: bool,
+    /// So many letters a second
+    #[arg(long, value_name = "N/s", value_parser = rate, conflicts_with = "budget")]
+    rate: Option<f64>,
+    /// Or this part of the budget of every lane they pass [default: 0.25]
+    #[arg(long, value_name = "PART", value_parser = part)]
+    budget: Option<f64>,
+    /// Stop when more than this share of them dies again [default: 0.2]
+    #[arg(long, value_name = "SHARE", value_parser = part)]
+    stop_at: Option<f64>,
+    /// With --yes: tell how far it is until it runs no more and nothing of it is under way
+    #[arg(long, conflicts_with = "ids")]
+    watch: bool,
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// Discard dead letters: they are never replayed, and counted as discarded
+///
+/// Exit codes: 0 all of them are gone (or a preview), 1 some were none, 2 usage, 3 the relay cannot be reached.
+#[derive(Debug, clap::Args)]
+struct Discard {
+    /// The letters, as `dead list` names them
+    #[arg(conflicts_with = "all")]
+    ids: Vec<JobId>,
+    /// All of them; with filters, all that match
+    #[arg(long)]
+    all: bool,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    because: String,
+    /// Discard what filters choose; without it, they are only counted
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -85,35 +126,32 @@ struct Replay {
     remote: Remote,
 }
 
-#[derive(Debug, Default, clap::Args)]
-struct Filters {
-    /// Only of this workspace
-    #[arg(long, value_name = "NAME")]
-    workspace: Option<String>,
-    /// Only of this activation
-    #[arg(long, value_name = "Q_SCOPE")]
-    activation: Option<String>,
-    /// Only of this flow
-    #[arg(long, value_name = "FLOW")]
-    flow: Option<Flow>,
-    /// Only with this reason
-    #[arg(long, value_name = "REASON")]
-    reason: Option<Reason>,
-    /// Only of this class of failure
-    #[arg(long, value_name = "CLASS")]
-    class: Option<Class>,
+/// Whether it is clear which letters are meant.
+fn chosen(ids: &[JobId], all: bool, filters: &Filters) -> Result<(), Failed> {
+    if !ids.is_empty() && !filters.is_empty() {
+        return Err(Failed::Usage("filters go with --all, not with ids".into()));
+    }
+    if ids.is_empty() && !all && filters.is_empty() {
+        return Err(Failed::Usage(
+            "say which dead letters: their ids, filters, or --all".into(),
+        ));
+    }
+    Ok(())
 }
 
-impl Filters {
-    fn which(&self) -> Which {
-        Which {
-            workspace: self.workspace.clone(),
-            activation: self.activation.clone(),
-            flow: self.flow,
-            reason: self.reason,
-            class: self.class,
-            ..Which::default()
-        }
+/// `5`, or `5/s`: above 0.
+fn rate(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches("/s").parse() {
+        Ok(rate) if rate > 0.0 && rate <= 1e6 => Ok(rate),
+        _ => Err("letters a second, such as 5 or 5/s".into()),
+    }
+}
+
+/// Above 0, and 1 at most.
+fn part(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(part) if part > 0.0 && part <= 1.0 => Ok(part),
+        _ => Err("a number above 0, and 1 at most, such as 0.25".into()),
     }
 }
 
@@ -125,6 +163,7 @@ pub fn run(args: &Args) -> u8 {
         Command::List(args) => (&args.remote, list(args, &env, out)),
         Command::Show(args) => (&args.remote, show(args, &env, out)),
         Command::Replay(args) => (&args.remote, replay::run(args, &env, out)),
+        Command::Discard(args) => (&args.remote, discard::run(args, &env, out)),
     };
     answered.unwrap_or_else(|failed| failed.tell(remote))
 }
@@ -133,7 +172,7 @@ fn list(args: &List, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
     let caller = args.remote.caller(env)?;
     let mut which = Which {
         after: args.after,
-        ..args.filters.which()
+        ..args.filters.which(&caller)?
     };
     let mut items: Vec<LetterRow> = Vec::new();
     let next = loop {
@@ -149,32 +188,22 @@ fn list(args: &List, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
             next => which.after = next,
         }
     };
+    let all = filters::counts(&caller, &which)?;
     if args.remote.json {
-        let document = json!({ "items": items, "by_reason": by_reason(&items), "next": next });
+        let (count, by_reason) = (all.count, all.by_reason);
+        let document =
+            json!({ "items": items, "count": count, "by_reason": by_reason, "next": next });
         write(out, &document)?;
     } else {
-        out.write_all(listed(&items, next).as_bytes())?;
+        let all = next.map(|_| all.by_reason);
+        out.write_all(listed(&items, next, all.as_ref()).as_bytes())?;
     }
     Ok(0)
 }
 
 /// One page.
 fn pages(caller: &Caller, which: &Which) -> Result<LetterPage, Failed> {
-    let query = [
-        ("workspace", which.workspace.clone()),
-        ("activation", which.activation.clone()),
-        ("flow", which.flow.map(|flow| flow.to_string())),
-        ("reason", which.reason.map(|reason| reason.to_string())),
-        ("class", which.class.map(|class| class.to_string())),
-        ("until", which.until.map(|until| until.to_string())),
-        ("after", which.after.map(|after| after.to_string())),
-        ("limit", which.limit.map(|limit| limit.to_string())),
-    ];
-    let query: Vec<_> = query
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect();
-    caller.get("api/v1/dead", &query)
+    caller.get("api/v1/dead", &filters::query(which))
 }
 
 fn by_reason(items: &[LetterRow]) -> ByReason {
@@ -185,7 +214,8 @@ fn by_reason(items: &[LetterRow]) -> ByReason {
     counts
 }
 
-fn listed(items: &[LetterRow], next: Option<JobId>) -> String {
+/// Letters, and what there is in all where that is more.
+fn listed(items: &[LetterRow], next: Option<JobId>, all: Option<&ByReason>) -> String {
     let mut text = String::new();
     if !items.is_empty() {
         let columns = [
@@ -209,6 +239,11 @@ fn listed(items: &[LetterRow], next: Option<JobId>) -> String {
         1 => writeln!(text, "1 dead letter: {}", tally(reasons)),
         count => writeln!(text, "{count} dead letters: {}", tally(reasons)),
     };
+    if let Some(all) = all {
+        let reasons = all.iter().map(|(reason, count)| (reason.as_str(), *count));
+        let (count, reasons) = (all.values().sum::<u64>(), tally(reasons));
+        let _ = writeln!(text, "{count} in all: {reasons}");
+    }
     if let Some(next) = next {
         let _ = writeln!(text, "there may be more: --after {next}");
     }
@@ -267,6 +302,11 @@ fn shown(letter: &Letter) -> Result<String, Failed> {
         ("activation", row.activation.clone()),
         ("flow", row.flow.map_or("-".into(), |flow| flow.to_string())),
         ("step", row.step.clone().unwrap_or("it never began".into())),
+        ("participant", row.participant_hash.clone()),
+        (
+            "replay",
+            row.replay.map_or("-".into(), |replay| replay.to_string()),
+        ),
         (
             "attempts",
             format!(
@@ -276,6 +316,10 @@ fn shown(letter: &Letter) -> Result<String, Failed> {
         ),
     ] {
         let _ = writeln!(text, "{name:<12} {}", plain(&value));
+    }
+    let earlier = u64::from(row.failures).saturating_sub(letter.history.len() as u64);
+    if earlier > 0 {
+        let _ = writeln!(text, "  {earlier} earlier ones are only counted");
     }
     for attempt in &letter.history {
         let answer = said(attempt.answer.status, &attempt.answer.text, usize::MAX);

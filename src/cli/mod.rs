@@ -12,6 +12,7 @@ mod import;
 mod lane;
 mod outgrow;
 mod remote;
+mod replay;
 mod sandbox;
 mod serve;
 mod status;
@@ -38,6 +39,7 @@ enum Command {
     Check(check::Args),
     Status(status::Args),
     Dead(dead::Args),
+    Replay(replay::Args),
     Lane(lane::Args),
     Forget(Box<forget::Args>),
     Export(export::Args),
@@ -63,6 +65,7 @@ pub fn run() -> u8 {
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Dead(args) => dead::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Lane(args) => lane::run(&args),
         Command::Forget(args) => forget::run(&args),
         Command::Export(args) => export::run(&args),

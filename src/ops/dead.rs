@@ -1,9 +1,10 @@
-//! Dead letters: list, show, replay.
+//! Dead letters: list, count, show, discard; and replay, of a few by their ids.
 //!
 //! Invariants: whether and how a letter lives again is the flow's decision ([`flow::revive`]) by today's settings; under
 //! the same id, so that what may happen once still happens once. One request looks at a bounded slice and says where to
-//! go on. A replay of all takes only letters that had died when it began, so that it ends even where they die again.
+//! go on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -11,37 +12,113 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use tokio::task::JoinSet;
+use serde::de::DeserializeOwned;
 
 use super::Ops;
 use super::audit::{Deed, Who};
 use super::problem::Problem;
-use super::wire::{Letter, LetterPage, LetterRow, Replayed, StillDead, Which};
+use super::wire::{
+    Discard, Discarded, Ids, Letter, LetterCounts, LetterPage, LetterRow, Replayed, StillDead,
+    Which,
+};
 use crate::flow;
+use crate::model::email;
 use crate::model::id::JobId;
-use crate::store::{DeadLetter, Operate, Store, StoreError};
+use crate::store::{Counts, DeadLetter, Operate, PARTICIPANT_HASH_CHARS, Page, Store};
+use crate::telemetry::NONE;
 
 /// The letters of a page when nothing else is asked for.
 const PAGE: usize = 100;
 
-/// The most letters of one page, and the most that one request revives.
+/// The most letters of one page, and the most that one request changes.
 const PAGE_MAX: usize = 1000;
+
+/// So many letters are let live, or discarded, in one write: the store has others to serve.
+const SLICE: usize = 50;
+
+/// The most characters of what says why.
+const BECAUSE_CHARS_MAX: usize = 300;
 
 /// `GET /api/v1/dead`.
 pub(super) async fn list<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     query: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<LetterPage>, Problem> {
-    let Query(which) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
-    if which.all.is_some() || !which.ids.is_empty() {
-        return Err(Problem::bad_request("`all` and `ids` are for a replay"));
-    }
-    let limit = limit(&which, PAGE)?;
-    let page = page(&ops.store, &which, limit).await?;
+    let which = asked(&ops.store, query)?;
+    let page = page(&ops.store, &which, PAGE).await?;
+    let hash = |email: &str| ops.store.participant_hash(email);
     Ok(Json(LetterPage {
-        items: page.0.iter().map(LetterRow::of).collect(),
-        next: page.1,
+        items: page
+            .items
+            .iter()
+            .map(|letter| LetterRow::of(letter, hash))
+            .collect(),
+        next: page.next,
     }))
+}
+
+/// `GET /api/v1/dead/counts`: from the store's own account where it has one, else of a slice.
+pub(super) async fn counts<S: Store + Operate>(
+    State(ops): State<Arc<Ops<S>>>,
+    query: Result<Query<Which>, QueryRejection>,
+) -> Result<Json<LetterCounts>, Problem> {
+    let which = asked(&ops.store, query)?;
+    if which.after.is_none() && is_counted(&which) {
+        let counts = ops.counts().await?;
+        return Ok(Json(counted(&counts, &which)));
+    }
+    let page = page(&ops.store, &which, PAGE_MAX).await?;
+    let mut by_reason = BTreeMap::new();
+    for letter in &page.items {
+        *by_reason.entry(letter.burial.reason).or_default() += 1;
+    }
+    Ok(Json(LetterCounts {
+        count: page.items.len() as u64,
+        by_reason,
+        next: page.next,
+    }))
+}
+
+/// Whether the account tells these letters apart from others. Those of unknown workspaces stand there without a name.
+fn is_counted(which: &Which) -> bool {
+    let Which {
+        workspace,
+        activation,
+        flow: _,
+        reason: _,
+        class,
+        since,
+        until,
+        participant,
+        text,
+        after: _,
+        limit: _,
+    } = which;
+    let named = match workspace.as_deref() {
+        Some(NONE) => false,
+        Some(_) => true,
+        None => activation.is_none(),
+    };
+    let rest = (class, since, until, participant, text);
+    named && rest == (&None, &None, &None, &None, &None)
+}
+
+fn counted(counts: &Counts, which: &Which) -> LetterCounts {
+    let mut answer = LetterCounts::default();
+    for ((group, reason), count) in &counts.dead {
+        let is =
+            |wanted: &Option<String>, name: &str| wanted.as_deref().is_none_or(|it| it == name);
+        if is(&which.workspace, &group.workspace)
+            && is(&which.activation, &group.activation)
+            && which.flow.is_none_or(|flow| group.flow == Some(flow))
+            && which.reason.is_none_or(|wanted| *reason == wanted)
+            && *count > 0
+        {
+            answer.count += count;
+            *answer.by_reason.entry(*reason).or_default() += count;
+        }
+    }
+    answer
 }
 
 /// `GET /api/v1/dead/{id}`.
@@ -58,7 +135,8 @@ pub(super) async fn show<S: Store + Operate>(
             "no dead letter has this id (any more)",
         )
     })?;
-    Ok(Json(Letter::of(&letter)))
+    let hash = |email: &str| ops.store.participant_hash(email);
+    Ok(Json(Letter::of(&letter, hash)))
 }
 
 /// `POST /api/v1/dead/replay`.
@@ -67,14 +145,20 @@ pub(super) async fn replay<S: Store + Operate>(
     Extension(who): Extension<Who>,
     body: Bytes,
 ) -> Result<Json<Replayed>, Problem> {
-    let which: Which = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))?;
-    let named = serde_json::to_value(&which).unwrap_or_default();
-    let answer = if which.all == Some(true) {
-        replay_all(&ops, which).await?
-    } else {
-        replay_ids(&ops, which).await?
-    };
+    let Ids { ids } = parsed(&body)?;
+    let named = serde_json::json!({ "ids": ids });
+    let ids = distinct(ids)?;
+    let mut letters = Vec::new();
+    let mut not_found = Vec::new();
+    for id in ids {
+        match ops.store.dead_get(id).await? {
+            Some(letter) => letters.push(letter),
+            None => not_found.push(id),
+        }
+    }
+    let mut answer = revive(&ops, letters).await?;
+    answer.not_found.append(&mut not_found);
+    answer.not_found.sort_unstable();
     tracing::info!(
         revived = answer.revived,
         still_dead = answer.still_dead.len(),
@@ -96,63 +180,110 @@ pub(super) async fn replay<S: Store + Operate>(
     Ok(Json(answer))
 }
 
-async fn replay_all<S: Store + Operate>(ops: &Ops<S>, which: Which) -> Result<Replayed, Problem> {
-    if !which.ids.is_empty() {
-        return Err(Problem::bad_request("give either `ids` or `all`"));
+/// `POST /api/v1/dead/discard`.
+pub(super) async fn discard<S: Store + Operate>(
+    State(ops): State<Arc<Ops<S>>>,
+    Extension(who): Extension<Who>,
+    body: Bytes,
+) -> Result<Json<Discarded>, Problem> {
+    let asked: Discard = parsed(&body)?;
+    let because = asked.because.trim();
+    if because.is_empty() || because.chars().count() > BECAUSE_CHARS_MAX {
+        return Err(Problem::bad_request(format!(
+            "`because` says why, for the audit, in {BECAUSE_CHARS_MAX} characters at most"
+        )));
     }
-    let until = which.until.unwrap_or_else(|| ops.clock.now());
-    let which = Which {
-        until: Some(until),
-        ..which
+    let mut answer = Discarded::default();
+    let (ids, named) = match asked.filter {
+        Some(_) if !asked.ids.is_empty() => {
+            return Err(Problem::bad_request("give either `ids` or `filter`"));
+        }
+        None => {
+            let named = serde_json::json!({ "ids": asked.ids });
+            (distinct(asked.ids)?, named)
+        }
+        Some(filter) => {
+            let mut which = resolved(&ops.store, filter)?;
+            let until = which.until.unwrap_or_else(|| ops.clock.now());
+            which.until = Some(until);
+            let page = page(&ops.store, &which, PAGE_MAX).await?;
+            (answer.next, answer.until) = (page.next, Some(until));
+            let ids = page.items.iter().map(|letter| letter.id).collect();
+            (ids, serde_json::json!({ "filter": which }))
+        }
     };
-    let limit = limit(&which, PAGE_MAX)?;
-    let (letters, next) = page(&ops.store, &which, limit).await?;
-    let answer = revive(ops, letters).await?;
-    Ok(Replayed {
-        next,
-        until: Some(until),
-        ..answer
-    })
+    let by_filter = answer.until.is_some();
+    for some in ids.chunks(SLICE) {
+        let gone = ops.store.discard(some.to_vec(), ops.clock.now()).await?;
+        for (id, gone) in some.iter().zip(gone) {
+            answer.discarded += u64::from(gone);
+            if !gone && !by_filter {
+                answer.not_found.push(*id);
+            }
+        }
+    }
+    let discarded = answer.discarded;
+    tracing::info!(discarded, "dead letters were discarded");
+    let deed = Deed {
+        what: "dead discard",
+        which: named,
+        why: Some(because.to_owned()),
+        counts: vec![("discarded", discarded)],
+        outcome: "done".into(),
+    };
+    // What there was nothing of is no change.
+    if discarded > 0 || !by_filter {
+        ops.note(&who, deed, Vec::new()).await?;
+    }
+    Ok(Json(answer))
 }
 
-async fn replay_ids<S: Store + Operate>(ops: &Ops<S>, which: Which) -> Result<Replayed, Problem> {
-    let mut ids = which.ids.clone();
-    let rest = Which {
-        ids: Vec::new(),
-        all: None,
-        ..which
-    };
-    if rest != Which::default() {
-        return Err(Problem::bad_request(
-            "filters go with `all`, not with `ids`",
-        ));
+/// What was posted. An object: serde would take `[]` for one that says nothing, and that is every letter there is.
+pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Problem::bad_request("the body is a JSON object"));
     }
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))
+}
+
+/// Each once, in order.
+fn distinct(mut ids: Vec<JobId>) -> Result<Vec<JobId>, Problem> {
     if ids.is_empty() || ids.len() > PAGE_MAX {
-        return Err(Problem::bad_request(format!(
-            "give `ids` (1 to {PAGE_MAX}) or `all`: true"
-        )));
+        return Err(Problem::bad_request(format!("give 1 to {PAGE_MAX} `ids`")));
     }
     ids.sort_unstable();
     ids.dedup();
-    let mut asked = JoinSet::new();
-    for id in ids {
-        let store = ops.store.clone();
-        asked.spawn(async move { (id, store.dead_get(id).await) });
-    }
-    let mut letters = Vec::new();
-    let mut not_found = Vec::new();
-    while let Some(found) = asked.join_next().await {
-        let (id, letter) = found.map_err(|_| StoreError::Closed)?;
-        match letter? {
-            Some(letter) => letters.push(letter),
-            None => not_found.push(id),
+    Ok(ids)
+}
+
+fn asked<S: Operate>(
+    store: &S,
+    query: Result<Query<Which>, QueryRejection>,
+) -> Result<Which, Problem> {
+    let Query(which) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+    resolved(store, which)
+}
+
+/// The same filter with its participant as a hash, whichever way it was given: an address goes no further than here.
+pub(super) fn resolved<S: Operate>(store: &S, mut which: Which) -> Result<Which, Problem> {
+    which.participant = match which.participant {
+        Some(given) if given.contains('@') => {
+            let email = email::normalised(&given)
+                .map_err(|why| Problem::bad_request(format!("the e-mail {why}")))?;
+            Some(store.participant_hash(&email))
         }
-    }
-    letters.sort_unstable_by_key(|letter| letter.id);
-    let mut answer = revive(ops, letters).await?;
-    answer.not_found.append(&mut not_found);
-    answer.not_found.sort_unstable();
-    Ok(answer)
+        Some(hash)
+            if hash.len() != PARTICIPANT_HASH_CHARS
+                || !hash.bytes().all(|it| it.is_ascii_hexdigit()) =>
+        {
+            return Err(Problem::bad_request(
+                "`participant` is an e-mail, or the hash that lists show",
+            ));
+        }
+        given => given.map(|hash| hash.to_lowercase()),
+    };
+    Ok(which)
 }
 
 /// Lets those of `letters` live that can.
@@ -178,35 +309,29 @@ async fn revive<S: Store + Operate>(
             Err(reason) => answer.still_dead.push(StillDead { id, reason }),
         }
     }
-    let ids: Vec<JobId> = starts.iter().map(|(id, _)| *id).collect();
-    if ids.is_empty() {
-        return Ok(answer);
-    }
-    let revived = ops.store.revive(starts, now).await?;
-    for (id, lives) in ids.into_iter().zip(revived) {
-        if lives {
-            answer.revived += 1;
-        } else {
-            answer.not_found.push(id);
+    for some in starts.chunks(SLICE) {
+        let revived = ops.store.revive(some.to_vec(), now).await?;
+        for ((id, _), lives) in some.iter().zip(revived) {
+            if lives {
+                answer.revived += 1;
+            } else {
+                answer.not_found.push(*id);
+            }
         }
     }
     Ok(answer)
 }
 
+/// The letters that are asked for.
 async fn page<S: Operate>(
     store: &S,
     which: &Which,
-    limit: usize,
-) -> Result<(Vec<DeadLetter>, Option<JobId>), Problem> {
-    let page = store.dead_list(which.filter(), which.after, limit).await?;
-    Ok((page.items, page.next))
-}
-
-fn limit(which: &Which, usual: usize) -> Result<usize, Problem> {
-    match which.limit.unwrap_or(usual) {
-        limit @ 1..=PAGE_MAX => Ok(limit),
-        _ => Err(Problem::bad_request(format!(
+    usual: usize,
+) -> Result<Page<DeadLetter>, Problem> {
+    let limit @ 1..=PAGE_MAX = which.limit.unwrap_or(usual) else {
+        return Err(Problem::bad_request(format!(
             "`limit` is from 1 to {PAGE_MAX}"
-        ))),
-    }
+        )));
+    };
+    Ok(store.dead_list(which.filter(), which.after, limit).await?)
 }

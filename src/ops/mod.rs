@@ -15,6 +15,7 @@ mod guard;
 mod lanes;
 mod metrics;
 mod problem;
+mod replays;
 mod status;
 pub mod wire;
 
@@ -34,6 +35,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use self::guard::Guard;
 use self::problem::Problem;
@@ -80,6 +82,7 @@ pub struct Ops<S> {
 pub struct Office {
     audit: audit::Audit,
     forgetting: forget::Desk,
+    replays: replays::Replays,
 }
 
 /// Why operators are not served.
@@ -105,6 +108,9 @@ pub async fn serve<S: Store + Operate>(
     }
     ops.metrics
         .announce(ops.desk.lanes().iter().map(|view| &view.lane));
+    // Dropped, and with it whatever replay runs, when this returns.
+    let mut replaying = JoinSet::new();
+    replaying.spawn(replays::run(ops.clone()));
     let (tell, mut told) = watch::channel(());
     let server = axum::serve(listener, router(ops)).with_graceful_shutdown(async move {
         let _ = told.changed().await;
@@ -112,7 +118,10 @@ pub async fn serve<S: Store + Operate>(
     let mut server = pin!(server.into_future());
     tokio::select! {
         ended = &mut server => return Ok(ended?),
-        () = stop => drop(tell),
+        () = stop => {
+            drop(tell);
+            replaying.abort_all();
+        }
     }
     // Whoever is not done by then is cut: nothing here must keep the process from stopping.
     match tokio::time::timeout(CLOSE_WITHIN, server).await {
@@ -129,6 +138,18 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/api/v1/status", get(status::status::<S>))
         .route("/api/v1/audit", get(audit::list::<S>))
         .route("/api/v1/dead", get(dead::list::<S>))
+        .route("/api/v1/dead/counts", get(dead::counts::<S>))
+        .route("/api/v1/dead/discard", post(dead::discard::<S>))
+        .route(
+            "/api/v1/replays",
+            get(replays::list::<S>).post(replays::begin::<S>),
+        )
+        .route("/api/v1/replays/preview", post(replays::preview::<S>))
+        .route("/api/v1/replays/{number}", get(replays::show::<S>))
+        .route(
+            "/api/v1/replays/{number}/{what}",
+            post(replays::change::<S>),
+        )
         .route("/api/v1/dead/replay", post(dead::replay::<S>))
         .route(
             "/api/v1/forget",

@@ -6,6 +6,8 @@
 mod audit;
 mod forget;
 mod lanes;
+mod letters;
+mod replays;
 mod status;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,11 @@ use serde::{Deserialize, Serialize};
 pub use audit::{AuditEntry, AuditPage};
 pub use forget::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};
 pub use lanes::{LanesChanged, WhichLanes};
+pub use letters::{Discard, Discarded, Ids, LetterCounts, Replayed, StillDead, Which};
+pub use replays::{
+    NewReplay, Preview, PreviewLane, Replay, ReplayPage, ReplayRow, ReplayState, USUAL_BUDGET,
+    USUAL_STOP_AT,
+};
 pub use status::{
     ActivationRow, Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
 };
@@ -23,7 +30,7 @@ use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::{EventId, JobId};
 use crate::model::json::{Object, ObjectText};
 use crate::model::time::Timestamp;
-use crate::store::{DeadFilter, DeadLetter};
+use crate::store::DeadLetter;
 
 /// `GET /api/v1/dead`: a page. It may hold fewer than asked for and still have a `next`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +58,9 @@ pub struct LetterRow {
     pub step: Option<String>,
     /// The participant: masked in a list, whole where one letter is shown.
     pub participant: String,
+    /// The participant as filters take it, without the address.
+    #[serde(default)]
+    pub participant_hash: String,
     /// Why it died.
     pub reason: Reason,
     /// Of which failure.
@@ -65,6 +75,9 @@ pub struct LetterRow {
     pub attempts: u32,
     /// All failed attempts.
     pub failures: u32,
+    /// The replay that let it, or the job it came from, live again last.
+    #[serde(default)]
+    pub replay: Option<u32>,
 }
 
 /// `GET /api/v1/dead/{id}`: a dead letter, whole.
@@ -73,7 +86,7 @@ pub struct Letter {
     /// As in the list.
     #[serde(flatten)]
     pub row: LetterRow,
-    /// The last attempts.
+    /// The last failed attempts, each with its time, step and answer; `failures` says how many there were.
     pub history: Vec<Attempt>,
     /// What was posted, as far as its job needs it.
     pub event: Posted,
@@ -113,81 +126,6 @@ pub struct PostedEvent {
     pub properties: Option<Object>,
 }
 
-/// Which dead letters: in the query of the list, and beside `all` of a replay.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Which {
-    /// Of this workspace.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workspace: Option<String>,
-    /// Of this activation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub activation: Option<String>,
-    /// Of this flow.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub flow: Option<Flow>,
-    /// With this reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// Of this class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub class: Option<Class>,
-    /// That died at or before this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// Behind this one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<JobId>,
-    /// In a list, so many at most; in a replay, so many are looked at, at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-    /// In a replay: all that match, and no `ids`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub all: Option<bool>,
-    /// In a replay: these.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ids: Vec<JobId>,
-}
-
-impl Which {
-    /// The part that a store filters by.
-    pub fn filter(&self) -> DeadFilter {
-        DeadFilter {
-            workspace: self.workspace.clone(),
-            activation: self.activation.clone(),
-            flow: self.flow,
-            reason: self.reason,
-            class: self.class,
-            until: self.until,
-            ..DeadFilter::default()
-        }
-    }
-}
-
-/// The answer to `POST /api/v1/dead/replay`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Replayed {
-    /// How many live again.
-    pub revived: u64,
-    /// Those that cannot run as configured today.
-    pub still_dead: Vec<StillDead>,
-    /// Those that are no dead letters (any more).
-    pub not_found: Vec<JobId>,
-    /// With `all`: there may be more; ask again with `after` this and the same `until`.
-    pub next: Option<JobId>,
-    /// With `all`: only letters that had died by then were looked at.
-    pub until: Option<Timestamp>,
-}
-
-/// A dead letter that was not revived.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StillDead {
-    /// Which.
-    pub id: JobId,
-    /// Why not.
-    pub reason: Reason,
-}
-
 /// Enough of an address to recognise a pattern in a list, not a person: `a***@example.com`.
 pub fn mask(email: &str) -> String {
     match email.rsplit_once('@') {
@@ -200,8 +138,8 @@ pub fn mask(email: &str) -> String {
 }
 
 impl LetterRow {
-    /// The row of `letter`, masked.
-    pub fn of(letter: &DeadLetter) -> LetterRow {
+    /// The row of `letter`, masked. `hash`: of a participant.
+    pub fn of(letter: &DeadLetter, hash: impl FnOnce(&str) -> String) -> LetterRow {
         let DeadLetter {
             id,
             workspace,
@@ -209,7 +147,7 @@ impl LetterRow {
             event,
             job,
             burial,
-            replay: _,
+            replay,
         } = letter;
         let job = job.as_ref();
         LetterRow {
@@ -220,6 +158,7 @@ impl LetterRow {
             flow: *flow,
             step: job.map(|job| job.state.step().to_owned()),
             participant: mask(&event.email),
+            participant_hash: hash(event.participant()),
             reason: burial.reason,
             class: burial.class,
             answer: burial.answer.clone(),
@@ -227,17 +166,18 @@ impl LetterRow {
             accepted_at: event.accepted_at,
             attempts: job.map_or(0, |job| job.attempts),
             failures: job.map_or(0, |job| job.failures),
+            replay: *replay,
         }
     }
 }
 
 impl Letter {
-    /// All of `letter`.
-    pub fn of(letter: &DeadLetter) -> Letter {
+    /// All of `letter`. `hash`: of a participant.
+    pub fn of(letter: &DeadLetter, hash: impl FnOnce(&str) -> String) -> Letter {
         Letter {
             row: LetterRow {
                 participant: letter.event.email.clone(),
-                ..LetterRow::of(letter)
+                ..LetterRow::of(letter, hash)
             },
             history: letter
                 .job

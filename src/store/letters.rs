@@ -12,6 +12,9 @@ use crate::model::time::Timestamp;
 /// Of so many replays the counts are kept.
 pub const REPLAYS_MAX: u32 = 1000;
 
+/// The length of what [`Operate::participant_hash`](super::Operate::participant_hash) tells.
+pub const PARTICIPANT_HASH_CHARS: usize = 28;
+
 /// Which dead letters: those of which all that is said is true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadFilter {

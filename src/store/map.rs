@@ -21,9 +21,9 @@ use tokio::sync::Notify;
 use self::maps::{Living, Maps};
 use super::entry::Entries;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
-    Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError, Token,
-    Trace, paper,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate,
+    PARTICIPANT_HASH_CHARS, Page, Paper, Person, Portion, Position, ReplayCounts, Settings, Shelf,
+    Standing, Store, StoreError, Token, Trace, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -355,5 +355,9 @@ impl Operate for MapStore {
 /// Without a secret: what is in memory alone is shown to nobody else.
 fn shown(email: &str) -> String {
     let hash = blake3::hash(email.as_bytes());
-    hash.to_hex().as_str().chars().take(28).collect()
+    hash.to_hex()
+        .as_str()
+        .chars()
+        .take(PARTICIPANT_HASH_CHARS)
+        .collect()
 }

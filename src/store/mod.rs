@@ -65,7 +65,9 @@ pub mod sled;
 use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
 use self::entry::Entries;
-pub use self::letters::{DeadFilter, DeadLetter, REPLAYS_MAX, ReplayCounts};
+pub use self::letters::{
+    DeadFilter, DeadLetter, PARTICIPANT_HASH_CHARS, REPLAYS_MAX, ReplayCounts,
+};
 pub use self::paper::{Paper, Shelf};
 pub use self::person::{Found, Held, Person, Portion, Position, Standing, Trace};
 pub use self::settings::Settings;
@@ -302,7 +304,7 @@ pub trait Operate: Clone + Send + Sync + 'static {
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Paper>, StoreError>> + Send;
 
-    /// A participant as operators may see one in lists and logs: lower-case hexadecimal, the same for the same normalised
+    /// A participant as operators may see one in lists and logs: [`PARTICIPANT_HASH_CHARS`] of lower-case hexadecimal, the same for the same normalised
     /// e-mail for as long as the store lives, and telling nothing to who does not know the store's secret.
     fn participant_hash(&self, email: &str) -> String;
 

@@ -4,13 +4,15 @@
 //! here scans the store; nothing personal, no token and no body is ever a label or a field.
 
 mod gauges;
+mod labels;
 pub mod logs;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 pub use self::gauges::{Family, Gauges};
+pub use self::labels::{Intake, RequestOutcome};
 
 use crate::flow::job::{Flow, Outcome, Reason};
 use crate::model::event::Source;
@@ -78,88 +80,6 @@ const fn own_reasons(flow: Flow) -> &'static [Reason] {
     }
 }
 
-/// What became of an event that was posted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Intake {
-    /// Stored.
-    Accepted,
-    /// Known already.
-    Duplicate,
-    /// Refused for what it is (400, 413, 415).
-    Rejected,
-    /// Refused for who sent it (401).
-    Unauthorized,
-    /// Refused for now (503).
-    Unavailable,
-}
-
-impl Intake {
-    /// Every one.
-    pub const ALL: [Intake; 5] = [
-        Intake::Accepted,
-        Intake::Duplicate,
-        Intake::Rejected,
-        Intake::Unauthorized,
-        Intake::Unavailable,
-    ];
-
-    /// The label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Intake::Accepted => "accepted",
-            Intake::Duplicate => "duplicate",
-            Intake::Rejected => "rejected",
-            Intake::Unauthorized => "unauthorized",
-            Intake::Unavailable => "unavailable",
-        }
-    }
-}
-
-/// What became of a request to the outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestOutcome {
-    /// All of its calls were answered as they should be.
-    Ok,
-    /// Some were not.
-    Partial,
-    /// 429.
-    Throttled,
-    /// It did not happen.
-    Transient,
-    /// All of its calls were refused.
-    Rejected,
-    /// Key, permission or endpoint.
-    Denied,
-    /// Nobody knows.
-    Unknown,
-}
-
-impl RequestOutcome {
-    /// Every one.
-    pub const ALL: [RequestOutcome; 7] = [
-        RequestOutcome::Ok,
-        RequestOutcome::Partial,
-        RequestOutcome::Throttled,
-        RequestOutcome::Transient,
-        RequestOutcome::Rejected,
-        RequestOutcome::Denied,
-        RequestOutcome::Unknown,
-    ];
-
-    /// The label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            RequestOutcome::Ok => "ok",
-            RequestOutcome::Partial => "partial",
-            RequestOutcome::Throttled => "throttled",
-            RequestOutcome::Transient => "transient",
-            RequestOutcome::Rejected => "rejected",
-            RequestOutcome::Denied => "denied",
-            RequestOutcome::Unknown => "unknown",
-        }
-    }
-}
-
 /// Everything that is counted as it happens. Gauges are set from the store's counts when somebody asks.
 #[derive(Debug)]
 pub struct Metrics {
@@ -172,6 +92,7 @@ pub struct Metrics {
     done: IntCounterVec,
     credits: IntCounterVec,
     look_ups_saved: IntCounterVec,
+    dead_expiring: IntGaugeVec,
     event_done_seconds: HistogramVec,
     due_lag_seconds: Histogram,
     commit_seconds: Histogram,
@@ -210,7 +131,16 @@ impl Metrics {
             registry.register(Box::new(made.clone()))?;
             Ok::<_, MetricsError>(made)
         };
+        let dead_expiring = IntGaugeVec::new(
+            Opts::new(
+                "relay_dead_expiring",
+                "Dead letters that store.dead_retention discards soon, as of the last look at all of them.",
+            ),
+            &["workspace"],
+        )?;
+        registry.register(Box::new(dead_expiring.clone()))?;
         Ok(Metrics {
+            dead_expiring,
             events: counter(
                 "relay_events_total",
                 "Events posted to the relay.",
@@ -278,6 +208,7 @@ impl Metrics {
             let _ = self.event_done_seconds.with_label_values(&[flow.as_str()]);
         }
         self.announce_dead(NONE, NONE, Reason::UnknownActivation);
+        let _ = self.dead_expiring.with_label_values(&[NONE]);
         for lane in lanes {
             let labels = [&*lane.workspace, lane.kind.as_str()];
             for outcome in RequestOutcome::ALL {
@@ -293,6 +224,7 @@ impl Metrics {
 
     fn announce_workspace(&self, workspace: &str) {
         self.look_up_saved(workspace, 0);
+        let _ = self.dead_expiring.with_label_values(&[workspace]);
         self.announce_dead(workspace, NONE, Reason::NoFlow);
         for flow in FLOWS {
             for outcome in outcomes(flow) {
@@ -331,6 +263,12 @@ impl Metrics {
         let text = TextEncoder::new().encode_to_string(&families)?;
         // The encoder writes what has no end as Rust does, the exposition format as Go.
         Ok(text.replace(" inf\n", " +Inf\n"))
+    }
+
+    /// So many dead letters of a workspace are discarded soon.
+    pub fn dead_expiring(&self, workspace: &str, count: u64) {
+        let expiring = self.dead_expiring.with_label_values(&[workspace]);
+        expiring.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// So many look-ups were not needed.

@@ -10,6 +10,7 @@ mod health;
 mod lanes;
 mod letters;
 mod numbers;
+mod replays;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -97,6 +98,19 @@ impl World {
     }
 
     async fn on(store: MapStore, tokens: Vec<(SecretString, Role)>) -> World {
+        World::with_desk(store, tokens, false).await
+    }
+
+    /// Where nothing is held.
+    async fn free() -> World {
+        World::freely(MapStore::new(Settings::default())).await
+    }
+
+    async fn freely(store: MapStore) -> World {
+        World::with_desk(store, Vec::new(), true).await
+    }
+
+    async fn with_desk(store: MapStore, tokens: Vec<(SecretString, Role)>, free: bool) -> World {
         let metrics = Arc::new(Metrics::new().unwrap());
         let rules = watch::Sender::new(Arc::new(RuleBook::new([spring()])));
         let trouble = Arc::new(Mutex::new(None));
@@ -107,7 +121,7 @@ impl World {
             clock: Clock::starting_at(today() + DAY, 1.0),
             metrics: metrics.clone(),
             rules: rules.subscribe(),
-            desk: Arc::new(Seen(told.clone())),
+            desk: Arc::new(Seen(told.clone(), free)),
             trouble: Arc::new(move || trouble_told.lock().unwrap().clone()),
             tokens,
             version: "1.2.3",
@@ -199,8 +213,9 @@ fn spring() -> Rules {
     }
 }
 
-/// An engine as it is seen: three lanes, one of them held, and an activation that is held. It notes what it is told to do.
-struct Seen(Arc<Mutex<Vec<String>>>);
+/// An engine as it is seen: three lanes, one of them held, and an activation that is held, unless all is free. It notes
+/// what it is told to do.
+struct Seen(Arc<Mutex<Vec<String>>>, bool);
 
 impl Seen {
     /// Notes it, if there is such a thing.
@@ -215,7 +230,13 @@ impl Seen {
 
 impl Desk for Seen {
     fn lanes(&self) -> Vec<LaneView> {
-        lanes()
+        let mut lanes = lanes();
+        if self.1 {
+            for view in &mut lanes {
+                view.held = None;
+            }
+        }
+        lanes
     }
 
     fn hold_lane(&self, lane: &Lane, until: Option<Timestamp>) -> bool {
@@ -229,6 +250,9 @@ impl Desk for Seen {
     }
 
     fn held_activations(&self) -> Vec<ActivationView> {
+        if self.1 {
+            return Vec::new();
+        }
         let hold = ActivationHold {
             reason: ActivationHoldReason::Burials,
             died_of: Some(Reason::Rejected),

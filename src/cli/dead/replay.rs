@@ -1,45 +1,90 @@
 //! `braze-relay dead replay`: dead letters live again.
 //!
-//! Invariants: without `--yes` nothing is done, and what would be done is told.
+//! Invariants: without `--yes` nothing is done, and what would be done is told. Letters named by their ids live again at
+//! once; those of a filter by a replay that the relay itself carries out, at its pace.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 
-use serde_json::json;
-
 use super::super::remote::{Caller, Failed, write};
-use super::super::text::tally;
-use super::{ByReason, PAGE, Replay, by_reason, pages};
+use super::super::replay;
+use super::super::text::{plain, remaining, tally};
+use super::{PAGE, Replay, by_reason, listed};
 use crate::config::Env;
+use crate::flow::job::Reason;
 use crate::model::id::JobId;
-use crate::model::time::Timestamp;
-use crate::ops::wire::{Letter, Replayed, Status, Which};
+use crate::ops::wire::{Ids, Letter, LetterRow, NewReplay, Preview, ReplayRow, Replayed};
+
+/// How many letters a preview shows.
+const SAMPLE: usize = 5;
 
 pub(super) fn run(args: &Replay, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
-    let caller = args.remote.caller(env)?;
-    let filters = args.filters.which();
-    let filtered = filters != Which::default();
-    if !args.ids.is_empty() && filtered {
-        return Err(Failed::Usage("filters go with --all, not with ids".into()));
-    }
-    if args.ids.is_empty() && !args.all && !filtered {
+    super::chosen(&args.ids, args.all, &args.filters)?;
+    let paced = args.rate.is_some() || args.budget.is_some() || args.stop_at.is_some();
+    if !args.ids.is_empty() && paced {
         return Err(Failed::Usage(
-            "say which dead letters: their ids, filters, or --all".into(),
+            "letters named by their ids live again at once: --rate, --budget and --stop-at go with filters".into(),
         ));
     }
-    if !args.yes {
-        let counts = if args.ids.is_empty() {
-            count_matching(&caller, filters)?
-        } else {
-            count_named(&caller, &args.ids)?
-        };
-        return preview(&counts, args.remote.json, out);
+    let caller = args.remote.caller(env)?;
+    if !args.ids.is_empty() {
+        return named(args, &caller, out);
     }
-    let replayed = if args.ids.is_empty() {
-        replay_all(&caller, filters)?
-    } else {
-        replay_ids(&caller, &args.ids)?
+    let mut asked = NewReplay {
+        filter: args.filters.which(&caller)?,
+        rate: args.rate,
+        budget: args.budget,
+        stop_at: args.stop_at,
+        expected: None,
     };
+    let preview = previewed(&caller, &asked)?;
+    if !args.yes {
+        if args.remote.json {
+            let mut document = serde_json::to_value(&preview).map_err(std::io::Error::from)?;
+            document["preview"] = true.into();
+            document["eta_seconds"] = eta(&preview).into();
+            write(out, &document)?;
+        } else {
+            out.write_all(foretold(&preview).as_bytes())?;
+        }
+        return Ok(0);
+    }
+    asked.expected = Some(preview.count);
+    asked.filter.until = preview.until;
+    let row: ReplayRow = caller.post("api/v1/replays", &asked)?;
+    let number = row.replay.number;
+    let code = replay::told(&caller, row, args.watch, args.remote.json, out)?;
+    if !args.remote.json && !args.watch {
+        writeln!(
+            out,
+            "the relay carries it out: `replay show {number} --watch` tells how far it is"
+        )?;
+    }
+    Ok(code)
+}
+
+/// Letters by their ids.
+fn named(args: &Replay, caller: &Caller, out: &mut impl Write) -> Result<u8, Failed> {
+    if !args.yes {
+        let letter = |id| caller.get::<Letter>(&format!("api/v1/dead/{id}"), &[]);
+        let rows: Result<Vec<LetterRow>, Failed> = args
+            .ids
+            .iter()
+            .map(|id| letter(id).map(|letter| letter.row))
+            .collect();
+        let reasons = by_reason(&rows?);
+        let count: u64 = reasons.values().sum();
+        if args.remote.json {
+            let document =
+                serde_json::json!({ "preview": true, "count": count, "by_reason": reasons });
+            write(out, &document)?;
+        } else {
+            out.write_all(would_be(count, &reasons).as_bytes())?;
+        }
+        return Ok(0);
+    }
+    let replayed = replay_ids(caller, &args.ids)?;
     if args.remote.json {
         write(out, &replayed)?;
     } else {
@@ -49,93 +94,101 @@ pub(super) fn run(args: &Replay, env: &Env, out: &mut impl Write) -> Result<u8, 
     Ok(u8::from(!whole))
 }
 
-fn count_matching(caller: &Caller, mut which: Which) -> Result<ByReason, Failed> {
-    which.limit = Some(PAGE);
-    which.until = Some(now(caller)?);
-    let mut counts = ByReason::new();
+/// The whole preview, slice by slice.
+fn previewed(caller: &Caller, asked: &NewReplay) -> Result<Preview, Failed> {
+    let mut asked = asked.clone();
+    let mut sum = Preview::default();
     loop {
-        let page = pages(caller, &which)?;
-        for (reason, count) in by_reason(&page.items) {
-            *counts.entry(reason).or_default() += count;
-        }
-        which.after = page.next;
-        if which.after.is_none() {
-            return Ok(counts);
-        }
-    }
-}
-
-fn count_named(caller: &Caller, ids: &[JobId]) -> Result<ByReason, Failed> {
-    let letter = |id| caller.get::<Letter>(&format!("api/v1/dead/{id}"), &[]);
-    let rows: Result<Vec<_>, _> = ids
-        .iter()
-        .map(|id| letter(id).map(|letter| letter.row))
-        .collect();
-    Ok(by_reason(&rows?))
-}
-
-/// Tells what would be replayed.
-fn preview(counts: &ByReason, json: bool, out: &mut impl Write) -> Result<u8, Failed> {
-    let count: u64 = counts.values().sum();
-    if json {
-        write(
-            out,
-            &json!({ "preview": true, "count": count, "by_reason": counts }),
-        )?;
-    } else if count == 0 {
-        writeln!(out, "no dead letters match: there is nothing to replay")?;
-    } else {
-        let reasons = counts
-            .iter()
-            .map(|(reason, count)| (reason.as_str(), *count));
-        let reasons = tally(reasons);
-        writeln!(
-            out,
-            "{count} would be replayed ({reasons}); nothing was done: add --yes to do it"
-        )?;
-    }
-    Ok(0)
-}
-
-/// The relay's time, by which its letters died.
-fn now(caller: &Caller) -> Result<Timestamp, Failed> {
-    let status: Status = caller.get("api/v1/status", &[])?;
-    Ok(status.now)
-}
-
-fn replay_all(caller: &Caller, filters: Which) -> Result<Replayed, Failed> {
-    let mut sum = Replayed::default();
-    let mut which = Which {
-        all: Some(true),
-        ..filters
-    };
-    loop {
-        let replayed: Replayed = caller.post("api/v1/dead/replay", &which)?;
-        which.after = replayed.next;
-        which.until = replayed.until;
-        add(&mut sum, replayed);
-        if which.after.is_none() {
+        let slice: Preview = caller.post("api/v1/replays/preview", &asked)?;
+        asked.filter.after = slice.next;
+        asked.filter.until = slice.until;
+        add(&mut sum, slice);
+        if asked.filter.after.is_none() {
             return Ok(sum);
         }
     }
 }
 
+fn add(sum: &mut Preview, slice: Preview) {
+    sum.count += slice.count;
+    for (reason, count) in slice.by_reason {
+        *sum.by_reason.entry(reason).or_default() += count;
+    }
+    for (reason, count) in slice.still_dead {
+        *sum.still_dead.entry(reason).or_default() += count;
+    }
+    for (name, lane) in slice.lanes {
+        let letters = lane.letters;
+        let row = sum.lanes.entry(name).or_default();
+        let before = row.letters;
+        *row = lane;
+        row.letters = before + letters;
+    }
+    let room = SAMPLE.saturating_sub(sum.sample.len());
+    sum.sample.extend(slice.sample.into_iter().take(room));
+    sum.until = slice.until;
+}
+
+/// How long the slowest lane takes, at the pace that is asked for.
+fn eta(preview: &Preview) -> f64 {
+    let lanes = preview.lanes.values();
+    let each = lanes.map(|lane| lane.letters as f64 / lane.per_second.max(1e-9));
+    each.fold(0.0, f64::max)
+}
+
+/// Tells what would be replayed.
+fn foretold(preview: &Preview) -> String {
+    let mut text = String::new();
+    if preview.count > 0 {
+        text += &listed(&preview.sample, None, None);
+        text += "\n";
+    }
+    for (name, lane) in &preview.lanes {
+        let held = lane.held.as_deref();
+        let held = held.map_or(String::new(), |held| {
+            format!("; it is held ({held}), and the replay waits for that")
+        });
+        let (letters, per_second) = (lane.letters, lane.per_second);
+        let name = plain(name);
+        let _ = writeln!(
+            text,
+            "{name}: {letters}, up to {per_second:.1} a second{held}"
+        );
+    }
+    let dead: u64 = preview.still_dead.values().sum();
+    if dead > 0 {
+        let reasons = preview.still_dead.iter();
+        let reasons = tally(reasons.map(|(reason, count)| (reason.as_str(), *count)));
+        let _ = writeln!(
+            text,
+            "{dead} of them cannot run as configured today: {reasons}"
+        );
+    }
+    if !preview.lanes.is_empty() {
+        let _ = writeln!(text, "it would take about {}", remaining(eta(preview)));
+    }
+    text + &would_be(preview.count, &preview.by_reason)
+}
+
+fn would_be(count: u64, by_reason: &BTreeMap<Reason, u64>) -> String {
+    if count == 0 {
+        return "no dead letters match: there is nothing to replay\n".into();
+    }
+    let reasons = by_reason.iter();
+    let reasons = tally(reasons.map(|(reason, count)| (reason.as_str(), *count)));
+    format!("{count} would be replayed ({reasons}); nothing was done: add --yes to do it\n")
+}
+
 fn replay_ids(caller: &Caller, ids: &[JobId]) -> Result<Replayed, Failed> {
     let mut sum = Replayed::default();
     for some in ids.chunks(PAGE) {
-        let which = Which {
-            ids: some.to_vec(),
-            ..Which::default()
-        };
-        add(&mut sum, caller.post("api/v1/dead/replay", &which)?);
+        let asked = Ids { ids: some.to_vec() };
+        let part: Replayed = caller.post("api/v1/dead/replay", &asked)?;
+        sum.revived += part.revived;
+        sum.still_dead.extend(part.still_dead);
+        sum.not_found.extend(part.not_found);
     }
     Ok(sum)
-}
-
-fn add(sum: &mut Replayed, part: Replayed) {
-    sum.revived += part.revived;
-    sum.still_dead.extend(part.still_dead);
-    sum.not_found.extend(part.not_found);
 }
 
 pub(super) fn told(replayed: &Replayed) -> String {
@@ -156,4 +209,59 @@ pub(super) fn told(replayed: &Replayed) -> String {
         let _ = writeln!(text, "no dead letter (any more): {id}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::wire::PreviewLane;
+
+    #[test]
+    fn slices_of_a_preview_are_added_up_and_the_slowest_lane_says_how_long_it_takes() {
+        let slice = |letters| Preview {
+            count: letters + 1,
+            by_reason: [(Reason::GaveUp, letters + 1)].into(),
+            still_dead: [(Reason::NoFlow, 1)].into(),
+            lanes: [
+                (
+                    "acme/users_export_ids".to_owned(),
+                    PreviewLane {
+                        letters,
+                        per_second: 10.0,
+                        held: None,
+                    },
+                ),
+                (
+                    "acme/users_track".to_owned(),
+                    PreviewLane {
+                        letters,
+                        per_second: 1000.0,
+                        held: Some("breaker".into()),
+                    },
+                ),
+            ]
+            .into(),
+            ..Preview::default()
+        };
+        let mut sum = Preview::default();
+        add(&mut sum, slice(700));
+        add(&mut sum, slice(500));
+        let text = foretold(&sum);
+        let lines: Vec<&str> = text
+            .lines()
+            .skip_while(|line| !line.contains("export"))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "acme/users_export_ids: 1200, up to 10.0 a second",
+                "acme/users_track: 1200, up to 1000.0 a second; it is held (breaker), and the replay waits for that",
+                "2 of them cannot run as configured today: no_flow 2",
+                "it would take about 2m",
+                "1202 would be replayed (gave_up 1202); nothing was done: add --yes to do it",
+            ]
+        );
+        let nothing = "no dead letters match: there is nothing to replay\n";
+        assert_eq!(foretold(&Preview::default()), nothing);
+    }
 }

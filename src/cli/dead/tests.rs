@@ -4,6 +4,7 @@
 
 use super::replay::{self, told};
 use super::*;
+use crate::flow::job::Class;
 use crate::model::call::Answer;
 use crate::model::id::EventId;
 use crate::model::time::Timestamp;
@@ -36,6 +37,8 @@ fn letter(reason: Reason, text: &str) -> LetterRow {
         accepted_at: moment(),
         attempts: 1,
         failures: 2,
+        participant_hash: "0a".repeat(14),
+        replay: None,
     }
 }
 
@@ -51,7 +54,8 @@ fn a_list_ends_with_the_counts_by_reason_and_the_way_on() {
         },
         letter(Reason::Rejected, "no\u{1b}[2J"),
     ];
-    let text = listed(&items, Some(id(3)));
+    let all = [(Reason::Rejected, 9)].into();
+    let text = listed(&items, Some(id(3)), Some(&all));
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("ID "), "{text}");
     assert!(lines[1].ends_with("400 too late"), "{text}");
@@ -62,8 +66,9 @@ fn a_list_ends_with_the_counts_by_reason_and_the_way_on() {
     assert!(lines[2].ends_with("xxx…"), "{text}");
     assert!(lines[3].ends_with("400 no?[2J"), "{text}");
     assert_eq!(lines[5], "3 dead letters: rejected 2, gave_up 1");
-    assert_eq!(lines[6], format!("there may be more: --after {}", id(3)));
-    assert_eq!(listed(&[], None), "no dead letters\n");
+    assert_eq!(lines[6], "9 in all: rejected 9");
+    assert_eq!(lines[7], format!("there may be more: --after {}", id(3)));
+    assert_eq!(listed(&[], None, None), "no dead letters\n");
 }
 
 #[test]
@@ -73,7 +78,6 @@ fn a_replay_tells_what_lives_and_what_does_not() {
         revived: 2,
         still_dead: vec![still(Reason::NoFlow)],
         not_found: vec![id(2)],
-        ..Replayed::default()
     };
     let wanted = format!(
         "2 live again\n1 cannot run as configured today: no_flow 1\nno dead letter (any more): {}\n",
@@ -109,6 +113,21 @@ fn ids_and_all_exclude_each_other_and_one_is_needed() {
         (vec!["replay", "not-an-id"], false),
         (vec!["list", "--class", "denied", "--limit", "5"], true),
         (vec!["show"], false),
+        (
+            vec!["replay", "--all", "--rate", "5/s", "--stop-at", "0.1"],
+            true,
+        ),
+        (
+            vec!["replay", "--all", "--rate", "5", "--budget", "0.5"],
+            false,
+        ),
+        (vec!["replay", "--all", "--budget", "1.5"], false),
+        (vec!["discard", "--all"], false),
+        (vec!["discard", "--all", "--because", "a test"], true),
+        (
+            vec!["discard", letter.as_str(), "--because", "a test"],
+            true,
+        ),
     ] {
         let parsed = Cli::try_parse_from(std::iter::once("dead").chain(words.clone()));
         assert_eq!(parsed.is_ok(), taken, "{words:?}");

@@ -12,6 +12,7 @@ use ::sled::{Db, IVec};
 use super::copying::Copying;
 use super::counts::{GroupId, Head, Names};
 use super::disk::Folder;
+use super::expiring::Expiring;
 use super::index::Index;
 use super::keys::{self, Class, LaneKey, Participant, Place};
 use super::landing::fits_a_pack;
@@ -59,6 +60,8 @@ pub struct Base {
     pub budgets: BTreeMap<Lane, BudgetUse>,
     /// What became of what replays let live.
     pub replays: BTreeMap<u32, ReplayCounts>,
+    /// Dead letters that their age will discard soon.
+    pub expiring: Expiring,
     /// Settings.
     pub settings: Settings,
     /// Jobs on loan.

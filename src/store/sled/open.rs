@@ -132,6 +132,7 @@ impl Base {
             index,
             budgets,
             replays,
+            expiring: super::expiring::Expiring::default(),
             settings,
             leases: std::collections::HashMap::default(),
             // Larger than any lease of a process before, so that a token from then is worth nothing.

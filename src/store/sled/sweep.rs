@@ -129,10 +129,17 @@ impl Base {
             let Some(burial) = &record.burial else {
                 continue;
             };
-            if burial.at + self.settings.dead_retention > self.now {
+            let retention = self.settings.dead_retention;
+            let end = burial.at + retention;
+            if end > self.now {
+                let workspace = record.workspace.as_deref();
+                self.expiring.see(workspace, end, retention, self.now);
                 continue;
             }
             self.discard_record(draft, id, &record, codec::pieces_behind(&first))?;
+        }
+        if last.is_none() {
+            self.expiring.come_round(self.metrics.as_deref(), self.now);
         }
         self.sweep_from = last;
         Ok(())

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use super::append::Prepared;
 use super::base::{Base, Draft};
 use super::copying::Slice;
 use super::open::Purpose;
+use super::room::look_at_disk;
 use super::{Place, Shared};
 use crate::clock::Stopwatch;
 use crate::flow::job::{Commit, Start};
@@ -460,32 +461,4 @@ fn stop(base: &mut Base, shared: &Shared) -> Result<(), StoreError> {
     base.mark
         .sync()
         .map_err(|error| StoreError::Failed(format!("syncing the mark: {error}")))
-}
-
-/// Opens and closes the door for new events as room on the disk comes and goes.
-fn look_at_disk(base: &Base, place: &Place, shared: &Shared) {
-    let Ok(free) = base.folder.free_bytes() else {
-        return;
-    };
-    let why = (free < place.reserve_bytes).then(|| {
-        format!(
-            "{free} bytes of disk are free, less than store.reserve_bytes = {}",
-            place.reserve_bytes
-        )
-    });
-    if why.is_none()
-        && free > place.reserve_bytes + place.ballast_bytes
-        && let Err(error) = base.folder.lay_ballast(place.ballast_bytes)
-    {
-        tracing::warn!(%error, "the ballast cannot be laid");
-    }
-    let mut full = shared.full.write().unwrap_or_else(PoisonError::into_inner);
-    if full.is_some() != why.is_some() {
-        if let Some(why) = &why {
-            tracing::error!(%why, "new events are refused; draining goes on");
-        } else {
-            tracing::info!("new events are taken again");
-        }
-    }
-    *full = why;
 }

@@ -99,13 +99,29 @@ async fn no_list_and_no_metric_tells_an_address_or_a_phone_number() {
             running("jean@example.com"),
         ])
         .await;
-    let replay = json!({ "all": true });
+    let replay = json!({ "ids": [id] });
     let told = [
         world.get("/").await,
         world.get("/metrics").await,
         world.get("/readyz").await,
         world.get("/api/v1/status").await,
         world.get("/api/v1/dead").await,
+        world.get("/api/v1/dead?participant=ada.lovelace@example.com").await,
+        world.get("/api/v1/dead/counts").await,
+        world
+            .post("/api/v1/replays/preview", &json!({"filter": {"participant": "grace@example.com"}}))
+            .await,
+        world
+            .post("/api/v1/replays", &json!({"filter": {"participant": "grace@example.com"}}))
+            .await,
+        world
+            .post(
+                "/api/v1/dead/discard",
+                &json!({"filter": {"participant": "grace@example.com"}, "because": "grace@example.com asked"}),
+            )
+            .await,
+        world.get("/api/v1/replays").await,
+        world.get("/api/v1/audit").await,
         world.post("/api/v1/dead/replay", &replay).await,
     ];
     for said in told {
@@ -129,7 +145,7 @@ async fn without_tokens_nothing_but_loopback_is_served() {
         clock: Clock::starting_at(today(), 1.0),
         metrics: world.metrics.clone(),
         rules: world.rules.subscribe(),
-        desk: Arc::new(Seen(Arc::default())),
+        desk: Arc::new(Seen(Arc::default(), false)),
         trouble: Arc::new(|| None),
         tokens: Vec::new(),
         version: "1.2.3",

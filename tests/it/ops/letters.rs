@@ -1,7 +1,5 @@
-//! Dead letters: list, show, replay.
+//! Dead letters: list, count, show, discard, and replay by id.
 
-use braze_relay::store::DeadFilter;
-use braze_relay::store::Operate as _;
 use serde_json::json;
 
 use super::*;
@@ -117,46 +115,121 @@ async fn filters_choose_and_pages_go_on() {
         ("&class=configuration", 5),
         ("&reason=rejected&class=configuration", 0),
         ("&until=2020-01-01T00:00:00Z", 0),
+        ("&since=2020-01-01T00:00:00Z", 6),
+        ("&participant=%20ADA.Lovelace@example.com", 1),
+        ("&participant=p3@example.com&reason=rejected", 0),
+        ("&text=REFUSED", 1),
     ] {
         assert_eq!(ids(query).await.len(), count, "{query}");
     }
     assert_eq!(ids("&class=rejected").await, [rejected.to_string()]);
+    let page = world.get("/api/v1/dead?class=rejected").await.json();
+    let hash = page["items"][0]["participant_hash"].as_str().unwrap();
+    let of_hash = ids(&format!("&participant={}", hash.to_uppercase())).await;
+    assert_eq!(of_hash, [rejected.to_string()]);
 }
 
 #[tokio::test]
-async fn a_replay_of_all_takes_only_what_matches_and_was_dead_when_it_began() {
+async fn letters_are_counted_by_reason_whatever_chooses_them() {
     let world = World::open().await;
-    for n in 0..5 {
-        world.rejected(&format!("p{n}@example.com")).await;
+    world.rejected(ADA).await;
+    let gone = (0..5).map(|n| posted("gone", &format!("p{n}@example.com")));
+    world.append(gone.collect()).await;
+    for (query, expected) in [
+        ("", json!({"rejected": 1, "unknown_activation": 5})),
+        ("workspace=acme", json!({"rejected": 1})),
+        ("workspace=none", json!({})),
+        (
+            "reason=unknown_activation",
+            json!({"unknown_activation": 5}),
+        ),
+        ("flow=email", json!({"rejected": 1})),
+        ("flow=sms", json!({})),
+        ("activation=gone", json!({"unknown_activation": 5})),
+        ("activation=spring-drop", json!({"rejected": 1})),
+        ("workspace=acme&activation=gone", json!({})),
+        ("class=rejected", json!({"rejected": 1})),
+        ("text=refused", json!({"rejected": 1})),
+    ] {
+        let counts = world.get(&format!("/api/v1/dead/counts?{query}")).await;
+        let counts = counts.json();
+        assert_eq!(counts["by_reason"], expected, "{query}");
+        let sum: u64 = expected
+            .as_object()
+            .unwrap()
+            .values()
+            .filter_map(Value::as_u64)
+            .sum();
+        assert_eq!(
+            (&counts["count"], &counts["next"]),
+            (&json!(sum), &Value::Null)
+        );
     }
-    world.append(vec![posted("gone", ADA)]).await;
-    let mut body = json!({ "all": true, "reason": "rejected", "limit": 2 });
-    let (mut revived, mut calls) = (0, 0);
+}
+
+#[tokio::test]
+async fn what_is_discarded_is_gone_counted_and_in_the_audit_with_why() {
+    let world = World::open().await;
+    let id = world.rejected(ADA).await;
+    let other = world.rejected("bo@example.com").await;
+    let gone = (0..5).map(|n| posted("gone", &format!("p{n}@example.com")));
+    world.append(gone.collect()).await;
+    let body =
+        json!({"ids": [id, id, "00000000-0000-7000-8000-000000000000.0"], "because": "a test"});
+    let said = world.post("/api/v1/dead/discard", &body).await.json();
+    assert_eq!(said["discarded"], 1);
+    assert_eq!(said["not_found"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        world.get(&format!("/api/v1/dead/{id}")).await.refusal(),
+        404
+    );
+
+    let mut body =
+        json!({"filter": {"activation": "gone", "limit": 2}, "because": "never configured"});
+    let mut discarded = 0;
     loop {
-        let replayed = world.post("/api/v1/dead/replay", &body).await.json();
-        revived += replayed["revived"].as_u64().unwrap();
-        calls += 1;
-        body["until"] = replayed["until"].clone();
-        assert!(body["until"].is_string());
-        match &replayed["next"] {
-            Value::Null => break,
-            next => body["after"] = next.clone(),
+        let said = world.post("/api/v1/dead/discard", &body).await.json();
+        discarded += said["discarded"].as_u64().unwrap();
+        body["filter"]["after"] = said["next"].clone();
+        body["filter"]["until"] = said["until"].clone();
+        if said["next"].is_null() {
+            break;
         }
     }
-    assert_eq!(revived, 5);
-    assert!(calls >= 3, "a bounded slice at a time");
-    let left = world
-        .store
-        .dead_list(DeadFilter::default(), None, 10)
-        .await
-        .unwrap();
-    assert_eq!(left.items.len(), 1);
+    assert_eq!(discarded, 5);
+    let events = world.get("/api/v1/status").await.json()["events"].clone();
+    assert_eq!(
+        (&events["discarded"], &events["dead"], &events["adds_up"]),
+        (&json!(6), &json!(1), &json!(true))
+    );
+    assert_eq!(
+        world.get(&format!("/api/v1/dead/{other}")).await.status,
+        200
+    );
+    let audit = world.get("/api/v1/audit").await.json();
+    let items = audit["items"].as_array().unwrap();
+    assert_eq!(items.last().unwrap()["why"], "a test");
+    assert_eq!(items[0]["why"], "never configured");
+    let counted = items
+        .iter()
+        .filter_map(|it| it["counts"]["discarded"].as_u64());
+    assert_eq!(counted.sum::<u64>(), 6);
 
-    let earlier = (today() - DAY).to_string();
-    world.rejected(ADA).await;
-    let body = json!({ "all": true, "reason": "rejected", "until": earlier });
-    let replayed = world.post("/api/v1/dead/replay", &body).await.json();
-    assert_eq!(replayed["revived"], 0);
+    for wrong in [
+        json!({"ids": [other]}),
+        json!({"ids": [other], "because": " "}),
+        json!({"ids": [], "because": "x"}),
+        json!({"because": "x"}),
+        json!({"ids": [other], "filter": {}, "because": "x"}),
+        json!({"filter": {"reson": "x"}, "because": "x"}),
+    ] {
+        let said = world.post("/api/v1/dead/discard", &wrong).await;
+        assert_eq!(said.refusal(), 400, "{wrong}");
+    }
+    assert_eq!(
+        world.get(&format!("/api/v1/dead/{other}")).await.status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -166,13 +239,9 @@ async fn what_cannot_be_understood_changes_nothing() {
     for body in [
         json!({}),
         json!({ "ids": [] }),
-        json!({ "all": false }),
-        json!({ "ids": [id], "all": true }),
+        json!({ "all": true }),
         json!({ "ids": [id], "reason": "rejected" }),
         json!({ "ids": ["not-an-id"] }),
-        json!({ "all": true, "reson": "rejected" }),
-        json!({ "all": true, "reason": "no such reason" }),
-        json!({ "all": true, "limit": 0 }),
         json!([]),
     ] {
         let said = world.post("/api/v1/dead/replay", &body).await;
@@ -185,6 +254,9 @@ async fn what_cannot_be_understood_changes_nothing() {
         "limit=1001",
         "after=x",
         "all=true",
+        "participant=ada",
+        "participant=ada@@example.com",
+        "since=yesterday",
     ] {
         let said = world.get(&format!("/api/v1/dead?{query}")).await;
         assert_eq!(said.refusal(), 400, "{query}");

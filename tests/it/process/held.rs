@@ -87,9 +87,10 @@ async fn a_wrong_group_holds_its_activation_and_once_it_is_corrected_everybody_a
     let text = std::fs::read_to_string(scene.setup.config()).unwrap();
     scene.setup.write(&text.replace(WRONG, GROUP));
     let relay = scene.relay().await;
-    let replay = ["dead", "replay", "--all", "--yes"];
+    let replay = ["dead", "replay", "--all", "--yes", "--watch"];
     let said = scene.command(&relay, &replay).await;
-    assert_eq!(said, format!("{dead} live again\n"));
+    let told = format!("replay 1 is finished: {dead} live again, 0 left");
+    assert!(said.contains(&told), "{said}");
     scene.ended(&relay).await;
     assert_eq!(events(&scene, &relay, "done").await, 150);
     assert_eq!(scene.done(&relay, "sms", "subscribed").await, 150);

@@ -224,7 +224,7 @@ async fn a_found_profile_with_another_phone_stays_as_it_was_unless_the_activatio
 
     // As long as nothing is configured otherwise, a replay ends where it did.
     scene
-        .command(&relay, &["dead", "replay", "--all", "--yes"])
+        .command(&relay, &["dead", "replay", "--all", "--yes", "--watch"])
         .await;
     scene.ended(&relay).await;
     assert_eq!(scene.dead(&relay).await.len(), WAYS.len());
@@ -275,7 +275,7 @@ async fn who_said_stop_before_a_replay_is_not_subscribed_by_it() {
         scene.text(&phone("sms", place), "stop").await;
     }
     scene
-        .command(&relay, &["dead", "replay", "--all", "--yes"])
+        .command(&relay, &["dead", "replay", "--all", "--yes", "--watch"])
         .await;
     scene.ended(&relay).await;
     assert_eq!(scene.done(&relay, "sms", "opted_out").await, 3);

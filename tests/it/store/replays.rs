@@ -194,7 +194,7 @@ pub async fn the_counts_of_the_last_replays_are_kept<H: Harness>() {
     house.crash_and_reopen().await;
     let kept = house.store().replay_counts().await.unwrap();
     assert_eq!(
-        Vec::from_iter(kept.into_keys()),
+        kept.into_keys().collect::<Vec<_>>(),
         [REPLAYS_MAX, REPLAYS_MAX + 1]
     );
     round(&house.store(), 1).await;
