@@ -7,6 +7,7 @@ mod compact;
 mod dead;
 mod demo;
 mod export;
+mod forget;
 mod import;
 mod lane;
 mod outgrow;
@@ -41,6 +42,7 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Compact(compact::Args),
+    Forget(Box<forget::Args>),
     Outgrow(outgrow::Args),
     Sandbox(Box<sandbox::SandboxArgs>),
     Demo(demo::Args),
@@ -65,6 +67,7 @@ pub fn run() -> u8 {
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Compact(args) => compact::run(&args),
+        Command::Forget(args) => forget::run(&args),
         Command::Outgrow(args) => outgrow::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(*args)),
         Command::Demo(args) => until_done(demo::run(args)),

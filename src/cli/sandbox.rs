@@ -294,7 +294,7 @@ mod tests {
     fn workspaces_may_have_few_permissions_and_must_differ() {
         let read = options(&["--workspace", "a=1:users.track", "--workspace", "b=2"]).unwrap();
         assert_eq!(read.workspaces[0].permissions.len(), 1);
-        assert_eq!(read.workspaces[1].permissions.len(), 4);
+        assert_eq!(read.workspaces[1].permissions.len(), 5);
         assert!(options(&["--workspace", "a=1", "--workspace", "b=1"]).is_none());
         assert!(options(&["--workspace", "a=1:users.fly"]).is_none());
         assert!(options(&["--clock-speed", "0"]).is_none());

@@ -12,10 +12,10 @@ use super::answer::{self, Redactor};
 use super::body::{ExportBody, TrackBody, json_bytes};
 use super::http::{Http, Method, NotBuilt, RawAnswer, Trouble};
 use super::pack::BODY_BYTES_MAX;
-use super::{Heard, connect_within, status, verdict};
+use super::{Heard, connect_within, delete, status, verdict};
 use crate::clock::Clock;
 use crate::config;
-use crate::model::call::{Answer, Failure, Reply, SetStatus, Track};
+use crate::model::call::{Address, Answer, Failure, Reply, SetStatus, Track};
 
 /// How much of an answer to a look-up is read. A profile with the fields we ask for has well under 1 KB.
 const EXPORT_BYTES_MAX: usize = 4 << 20;
@@ -34,6 +34,7 @@ pub struct Braze {
     track_url: Url,
     status_url: Url,
     set_url: Url,
+    delete_url: Url,
     authorization: SecretString,
     key: SecretString,
     user_agent: String,
@@ -51,6 +52,7 @@ impl Braze {
             track_url: under(&settings.url, "/users/track"),
             status_url: under(&settings.url, "/subscription/status/get"),
             set_url: under(&settings.url, "/v2/subscription/status/set"),
+            delete_url: under(&settings.url, "/users/delete"),
             authorization: format!("Bearer {}", settings.api_key.expose_secret()).into(),
             key: settings.api_key.clone(),
             // Required of partners, in this form: Braze's "Partner API" page.
@@ -137,6 +139,29 @@ impl Braze {
                 let redactor = self.redactor(sets.iter().map(|set| set.phone.as_str()));
                 let answers = status::set(&answer, sets.len(), &redactor, self.clock.now());
                 Heard::told(answers, &answer)
+            }
+        }
+    }
+
+    /// `POST /users/delete` of the profiles with these ids.
+    pub async fn delete(&self, ids: &[Address]) -> Heard {
+        let Some(body) = delete::DeleteBody::new(ids) else {
+            let text = "a deletion goes by ids of one kind".to_owned();
+            let answer = Answer { status: None, text };
+            return Heard::silent(vec![Err(Failure::Rejected(answer))]);
+        };
+        match self.post(&self.delete_url, &body, STATUS_BYTES_MAX).await {
+            Err(trouble) => {
+                let failure = verdict::once_more(answer::unanswered(&trouble));
+                Heard::silent(vec![Err(failure)])
+            }
+            Ok(answer) => {
+                let redactor = self.redactor(ids.iter().filter_map(|id| match id {
+                    Address::ExternalId(id) | Address::BrazeId(id) => Some(id.as_str()),
+                    Address::Alias(_) | Address::Email(_) => None,
+                }));
+                let said = delete::deleted(&answer, &redactor, self.clock.now());
+                Heard::told(vec![said], &answer)
             }
         }
     }

@@ -8,6 +8,7 @@
 mod answer;
 mod body;
 pub mod braze;
+mod delete;
 pub mod http;
 pub mod pack;
 pub mod quikly;
@@ -213,6 +214,7 @@ impl Workspace {
             (Call::ReadStatus { group, phone }, _) => self.braze.read_status(group, &[phone]).await,
             (Call::SetStatus(set), _) => self.braze.set_status(&[set]).await,
             (Call::Credit(credit), Some(quikly)) => quikly.credit(credit).await,
+            (Call::Delete(ids), _) => self.braze.delete(ids).await,
             (Call::Credit(_), None) => nobody("the workspace has no quikly settings"),
         }
     }
@@ -248,7 +250,7 @@ impl Shared<'_> {
                 }
                 (Call::SetStatus(set), Shared::Sets(sets)) => sets.push(set),
                 (Call::SetStatus(set), _) => shared = Shared::Sets(vec![set]),
-                (Call::LookUp { .. } | Call::Recall | Call::Credit(_), _) => {}
+                (Call::LookUp { .. } | Call::Recall | Call::Credit(_) | Call::Delete(_), _) => {}
             }
         }
         shared

@@ -122,7 +122,8 @@ impl Config {
                     known_for: braze.map_or(rules.known_for, |braze| braze.known_for),
                     ..rules
                 }
-            })),
+            }))
+            .erasing(workspaces.keys(), retry),
             workspaces,
             hold_after,
             not_yet,

@@ -21,11 +21,12 @@ use crate::model::lane::{Lane, LaneKind};
 use crate::model::time::Timestamp;
 
 /// The lanes of a workspace at Braze that this version has calls for, and the one of what is held.
-const BRAZE_LANES: [LaneKind; 5] = [
+const BRAZE_LANES: [LaneKind; 6] = [
     LaneKind::UsersExportIds,
     LaneKind::UsersTrack,
     LaneKind::SubscriptionStatusSet,
     LaneKind::Default,
+    LaneKind::UsersDelete,
     LaneKind::Held,
 ];
 

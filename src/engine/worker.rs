@@ -49,6 +49,8 @@ pub(super) struct Worker<S, C> {
     pending: VecDeque<Asked>,
     /// The last lease brought all there was.
     drained: bool,
+    /// What the store said of lost leases before the first of those was lent.
+    revoked: u64,
     /// Under way.
     requests: JoinSet<Result<(), EngineError>>,
     /// What each request under way carries.
@@ -71,6 +73,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             lane,
             pending: VecDeque::new(),
             drained: false,
+            revoked: 0,
             requests: JoinSet::new(),
             lent: HashMap::new(),
             probes: 1,
@@ -108,6 +111,10 @@ impl<S: Store, C: Client> Worker<S, C> {
         let Some(permit) = self.admitted(opening).await? else {
             return Ok(());
         };
+        if self.shared.store.revoked() != self.revoked {
+            // Some of these may have been forgotten since they were lent.
+            return self.give_back_pending().await;
+        }
         if self.opening() == opening && !*self.stop.borrow() {
             let behind = self.send(opening, permit);
             self.give_back(behind).await?;
@@ -146,6 +153,9 @@ impl<S: Store, C: Client> Worker<S, C> {
     /// Takes up to `at_most` jobs on loan and asks them; those that have nothing to ask are settled at once. Returns how
     /// many there were.
     async fn lease(&mut self, at_most: usize) -> Result<usize, EngineError> {
+        if self.pending.is_empty() {
+            self.revoked = self.shared.store.revoked();
+        }
         let now = self.shared.clock.now();
         let book = self.shared.book();
         let leased = self

@@ -15,7 +15,7 @@ use crate::model::event::Event;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
-pub use super::state::{Before, Join, Missing, Profile, State};
+pub use super::state::{Before, Erase, Join, Missing, Profile, State};
 
 /// How many attempts a job remembers one by one; older ones are only counted.
 pub const HISTORY_MAX: usize = 12;
@@ -143,6 +143,10 @@ closed_list! {
         UpdatedInPart = "updated_in_part",
         /// There was nothing to write.
         NothingToWrite = "nothing_to_write",
+        /// All profiles of the person were deleted.
+        Erased = "erased",
+        /// There was no profile of the person.
+        NothingToErase = "nothing_to_erase",
     }
 }
 

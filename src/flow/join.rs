@@ -231,7 +231,8 @@ pub(super) fn hear(
             | Reply::Tracked
             | Reply::Status(_)
             | Reply::StatusSet
-            | Reply::Credited,
+            | Reply::Credited
+            | Reply::Deleted,
         ) => Step::Unfitting,
     }
 }

@@ -12,6 +12,7 @@
 mod ahead;
 mod credit;
 mod email;
+mod erase;
 mod identity;
 pub mod job;
 mod join;
@@ -98,6 +99,7 @@ fn whole(state: &State, event: &Event, rules: &Rules) -> Option<Call> {
         State::Credit { event: earned } => credit::ask(earned, event, rules),
         State::Webhook => return webhook::ask(event, rules),
         State::Outgrow => return outgrow::ask(event, rules),
+        State::Erase(erase) => erase::ask(erase, event),
     })
 }
 
@@ -121,6 +123,7 @@ pub fn hear(job: &Job, event: &Event, reply: &Reply, now: Timestamp, rules: &Rul
         State::Credit { .. } => credit::hear(reply),
         State::Webhook => webhook::hear(reply),
         State::Outgrow => outgrow::hear(event, reply, rules),
+        State::Erase(erase) => erase::hear(erase, event, reply, now),
     }
 }
 
@@ -132,7 +135,8 @@ pub fn is_empty(call: &Call) -> bool {
         | Call::Recall
         | Call::ReadStatus { .. }
         | Call::SetStatus(_)
-        | Call::Credit(_) => false,
+        | Call::Credit(_)
+        | Call::Delete(_) => false,
         Call::Track(track) => {
             !track.create
                 && track.subscribe.is_none()
@@ -174,6 +178,8 @@ pub fn start(event: &Event, book: &RuleBook, now: Timestamp) -> (Start, Option<S
         (EventKind::Webhook, None, _) => (bury(Some(Flow::Webhook)), None),
         (EventKind::Lead, Some(rules), _) => (run(rules, State::Outgrow), None),
         (EventKind::Lead, None, _) => (bury(Some(Flow::Outgrow)), None),
+        (EventKind::Erasure, Some(rules), _) => (run(rules, State::Erase(erase::start())), None),
+        (EventKind::Erasure, None, _) => (bury(Some(Flow::Erase)), None),
     }
 }
 
@@ -219,6 +225,7 @@ pub fn revive(
         // Somebody may have made the profile since.
         State::Email(Profile::Create) => State::Email(email::start(event, rules)),
         State::Progress(Profile::Create) => State::Progress(progress::start(event, rules)),
+        State::Erase(_) => State::Erase(erase::start()),
         other => other.clone(),
     };
     Ok(Start::Run {
@@ -235,6 +242,7 @@ pub fn revive(
 const fn not_known(flow: Option<Flow>) -> &'static str {
     match flow {
         Some(Flow::Outgrow) => "no content of this name is configured",
+        Some(Flow::Erase) => "no workspace of this name is configured",
         _ => "no activation of this name is configured",
     }
 }

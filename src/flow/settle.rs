@@ -34,7 +34,7 @@
 
 use std::time::Duration;
 
-use super::job::{Burial, Class, Commit, Fate, Job, Reason, State};
+use super::job::{Burial, Class, Commit, Fate, Flow, Job, Reason, State};
 use super::{Step, ask, email, hear, identity, join, not_known, outgrow, progress, retry, said};
 use crate::model::call::{Address, Answer, Call, Company, Failure, Happened, Reply};
 use crate::model::event::Event;
@@ -86,6 +86,8 @@ pub fn settle(
 /// What a reply says about where the participant's profile is.
 fn learnt(job: &Job, event: &Event, reply: &Reply) -> Option<Address> {
     match reply {
+        // Where somebody is who is to be removed is nothing to remember.
+        _ if job.state.flow() == Flow::Erase => None,
         Reply::Profiles(profiles) => match identity::recognise(profiles, &event.email) {
             identity::Found::At(person) => Some(person.address),
             identity::Found::Nobody | identity::Found::NotWhole => None,
@@ -286,7 +288,7 @@ pub(super) fn elsewhere(state: &State, event: &Event, rules: &Rules) -> State {
         State::Sms(_) => State::Sms(join::start(event, rules)),
         State::DoubleOptIn(_) => State::DoubleOptIn(join::start(event, rules)),
         State::Progress(_) => State::Progress(progress::start(event, rules)),
-        State::Credit { .. } | State::Webhook | State::Outgrow => state.clone(),
+        State::Credit { .. } | State::Webhook | State::Outgrow | State::Erase(_) => state.clone(),
     }
 }
 

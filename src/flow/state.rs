@@ -30,6 +30,27 @@ pub enum State {
     Webhook,
     /// A lead on its way to a profile.
     Outgrow,
+    /// The removal of a person from Braze.
+    Erase(Erase),
+}
+
+/// Removing whoever has an e-mail: where that stands.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub enum Erase {
+    /// Asking which profiles there are.
+    LookUp {
+        /// How often something was deleted.
+        rounds: u8,
+        /// What was under way before has had its time to show.
+        waited: bool,
+    },
+    /// Deleting these.
+    Delete {
+        /// How often something was deleted before.
+        rounds: u8,
+        /// Ids of one kind.
+        ids: Vec<Address>,
+    },
 }
 
 /// Bringing what we have to the right profile: where that stands.
@@ -188,6 +209,7 @@ impl State {
             State::Credit { .. } => Flow::Credit,
             State::Webhook => Flow::Webhook,
             State::Outgrow => Flow::Outgrow,
+            State::Erase(_) => Flow::Erase,
         }
     }
 
@@ -198,6 +220,8 @@ impl State {
             State::Sms(join) | State::DoubleOptIn(join) => join.lane(),
             State::Credit { .. } | State::Webhook => LaneKind::Quikly,
             State::Outgrow => LaneKind::UsersTrack,
+            State::Erase(Erase::LookUp { .. }) => LaneKind::UsersExportIds,
+            State::Erase(Erase::Delete { .. }) => LaneKind::UsersDelete,
         }
     }
 
@@ -207,7 +231,7 @@ impl State {
         match self {
             State::Email(_) | State::Progress(_) | State::Outgrow => true,
             State::Sms(join) | State::DoubleOptIn(join) => join.takes_turn(),
-            State::Credit { .. } | State::Webhook => false,
+            State::Credit { .. } | State::Webhook | State::Erase(_) => false,
         }
     }
 
@@ -222,7 +246,8 @@ impl State {
             | State::Sms(_)
             | State::DoubleOptIn(_)
             | State::Credit { .. }
-            | State::Webhook => false,
+            | State::Webhook
+            | State::Erase(_) => false,
         }
     }
 
@@ -242,7 +267,7 @@ impl State {
             | State::Sms(Join::Only(_, profile))
             | State::DoubleOptIn(Join::Only(_, profile)) => matches!(profile, Profile::Create),
             State::Sms(join) | State::DoubleOptIn(join) => matches!(join, Join::Create { .. }),
-            State::Credit { .. } | State::Webhook | State::Outgrow => false,
+            State::Credit { .. } | State::Webhook | State::Outgrow | State::Erase(_) => false,
         }
     }
 
@@ -260,7 +285,11 @@ impl State {
                     | Join::Create { .. }
                     | Join::RecheckProfile { .. }
             ),
-            State::Progress(_) | State::Credit { .. } | State::Webhook | State::Outgrow => false,
+            State::Progress(_)
+            | State::Credit { .. }
+            | State::Webhook
+            | State::Outgrow
+            | State::Erase(_) => false,
         }
     }
 
@@ -272,6 +301,8 @@ impl State {
             State::Credit { .. } => "credit",
             State::Webhook => "pass_on",
             State::Outgrow => "write",
+            State::Erase(Erase::LookUp { .. }) => "look_up",
+            State::Erase(Erase::Delete { .. }) => "delete",
         }
     }
 }

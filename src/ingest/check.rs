@@ -12,6 +12,7 @@ use super::parse::{Field, Item, syntax};
 use crate::model::email;
 use crate::model::event::{CustomEvent, Event, EventKind, Source};
 use crate::model::json::ObjectText;
+use crate::model::phone::is_e164;
 use crate::model::time::{self, Timestamp};
 
 /// How many faults of one event are named.
@@ -140,15 +141,6 @@ pub(super) fn event(
         }
         _ => Err(faults.0),
     }
-}
-
-/// `+` and 7 to 15 digits, the first not 0.
-fn is_e164(phone: &str) -> bool {
-    phone.strip_prefix('+').is_some_and(|digits| {
-        (7..=15).contains(&digits.len())
-            && digits.bytes().all(|digit| digit.is_ascii_digit())
-            && !digits.starts_with('0')
-    })
 }
 
 fn moment(field: Field<'_>, now: Timestamp, faults: &mut Faults) -> Timestamp {

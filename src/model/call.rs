@@ -67,7 +67,13 @@ pub enum Call {
     SetStatus(SetStatus),
     /// Tell Quikly. `POST` to the workspace's Quikly URL.
     Credit(Credit),
+    /// Delete these profiles, all named by the same kind of id ([`Address::BrazeId`] or [`Address::ExternalId`]), at most
+    /// [`IDS_DELETED_MAX`]. `POST /users/delete`.
+    Delete(Vec<Address>),
 }
+
+/// How many profiles one request deletes at most.
+pub const IDS_DELETED_MAX: usize = 50;
 
 /// One subscription of a phone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,13 +153,14 @@ impl Call {
             Call::ReadStatus { .. } => LaneKind::Default,
             Call::SetStatus(_) => LaneKind::SubscriptionStatusSet,
             Call::Credit(_) => LaneKind::Quikly,
+            Call::Delete(_) => LaneKind::UsersDelete,
         }
     }
 
     /// Whether doing it twice would count twice.
     pub fn counts(&self) -> bool {
         match self {
-            Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } => false,
+            Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::Delete(_) => false,
             Call::Track(track) => {
                 let subscribe = track.subscribe.as_ref();
                 !track.events.is_empty() || subscribe.is_some_and(|it| it.double_opt_in)
@@ -167,7 +174,9 @@ impl Call {
     /// aside.
     pub fn parks(&self) -> bool {
         let on_unknown = match self {
-            Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } => return false,
+            Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::Delete(_) => {
+                return false;
+            }
             Call::Track(track) => track.on_unknown,
             Call::SetStatus(set) => set.on_unknown,
             Call::Credit(credit) => credit.on_unknown,
@@ -186,7 +195,11 @@ impl Call {
         match self {
             Call::SetStatus(_) => true,
             Call::Track(track) => track.subscribe.is_some(),
-            Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::Credit(_) => false,
+            Call::LookUp { .. }
+            | Call::Recall
+            | Call::ReadStatus { .. }
+            | Call::Credit(_)
+            | Call::Delete(_) => false,
         }
     }
 }
@@ -207,6 +220,8 @@ pub enum Reply {
     StatusSet,
     /// Quikly took the credit.
     Credited,
+    /// The deletion was accepted.
+    Deleted,
 }
 
 /// Whether a phone is subscribed to a group.

@@ -18,10 +18,12 @@ pub enum Source {
     Outgrow,
     /// Braze: campaign webhooks on their way to Quikly.
     Braze,
+    /// Whoever operates the relay. Posts nothing: what it asks comes by the other listener.
+    Operator,
 }
 
 impl Source {
-    /// Every source.
+    /// Every source that posts to us.
     pub const ALL: [Source; 3] = [Source::Quikly, Source::Outgrow, Source::Braze];
 
     /// The name in configuration and metrics.
@@ -30,6 +32,7 @@ impl Source {
             Source::Quikly => "quikly",
             Source::Outgrow => "outgrow",
             Source::Braze => "braze",
+            Source::Operator => "operator",
         }
     }
 }
@@ -46,6 +49,8 @@ pub enum EventKind {
     Webhook,
     /// Somebody answered a quiz.
     Lead,
+    /// Somebody is to be removed from Braze. Its scope is the workspace.
+    Erasure,
 }
 
 /// What keys begin with that are hashes of their event's content.

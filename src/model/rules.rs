@@ -247,6 +247,8 @@ impl Default for RetryPolicy {
 pub struct RuleBook {
     activations: BTreeMap<Name, Arc<Rules>>,
     contents: BTreeMap<Name, Arc<Rules>>,
+    /// How people are removed, by workspace.
+    erasures: BTreeMap<Name, Arc<Rules>>,
 }
 
 impl RuleBook {
@@ -263,12 +265,35 @@ impl RuleBook {
         book
     }
 
+    /// The same book, with these workspaces to remove people from.
+    #[must_use]
+    pub fn erasing<'a>(
+        mut self,
+        workspaces: impl IntoIterator<Item = &'a Name>,
+        retry: RetryPolicy,
+    ) -> RuleBook {
+        for name in workspaces {
+            let rules = Rules {
+                retry,
+                ..Rules::plain(name.clone(), name.clone())
+            };
+            self.erasures.insert(name.clone(), Arc::new(rules));
+        }
+        self
+    }
+
     /// The settings that an event goes by.
     pub fn of(&self, event: &Event) -> Option<&Arc<Rules>> {
         match event.source {
             Source::Outgrow => self.contents.get(event.scope.as_str()),
             Source::Quikly | Source::Braze => self.activation(&event.scope),
+            Source::Operator => self.erasures.get(event.scope.as_str()),
         }
+    }
+
+    /// Every workspace, by name.
+    pub fn workspaces(&self) -> impl Iterator<Item = &Name> {
+        self.erasures.keys()
     }
 
     /// The settings of the Outgrow content of this name.

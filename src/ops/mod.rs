@@ -10,6 +10,7 @@
 mod audit;
 mod backup;
 mod dead;
+mod forget;
 mod guard;
 mod lanes;
 mod metrics;
@@ -78,6 +79,7 @@ pub struct Ops<S> {
 #[derive(Debug, Default)]
 pub struct Office {
     audit: audit::Audit,
+    forgetting: forget::Desk,
 }
 
 /// Why operators are not served.
@@ -128,6 +130,11 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/api/v1/audit", get(audit::list::<S>))
         .route("/api/v1/dead", get(dead::list::<S>))
         .route("/api/v1/dead/replay", post(dead::replay::<S>))
+        .route(
+            "/api/v1/forget",
+            post(forget::forget::<S>).get(forget::list::<S>),
+        )
+        .route("/api/v1/forget/{id}", get(forget::show::<S>))
         .route("/api/v1/lanes/hold", post(lanes::hold::<S>))
         .route("/api/v1/lanes/release", post(lanes::release::<S>))
         .route("/api/v1/backup", post(backup::backup::<S>))

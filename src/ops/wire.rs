@@ -4,12 +4,14 @@
 //! never shows a whole address; see [`mask`].
 
 mod audit;
+mod forget;
 mod lanes;
 mod status;
 
 use serde::{Deserialize, Serialize};
 
 pub use audit::{AuditEntry, AuditPage};
+pub use forget::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};
 pub use lanes::{LanesChanged, WhichLanes};
 pub use status::{
     ActivationRow, Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,

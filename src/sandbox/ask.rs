@@ -206,7 +206,7 @@ fn summary(world: &World) -> Value {
         for (name, tally) in all.iter().flat_map(|profile| &profile.events) {
             *custom_events.entry(name).or_default() += tally.count;
         }
-        total += all.len();
+        total += all.iter().filter(|profile| !profile.deleted).count();
         created += by_api;
         duplicates += shared;
         pending += workspace.pending().0;

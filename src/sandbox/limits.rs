@@ -19,6 +19,8 @@ pub enum Bucket {
     UsersExportIds,
     /// `/users/export/ids` when it asks for campaigns or Canvases: these count here as well.
     UsersExportIdsHeavy,
+    /// `/users/delete`, with aliases, identify and merge
+    UsersDelete,
     /// `/subscription/status/set`, v1 and v2
     SubscriptionStatusSet,
     /// `/subscription/status/get` and many others
@@ -27,10 +29,11 @@ pub enum Bucket {
 
 impl Bucket {
     /// Every one.
-    pub const ALL: [Bucket; 5] = [
+    pub const ALL: [Bucket; 6] = [
         Bucket::UsersTrack,
         Bucket::UsersExportIds,
         Bucket::UsersExportIdsHeavy,
+        Bucket::UsersDelete,
         Bucket::SubscriptionStatusSet,
         Bucket::Default,
     ];
@@ -41,6 +44,7 @@ impl Bucket {
             Bucket::UsersTrack => "users_track",
             Bucket::UsersExportIds => "users_export_ids",
             Bucket::UsersExportIdsHeavy => "users_export_ids_heavy",
+            Bucket::UsersDelete => "users_delete",
             Bucket::SubscriptionStatusSet => "subscription_status_set",
             Bucket::Default => "default",
         }
@@ -56,6 +60,7 @@ impl Bucket {
             (Bucket::UsersTrack, window(3000, 3)),
             (Bucket::UsersExportIds, window(40, 1)),
             (Bucket::UsersExportIdsHeavy, window(250, 60)),
+            (Bucket::UsersDelete, window(20_000, 60)),
             (Bucket::SubscriptionStatusSet, window(5000, 60)),
             (Bucket::Default, window(250_000, 3600)),
         ])

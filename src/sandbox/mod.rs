@@ -15,6 +15,7 @@
 
 mod ask;
 mod attributes;
+mod delete;
 mod email;
 mod events;
 mod export;

@@ -29,6 +29,8 @@ pub enum Permission {
     UsersTrack,
     /// `users.export.ids`
     UsersExportIds,
+    /// `users.delete`
+    UsersDelete,
     /// `subscription.status.get`
     SubscriptionStatusGet,
     /// `subscription.status.set`
@@ -37,9 +39,10 @@ pub enum Permission {
 
 impl Permission {
     /// Every one that the sandbox knows.
-    pub const ALL: [Permission; 4] = [
+    pub const ALL: [Permission; 5] = [
         Permission::UsersTrack,
         Permission::UsersExportIds,
+        Permission::UsersDelete,
         Permission::SubscriptionStatusGet,
         Permission::SubscriptionStatusSet,
     ];
@@ -49,6 +52,7 @@ impl Permission {
         match self {
             Permission::UsersTrack => "users.track",
             Permission::UsersExportIds => "users.export.ids",
+            Permission::UsersDelete => "users.delete",
             Permission::SubscriptionStatusGet => "subscription.status.get",
             Permission::SubscriptionStatusSet => "subscription.status.set",
         }

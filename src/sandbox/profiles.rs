@@ -72,6 +72,8 @@ pub struct Profile {
     pub created_by_api: bool,
     /// Larger is later updated.
     pub revision: u64,
+    /// It is gone; only its place is kept.
+    pub deleted: bool,
 }
 
 impl Profile {
@@ -113,7 +115,7 @@ pub struct Profiles {
 }
 
 impl Profiles {
-    /// Every profile, in order of creation.
+    /// Every profile, in order of creation; deleted ones keep their places.
     pub fn all(&self) -> &[Profile] {
         &self.all
     }
@@ -267,6 +269,7 @@ impl Profiles {
             phone_asked_at: None,
             created_by_api,
             revision,
+            deleted: false,
         });
         place
     }
@@ -285,6 +288,28 @@ impl Profiles {
         let profile = &mut self.all[place];
         profile.revision = revision;
         profile
+    }
+
+    /// Takes a profile away, with all that leads to it.
+    pub fn delete(&mut self, place: usize) {
+        self.set_email(place, None);
+        self.set_phone(place, None);
+        let profile = &mut self.all[place];
+        self.by_braze_id.remove(&profile.braze_id);
+        if let Some(id) = profile.external_id.take() {
+            self.by_external_id.remove(&id);
+        }
+        for (label, name) in profile.aliases.drain(..) {
+            if let Some(names) = self.by_alias.get_mut(&label) {
+                names.remove(&name);
+            }
+        }
+        profile.fields.clear();
+        profile.custom.clear();
+        profile.events.clear();
+        profile.groups.clear();
+        profile.created_by_api = false;
+        profile.deleted = true;
     }
 
     /// Writes the e-mail, lower-cased, or takes it away.

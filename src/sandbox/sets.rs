@@ -195,7 +195,7 @@ impl Workspace {
                 };
                 self.note_set((now, *via), (identifier, phone), wish, outcome, &places);
             }
-            Write::Event { .. } | Write::Purchase { .. } => {}
+            Write::Event { .. } | Write::Purchase { .. } | Write::Deletion { .. } => {}
         }
     }
 

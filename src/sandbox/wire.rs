@@ -15,6 +15,8 @@ pub enum Endpoint {
     Track,
     /// `POST /users/export/ids`
     ExportIds,
+    /// `POST /users/delete`
+    Delete,
     /// `GET /subscription/status/get`
     StatusGet,
     /// `POST /subscription/status/set`
@@ -26,9 +28,10 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [Endpoint; 6] = [
+    const ALL: [Endpoint; 7] = [
         Endpoint::Track,
         Endpoint::ExportIds,
+        Endpoint::Delete,
         Endpoint::StatusGet,
         Endpoint::StatusSet,
         Endpoint::StatusSetV2,
@@ -53,6 +56,7 @@ impl Endpoint {
         match self {
             Endpoint::Track => "/users/track",
             Endpoint::ExportIds => "/users/export/ids",
+            Endpoint::Delete => "/users/delete",
             Endpoint::StatusGet => "/subscription/status/get",
             Endpoint::StatusSet => "/subscription/status/set",
             Endpoint::StatusSetV2 => "/v2/subscription/status/set",
@@ -65,6 +69,7 @@ impl Endpoint {
             Endpoint::StatusGet => "GET",
             Endpoint::Track
             | Endpoint::ExportIds
+            | Endpoint::Delete
             | Endpoint::StatusSet
             | Endpoint::StatusSetV2
             | Endpoint::Quikly => "POST",
@@ -76,6 +81,7 @@ impl Endpoint {
         match self {
             Endpoint::Track | Endpoint::Quikly => Permission::UsersTrack,
             Endpoint::ExportIds => Permission::UsersExportIds,
+            Endpoint::Delete => Permission::UsersDelete,
             Endpoint::StatusGet => Permission::SubscriptionStatusGet,
             Endpoint::StatusSet | Endpoint::StatusSetV2 => Permission::SubscriptionStatusSet,
         }
@@ -86,6 +92,7 @@ impl Endpoint {
         match self {
             Endpoint::Track => Bucket::UsersTrack,
             Endpoint::ExportIds => Bucket::UsersExportIds,
+            Endpoint::Delete => Bucket::UsersDelete,
             Endpoint::StatusGet | Endpoint::Quikly => Bucket::Default,
             Endpoint::StatusSet | Endpoint::StatusSetV2 => Bucket::SubscriptionStatusSet,
         }

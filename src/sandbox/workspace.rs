@@ -218,6 +218,7 @@ impl Workspace {
             Write::Attributes { .. } | Write::Event { .. } | Write::Purchase { .. } => {
                 self.silent.updates_dropped += 1;
             }
+            Write::Deletion { .. } => {}
         }
     }
 
@@ -269,6 +270,7 @@ impl Workspace {
                 }
             }
             Write::Purchase { .. } => self.profiles.update(place).purchases += 1,
+            Write::Deletion { .. } => self.profiles.delete(place),
             Write::Status {
                 identifier, wish, ..
             } => {

@@ -14,7 +14,7 @@ use super::record::{Record, Seen};
 use super::script::{Effects, Matter, Play};
 use super::wire::{Answer, Asked, Body, Endpoint};
 use super::workspace::Workspace;
-use super::{export, subscription, track};
+use super::{delete, export, subscription, track};
 use crate::model::time::Timestamp;
 
 /// Most bytes of a body (api_limits).
@@ -185,6 +185,7 @@ impl World {
             Ok(object) => match asked.endpoint {
                 Endpoint::Track => track::track(workspace, object, &mut means),
                 Endpoint::ExportIds => export::export(workspace, &object, now),
+                Endpoint::Delete => delete::delete(workspace, &object, &mut means),
                 Endpoint::StatusGet => subscription::get(workspace, asked.query, &mut means),
                 Endpoint::StatusSet => subscription::set(workspace, &object, &mut means),
                 Endpoint::StatusSetV2 => subscription::set_v2(workspace, &object, &mut means),

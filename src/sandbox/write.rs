@@ -47,6 +47,11 @@ pub enum Write {
         /// In which request.
         via: Via,
     },
+    /// The end of a profile.
+    Deletion {
+        /// Whose.
+        identifier: Identifier,
+    },
 }
 
 impl Write {
@@ -56,7 +61,8 @@ impl Write {
             Write::Attributes { identifier, .. }
             | Write::Event { identifier, .. }
             | Write::Purchase { identifier, .. }
-            | Write::Status { identifier, .. } => identifier,
+            | Write::Status { identifier, .. }
+            | Write::Deletion { identifier } => identifier,
         }
     }
 
@@ -66,7 +72,7 @@ impl Write {
             Write::Attributes { create, .. }
             | Write::Event { create, .. }
             | Write::Purchase { create, .. } => *create,
-            Write::Status { .. } => false,
+            Write::Status { .. } | Write::Deletion { .. } => false,
         }
     }
 }

@@ -23,7 +23,7 @@ use bincode::{Decode, Encode};
 
 pub use self::entries::{ENTRY_BYTES, Entries, begin_entries, entries, push_entry};
 pub use self::known::{
-    Known, KnownEvent, KnownKind, decode_known, encode_known, is_address_before,
+    Known, KnownEvent, KnownKind, decode_known, encode_known, is_address, is_address_before,
 };
 pub use self::turn::{Behind, Turn};
 

@@ -64,11 +64,16 @@ impl Hasher {
     fn place(&self, event: &Event, key: [u8; 32]) -> Place {
         // A participant is a person in one workspace; a scope belongs to one workspace, so that keys with the scope in
         // them need not name it, and an event keeps its place when its activation is configured later.
-        let participant = self.participant(event.participant());
-        let mut place = Place::default();
-        let (person, rest) = place.split_at_mut(PARTICIPANT_BYTES);
-        person.copy_from_slice(&participant);
+        let mut place = self.person(event.participant());
+        let rest = &mut place[PARTICIPANT_BYTES..];
         rest.copy_from_slice(&key[..rest.len()]);
+        place
+    }
+
+    /// Where all that is remembered of a participant begins.
+    pub fn person(&self, participant: &str) -> Place {
+        let mut place = Place::default();
+        place[..PARTICIPANT_BYTES].copy_from_slice(&self.participant(participant));
         place
     }
 
@@ -117,5 +122,6 @@ fn source(event: &Event) -> &'static [u8] {
         Source::Quikly => b"q",
         Source::Outgrow => b"o",
         Source::Braze => b"b",
+        Source::Operator => b"w",
     }
 }

@@ -8,6 +8,7 @@
 //! Done events are not swept: they are no longer remembered once their time has passed, which is all the port can show.
 
 mod carry;
+mod forget;
 mod maps;
 mod moves;
 mod turns;
@@ -20,12 +21,13 @@ use tokio::sync::Notify;
 use self::maps::{Living, Maps};
 use super::entry::Entries;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper,
-    ReplayCounts, Settings, Shelf, Store, StoreError, Token, paper,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
+    Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError, Token,
+    Trace, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 
@@ -55,6 +57,11 @@ impl MapStore {
             living.lease = None;
         }
         MapStore(Arc::new(Mutex::new(opened)))
+    }
+
+    /// Whether this lease is still good.
+    pub fn is_lent(&self, token: Token) -> bool {
+        self.maps().lent(token).is_some()
     }
 
     fn maps(&self) -> MutexGuard<'_, Maps> {
@@ -214,6 +221,10 @@ impl Store for MapStore {
         Ok(self.open()?.budgets_found.clone())
     }
 
+    fn revoked(&self) -> u64 {
+        self.maps().revoked
+    }
+
     fn admits(&self) -> Result<(), StoreError> {
         self.open()?.room()
     }
@@ -280,6 +291,37 @@ impl Operate for MapStore {
 
     async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
         Ok(self.open()?.replays.clone())
+    }
+
+    async fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        let held = self.open()?.held(&person, before, now);
+        Ok(Portion { held, next: None })
+    }
+
+    async fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        let mut maps = self.open()?;
+        maps.discard_old_letters(now);
+        maps.commit += 1;
+        let held = maps.forget(&person, before, now);
+        Ok(Portion { held, next: None })
+    }
+
+    async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
+        Ok(self.open()?.standing(event))
+    }
+
+    async fn search(&self, trace: Trace, _from: Option<Position>) -> Result<Found, StoreError> {
+        Ok(self.open()?.search(&trace))
     }
 
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {

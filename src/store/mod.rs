@@ -44,7 +44,7 @@ use tokio::sync::Notify;
 use crate::flow::job::{Commit, Flow, Job, Outcome, Reason, Seed, Start};
 use crate::model::Name;
 use crate::model::budget::BudgetUse;
-use crate::model::event::Event;
+use crate::model::event::{Event, EventKind};
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
@@ -57,6 +57,7 @@ mod hash;
 mod letters;
 pub mod map;
 pub mod paper;
+mod person;
 mod settings;
 mod share;
 pub mod sled;
@@ -66,6 +67,7 @@ pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
 use self::entry::Entries;
 pub use self::letters::{DeadFilter, DeadLetter, REPLAYS_MAX, ReplayCounts};
 pub use self::paper::{Paper, Shelf};
+pub use self::person::{Found, Held, Person, Portion, Position, Standing, Trace};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -216,6 +218,10 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn budgets(&self)
     -> impl Future<Output = Result<BTreeMap<Lane, BudgetUse>, StoreError>> + Send;
 
+    /// Grows whenever leases were lost with a forgotten person: whoever has asked for nothing yet gives its leases back and
+    /// lends anew, so that nothing more is asked for who is forgotten.
+    fn revoked(&self) -> u64;
+
     /// Whether [`Store::append`] would take new events; the error says why not.
     fn admits(&self) -> Result<(), StoreError>;
 }
@@ -299,6 +305,40 @@ pub trait Operate: Clone + Send + Sync + 'static {
     /// A participant as operators may see one in lists and logs: lower-case hexadecimal, the same for the same normalised
     /// e-mail for as long as the store lives, and telling nothing to who does not know the store's secret.
     fn participant_hash(&self, email: &str) -> String;
+
+    /// What there is of a person in events accepted before `before`, newest first: a bounded slice of them.
+    fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Portion, StoreError>> + Send;
+
+    /// Removes what [`Operate::held`] tells, in one atomic write; durable when it returns. To be repeated from `next` on.
+    ///
+    /// An event of which a job is in the person's workspace goes whole, wherever its jobs are: living ones of every
+    /// place, lent ones (their leases are lost), dead letters. It counts as forgotten; what was done or discarded before
+    /// stays counted so. Addresses go with the last slice. Of every event, and of every `once`, stays what tells a
+    /// repetition, keyed with the store's secret, for as long as it would have stayed otherwise. A living
+    /// [`Erasure`](crate::model::event::EventKind::Erasure) is left alone.
+    fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Portion, StoreError>> + Send;
+
+    /// How an event stands.
+    fn standing(&self, event: EventId)
+    -> impl Future<Output = Result<Standing, StoreError>> + Send;
+
+    /// Whose events a trace [is in](Trace::is_in): a bounded slice of what lives or is dead. Whoever comes or lives again
+    /// while one searches may be passed over.
+    fn search(
+        &self,
+        trace: Trace,
+        from: Option<Position>,
+    ) -> impl Future<Output = Result<Found, StoreError>> + Send;
 }
 
 /// A page of an operator's query.
@@ -330,7 +370,9 @@ impl Group {
         let none = || Name::from("none");
         Group {
             workspace: workspace.cloned().unwrap_or_else(none),
-            activation: workspace.map_or_else(none, |_| event.scope.as_str().into()),
+            activation: workspace
+                .filter(|_| event.kind != EventKind::Erasure)
+                .map_or_else(none, |_| event.scope.as_str().into()),
             flow,
         }
     }
@@ -362,7 +404,7 @@ pub struct EventCounts {
     pub queued: u64,
     /// Discarded by an operator.
     pub discarded: u64,
-    /// Forgotten with the person.
+    /// Was queued or dead, and was forgotten with the person.
     pub forgotten: u64,
 }
 

@@ -55,7 +55,7 @@ const fn outcomes(flow: Flow) -> &'static [Outcome] {
             Outcome::UpdatedInPart,
             Outcome::NothingToWrite,
         ],
-        Flow::Erase => &[],
+        Flow::Erase => &[Outcome::Erased, Outcome::NothingToErase],
     }
 }
 

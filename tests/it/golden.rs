@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Once;
 
 use braze_relay::flow::job::{
-    Attempt, Burial, Class, Flow, Job, Join, Outcome, Profile, Reason, State,
+    Attempt, Burial, Class, Erase, Flow, Job, Join, Outcome, Profile, Reason, State,
 };
 use braze_relay::model::call::{Address, Answer, Company};
 use braze_relay::model::event::{CustomEvent, Event, EventKind, Source};
@@ -539,6 +539,8 @@ fn golden_numbers_of_stored_variants_never_change() {
             Outcome::PassedOn => 10,
             Outcome::UpdatedInPart => 11,
             Outcome::NothingToWrite => 12,
+            Outcome::Erased => 13,
+            Outcome::NothingToErase => 14,
         };
         assert_eq!(number!(outcome), fixed, "{outcome}");
     }
@@ -554,11 +556,12 @@ fn golden_numbers_of_stored_variants_never_change() {
         };
         assert_eq!(number!(&kind), fixed, "{kind:?}");
     }
-    for source in Source::ALL {
+    for source in Source::ALL.into_iter().chain([Source::Operator]) {
         let fixed = match source {
             Source::Quikly => 0,
             Source::Outgrow => 1,
             Source::Braze => 2,
+            Source::Operator => 3,
         };
         assert_eq!(number!(&source), fixed, "{source:?}");
     }
@@ -567,12 +570,14 @@ fn golden_numbers_of_stored_variants_never_change() {
         EventKind::Progress,
         EventKind::Webhook,
         EventKind::Lead,
+        EventKind::Erasure,
     ] {
         let fixed = match kind {
             EventKind::Participation => 0,
             EventKind::Progress => 1,
             EventKind::Webhook => 2,
             EventKind::Lead => 3,
+            EventKind::Erasure => 4,
         };
         assert_eq!(number!(&kind), fixed, "{kind:?}");
     }
@@ -632,6 +637,7 @@ fn golden_numbers_of_variants_that_hold_more_never_change() {
         State::DoubleOptIn(Join::Check),
         State::Webhook,
         State::Outgrow,
+        State::Erase(looking()),
     ] {
         let fixed = match state {
             State::Email(_) => 0,
@@ -641,9 +647,23 @@ fn golden_numbers_of_variants_that_hold_more_never_change() {
             State::DoubleOptIn(_) => 4,
             State::Webhook => 5,
             State::Outgrow => 6,
+            State::Erase(_) => 7,
         };
         assert_eq!(number!(&state), fixed, "{state:?}");
     }
+    let ids = Vec::new();
+    for erase in [looking(), Erase::Delete { rounds: 0, ids }] {
+        let fixed = match erase {
+            Erase::LookUp { .. } => 0,
+            Erase::Delete { .. } => 1,
+        };
+        assert_eq!(number!(&erase), fixed, "{erase:?}");
+    }
+}
+
+fn looking() -> Erase {
+    let (rounds, waited) = (0, false);
+    Erase::LookUp { rounds, waited }
 }
 
 #[test]

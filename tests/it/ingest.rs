@@ -121,6 +121,9 @@ impl Store for Fake {
     async fn budgets(&self) -> Result<BTreeMap<Lane, BudgetUse>, StoreError> {
         Ok(BTreeMap::new())
     }
+    fn revoked(&self) -> u64 {
+        0
+    }
     fn admits(&self) -> Result<(), StoreError> {
         self.0
             .kept

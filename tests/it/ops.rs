@@ -5,6 +5,8 @@
 
 mod access;
 mod audit;
+mod backup;
+mod forget;
 mod health;
 mod lanes;
 mod letters;

@@ -5,6 +5,7 @@
 
 mod budget;
 mod due;
+mod forgotten;
 mod held;
 mod killed;
 mod left_alone;

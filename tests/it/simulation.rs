@@ -8,6 +8,7 @@ mod again;
 mod campaign;
 mod denied;
 mod eta;
+mod forgotten;
 mod held;
 mod hostile;
 mod invariants;

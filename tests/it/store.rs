@@ -9,6 +9,7 @@ mod accepting;
 mod committing;
 mod copying;
 mod counting;
+mod forgetting;
 mod histories;
 mod leasing;
 mod letters;
@@ -142,6 +143,19 @@ macro_rules! conformance {
                 dead_letters_are_counted_by_group_and_reason
                 a_commit_with_children_moves_the_counts_in_one_step
                 commit_numbers_grow_with_every_write
+            }
+            forgetting {
+                everything_of_a_person_goes_wherever_it_stands
+                a_forgotten_event_that_comes_again_is_a_duplicate_and_credits_nothing
+                what_a_lent_job_learns_after_its_person_was_forgotten_is_not_kept
+                only_what_is_in_the_workspace_goes_when_one_is_named
+                what_was_done_or_discarded_stays_counted_so
+                a_long_life_goes_slice_by_slice_and_nobody_else_with_it
+                an_older_one_behind_a_lent_holder_goes_too
+                nothing_that_comes_in_the_same_moment_brings_somebody_back
+                a_removal_under_way_is_left_alone_and_its_letter_is_not
+                somebody_is_found_by_phone_and_by_what_nameless_leads_say
+                updates_lent_along_with_a_forgotten_holder_are_lost_with_it
             }
             restarting {
                 what_was_lent_is_due_again

@@ -58,6 +58,7 @@ fn class(answer: &Result<Reply, Failure>) -> &'static str {
         Ok(Reply::Remembered(_)) => "remembered",
         Ok(Reply::Status(_) | Reply::StatusSet) => "status",
         Ok(Reply::Credited) => "credited",
+        Ok(Reply::Deleted) => "deleted",
         Err(Failure::Transient(_)) => "transient",
         Err(Failure::Unknown(_)) => "unknown",
         Err(Failure::Throttled { .. }) => "throttled",

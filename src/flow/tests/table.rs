@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::flow::state::{Before, Join, Missing, Profile};
+use crate::flow::state::{Before, Erase, Join, Missing, Profile};
 use crate::flow::*;
 use crate::model::call::{Address, Profile as Shown, Subscription};
 use crate::model::event::CustomEvent;
@@ -139,6 +139,19 @@ fn replies(flow: Flow) -> Vec<(&'static str, Option<Timestamp>, Reply)> {
             ..Shown::default()
         }])
     };
+    if flow == Flow::Erase {
+        return vec![
+            ("no profile", None, Reply::Profiles(Vec::new())),
+            ("profiles with this e-mail", None, person(Some(MAIL), None)),
+            (
+                "only one that shows another e-mail",
+                None,
+                person(Some("b@b.example"), None),
+            ),
+            ("deleted", None, Reply::Deleted),
+            ("written", None, Reply::Tracked),
+        ];
+    }
     let status = Reply::Status;
     let remembered = || Reply::Remembered(Some(Address::ExternalId("x".into())));
     let long_ago = Some(Timestamp::from_millis(
@@ -164,6 +177,7 @@ fn replies(flow: Flow) -> Vec<(&'static str, Option<Timestamp>, Reply)> {
         ("Unknown", None, status(Subscription::Unknown)),
         ("set", None, Reply::StatusSet),
         ("taken", None, Reply::Credited),
+        ("deleted", None, Reply::Deleted),
     ];
     if let Flow::Sms | Flow::DoubleOptIn = flow {
         replies.push(("none, though one is remembered", None, remembered()));
@@ -189,6 +203,7 @@ fn asks(call: Option<&Call>) -> String {
         Some(Call::SetStatus(set)) if set.double_opt_in => "begin a double opt-in".into(),
         Some(Call::SetStatus(_)) => "set the status".into(),
         Some(Call::Credit(_)) => "tell Quikly".into(),
+        Some(Call::Delete(_)) => "delete the profiles".into(),
         Some(Call::Track(track)) => {
             let mut text = String::from(if track.create {
                 "create or write the profile"
@@ -311,7 +326,17 @@ fn states(flow: Flow) -> Vec<(&'static str, State)> {
         )],
         Flow::Webhook => vec![("", State::Webhook)],
         Flow::Outgrow => vec![("", State::Outgrow)],
-        Flow::Erase => Vec::new(),
+        Flow::Erase => {
+            let look_up = |rounds, waited| State::Erase(Erase::LookUp { rounds, waited });
+            let ids = vec![address()];
+            vec![
+                ("at first", look_up(0, false)),
+                ("after a wait, nothing deleted", look_up(0, true)),
+                ("after deletions", look_up(1, true)),
+                ("after twelve deletions", look_up(12, true)),
+                ("", State::Erase(Erase::Delete { rounds: 0, ids })),
+            ]
+        }
     }
 }
 
@@ -342,6 +367,7 @@ fn draw() -> String {
         Flow::Credit,
         Flow::Webhook,
         Flow::Outgrow,
+        Flow::Erase,
     ] {
         let settings = match flow {
             Flow::Sms => settings(ParticipationFlow::Sms),

@@ -99,7 +99,8 @@ fn through(
 
 fn profile_fits(profile: &Profile, query: &Query) -> bool {
     let alias = query.text("alias");
-    query.fits("external_id", profile.external_id.as_deref())
+    !profile.deleted
+        && query.fits("external_id", profile.external_id.as_deref())
         && alias.is_none_or(|alias| profile.aliases.iter().any(|(_, name)| name == alias))
 }
 

@@ -199,9 +199,14 @@ impl StoredEvent {
     }
 }
 
+/// Whether these bytes are an address. Nothing is decoded for it.
+pub fn is_address(bytes: &[u8]) -> bool {
+    bytes.get(SMALL_ENVELOPE) == Some(&ADDRESS)
+}
+
 /// Whether these bytes are an address that was learnt before `moment`. Only addresses are decoded for it.
 pub fn is_address_before(bytes: &[u8], moment: Timestamp) -> Result<bool, CodecError> {
-    if bytes.get(SMALL_ENVELOPE) != Some(&ADDRESS) {
+    if !is_address(bytes) {
         return Ok(false);
     }
     Ok(match decode_known(bytes)? {

@@ -55,6 +55,8 @@ pub(super) struct Maps {
     pub(super) turns: Turns,
     pub(super) addresses: BTreeMap<Place, Learnt>,
     pub(super) shares: BTreeMap<Lane, Share>,
+    /// How often leases were lost with a person.
+    pub(super) revoked: u64,
     pub(super) papers: BTreeMap<String, Paper>,
     pub(super) replays: BTreeMap<u32, ReplayCounts>,
     pub(super) budgets: BTreeMap<Lane, BudgetUse>,
@@ -76,6 +78,8 @@ pub(super) struct Known {
     pub(super) numbers: BTreeSet<u8>,
     /// One of its jobs was discarded.
     pub(super) discarded: bool,
+    /// It went with its person.
+    pub(super) forgotten: bool,
     /// It was over when this store was made: it is counted there.
     pub(super) over: bool,
 }
@@ -96,6 +100,7 @@ impl Known {
             place,
             numbers: BTreeSet::from([0]),
             discarded: false,
+            forgotten: false,
             over: false,
         }
     }
@@ -138,6 +143,7 @@ impl Maps {
             turns: Turns::default(),
             addresses: BTreeMap::new(),
             shares: BTreeMap::new(),
+            revoked: 0,
             papers: BTreeMap::new(),
             replays: BTreeMap::new(),
             budgets: BTreeMap::new(),
@@ -394,6 +400,8 @@ impl Maps {
                 counts.queued += 1;
             } else if self.is_dead(*id) {
                 counts.dead += 1;
+            } else if known.forgotten {
+                counts.forgotten += 1;
             } else if known.discarded {
                 counts.discarded += 1;
             } else {

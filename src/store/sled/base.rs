@@ -79,6 +79,8 @@ pub struct Base {
     pub sweeping: bool,
     /// Where the sweep of dead letters goes on.
     pub sweep_from: Option<JobId>,
+    /// Leases were lost with a person in this batch.
+    pub revokes: bool,
     /// Keys written since sled was last made to free what they replaced.
     pub replaced: usize,
     /// The latest time that anybody told us.

@@ -31,6 +31,8 @@ pub enum Standing {
     Done,
     /// Removed by age or an operator.
     Discarded,
+    /// Removed with the person.
+    Forgotten,
 }
 
 /// Everything but names.
@@ -139,6 +141,7 @@ impl Head {
             Standing::Dead => &mut self.dead,
             Standing::Done => &mut self.done,
             Standing::Discarded => &mut self.discarded,
+            Standing::Forgotten => &mut self.forgotten,
         }
     }
 
@@ -261,6 +264,11 @@ impl Names {
         self.workspace_numbers
             .get(&lane.workspace)
             .map(|number| LaneKey::new(*number, lane.kind))
+    }
+
+    /// The numbers of all workspaces.
+    pub fn workspace_numbers(&self) -> std::ops::Range<u16> {
+        0..self.workspaces.len() as u16
     }
 
     /// The number of a workspace, if it has one.

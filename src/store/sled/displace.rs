@@ -49,7 +49,7 @@ impl Base {
 
     /// Removes what makes a job due in this lane: its record's first piece, whether it was among what is due, and since
     /// or from when, where that does not stand in the record. `None`: it is not in this lane.
-    fn take_due(
+    pub fn take_due(
         &mut self,
         draft: &mut Draft,
         lane: LaneKey,

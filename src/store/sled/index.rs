@@ -15,6 +15,7 @@ mod books;
 mod filter;
 mod merge;
 mod slice;
+mod wipe;
 
 use std::collections::BTreeMap;
 
@@ -63,6 +64,8 @@ pub struct Index {
     /// Log pieces of earlier commits are no longer needed, and some may still be there.
     log_to_clear: bool,
     young_max: usize,
+    /// What is young is written down at once, however little it is: the log still holds what is to be gone.
+    hurries: bool,
     /// Addresses learnt before that are no longer believed.
     forget_before: Timestamp,
 }
@@ -90,6 +93,7 @@ impl Index {
                 None => Manifest::default(),
             };
         let mut young = Table::default();
+        let mut hurries = false;
         for entry in db.range(keys::log(books.log_from, 0)..) {
             let (key, piece) = entry.map_err(|error| broken(&error))?;
             if !key.starts_with(keys::LOG_PREFIX) {
@@ -97,7 +101,8 @@ impl Index {
             }
             for entry in codec::entries(&piece)? {
                 let (place, value) = entry?;
-                young.insert(*place, IVec::from(value));
+                let before = young.insert(*place, IVec::from(value));
+                hurries |= value.is_empty() && before.is_some_and(|it| codec::is_address(&it));
             }
         }
         let runs = runs.into_iter().map(|run| {
@@ -114,6 +119,7 @@ impl Index {
             merge: None,
             log_to_clear: true,
             young_max,
+            hurries,
             forget_before: Timestamp::ZERO,
         })
     }
@@ -202,6 +208,7 @@ impl Index {
         self.frozen.is_none()
             && !self.log_to_clear
             && self.books.garbage.is_empty()
+            && !self.hurries
             && self.mergeable().is_none()
     }
 
@@ -234,7 +241,8 @@ impl Index {
     }
 
     fn freeze(&mut self, commit: u64) {
-        if self.young.len() >= self.young_max && self.frozen.is_none() {
+        if (self.hurries || self.young.len() >= self.young_max) && self.frozen.is_none() {
+            self.hurries = false;
             self.changed = true;
             let table = std::mem::take(&mut self.young);
             let flush = Flush::new(self.books.begin(), table.len());

@@ -344,6 +344,8 @@ pub const MANIFEST: &[u8] = b"i";
 pub const BUDGET_PREFIX: &[u8] = b"u";
 /// What became of replays.
 pub const REPLAY_PREFIX: &[u8] = b"y";
+/// All moved jobs.
+pub const MOVED_PREFIX: &[u8] = b"w";
 /// Dead letters.
 pub const DEAD_PREFIX: &[u8] = b"x";
 /// Finished events.

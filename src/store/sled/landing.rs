@@ -114,6 +114,15 @@ impl Base {
         Ok(there.then_some((key, pack)))
     }
 
+    /// Gives an event's first job, and all that stand in one pack with it, keys of their own.
+    pub fn unpack_event(&mut self, lane: LaneKey, event: EventId) -> Result<(), StoreError> {
+        let mut draft = Draft::default();
+        if let Some(record) = self.take_from_pack(&mut draft, lane, event)? {
+            self.own_key(&mut draft, lane, event, &record);
+        }
+        self.apply(draft, false)
+    }
+
     /// Takes the pack apart in which an event's first job stands; of its other jobs each gets a key of its own. Returns
     /// that job's record.
     pub fn take_from_pack(

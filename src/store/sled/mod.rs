@@ -17,7 +17,7 @@
 //!
 //! # Operations
 //! [`append`] (with [`landing`], which spares keys), [`moves`] (commit, begin) and [`revive`], [`lend`] and [`time`] (lease,
-//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`papers`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
+//! next due), [`turns`] (with [`members`] and [`displace`]), [`query`], [`forget`] and [`search`], [`papers`], [`sweep`]. What is remembered of participants is an [`index`] of its own.
 //!
 //! # Deliberately absent
 //! `flush_async` (it hangs under concurrency), `subscribe`, sled's transactions, leases on disk.
@@ -30,6 +30,7 @@ mod copying;
 mod counts;
 mod disk;
 mod displace;
+mod forget;
 mod format;
 mod import;
 mod index;
@@ -46,6 +47,7 @@ mod query;
 mod replays;
 mod revive;
 mod salvage;
+mod search;
 mod streams;
 mod sweep;
 mod tally;
@@ -58,7 +60,7 @@ mod writes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -72,12 +74,13 @@ use self::writer::Request;
 use super::entry::Entries;
 use super::hash::Hasher;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper,
-    ReplayCounts, Settings, Shelf, Store, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
+    Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError, Token,
+    Trace,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::telemetry::Metrics;
@@ -123,6 +126,8 @@ pub struct Shared {
     noted: Mutex<budgets::Noted>,
     /// The queue holds `max_jobs`: what is new is refused, what is a duplicate is not.
     crowded: AtomicBool,
+    /// How often leases were lost with a person.
+    revoked: AtomicU64,
 }
 
 impl Shared {
@@ -297,6 +302,10 @@ impl Store for SledStore {
         self.ask(|reply| Request::Budgets { reply }).await
     }
 
+    fn revoked(&self) -> u64 {
+        self.shared.revoked.load(Ordering::Acquire)
+    }
+
     fn admits(&self) -> Result<(), StoreError> {
         self.has_room()?;
         if self.shared.crowded.load(Ordering::Relaxed) {
@@ -352,6 +361,45 @@ impl Operate for SledStore {
 
     async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
         self.ask(|reply| Request::ReplayCounts { reply }).await
+    }
+
+    async fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.ask(|reply| Request::Held {
+            person,
+            before,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    async fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.ask(|reply| Request::Forget {
+            person,
+            before,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
+        self.ask(|reply| Request::Standing { event, reply }).await
+    }
+
+    async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
+        self.ask(|reply| Request::Search { trace, from, reply })
+            .await
     }
 
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {

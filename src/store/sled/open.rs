@@ -142,6 +142,7 @@ impl Base {
             written,
             sweeping: true,
             sweep_from: None,
+            revokes: false,
             replaced: 0,
             weight: Weight::default(),
             last_copy: 0,

@@ -21,13 +21,13 @@ use super::{Place, Shared};
 use crate::clock::Stopwatch;
 use crate::flow::job::{Commit, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::id::JobId;
+use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::hash::Hasher;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Page, Paper, ReplayCounts,
-    Settings, Shelf, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Page, Paper, Person,
+    Portion, Position, ReplayCounts, Settings, Shelf, Standing, StoreError, Token, Trace,
 };
 use crate::telemetry::Metrics;
 
@@ -128,6 +128,31 @@ pub enum Request {
     /// A question.
     ReplayCounts {
         reply: Reply<BTreeMap<u32, ReplayCounts>>,
+    },
+    /// A question.
+    Held {
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+        reply: Reply<Portion>,
+    },
+    /// Durable.
+    Forget {
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+        reply: Reply<Portion>,
+    },
+    /// A question.
+    Standing {
+        event: EventId,
+        reply: Reply<Standing>,
+    },
+    /// A question.
+    Search {
+        trace: Trace,
+        from: Option<Position>,
+        reply: Reply<Found>,
     },
     /// A question.
     Papers {
@@ -255,6 +280,9 @@ fn serve(
         base.head.jobs() >= base.settings.max_jobs,
         Ordering::Relaxed,
     );
+    if std::mem::take(&mut base.revokes) {
+        shared.revoked.fetch_add(1, Ordering::Release);
+    }
     for answer in answers {
         answer();
     }
@@ -320,6 +348,12 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             }
             later(reply, Ok(done))
         }
+        Request::Forget {
+            person,
+            before,
+            now,
+            reply,
+        } => later(reply, Ok(base.forget(draft, &person, before, now)?)),
         Request::PutPapers { put, remove, reply } => {
             Base::put_papers(draft, &put, &remove);
             // Also when there is nothing to write: what is answered is answered behind a sync.
@@ -381,6 +415,20 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::ReplayCounts { reply } => {
             let _ = reply.send(Ok(base.replays.clone()));
         }
+        Request::Held {
+            person,
+            before,
+            now,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.held(&person, before, now)?));
+        }
+        Request::Standing { event, reply } => {
+            let _ = reply.send(Ok(base.standing(event)?));
+        }
+        Request::Search { trace, from, reply } => {
+            let _ = reply.send(Ok(base.search(&trace, from.as_ref())?));
+        }
         Request::Papers {
             shelf,
             limit,
@@ -394,6 +442,7 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         | Request::Begin { .. }
         | Request::Revive { .. }
         | Request::Discard { .. }
+        | Request::Forget { .. }
         | Request::PutPapers { .. } => {}
     }
     Ok(None)

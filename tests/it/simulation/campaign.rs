@@ -41,6 +41,12 @@ pub struct Life {
     pub book: Arc<RuleBook>,
     pub settings: EngineSettings,
     pub accepted: BTreeMap<EventId, Event>,
+    /// Those that were queued or dead when their person was forgotten: nothing is promised of them any more.
+    pub forgotten: BTreeMap<EventId, Event>,
+    /// Removals from Braze.
+    pub erasures: BTreeMap<EventId, Event>,
+    /// Whom they are, or were, about.
+    pub removed: BTreeSet<String>,
     /// Those that lived again.
     pub replayed: BTreeSet<EventId>,
     pub crashes: u64,
@@ -59,6 +65,9 @@ impl Life {
             settings: settings(),
             book: Arc::new(RuleBook::new(rules)),
             accepted: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            erasures: BTreeMap::new(),
+            removed: BTreeSet::new(),
             replayed: BTreeSet::new(),
             crashes: 0,
             starts: seed,
@@ -238,7 +247,11 @@ pub fn settings() -> EngineSettings {
         linger: Duration::from_millis(20),
     };
     let workspace = || WorkspaceSettings {
-        braze: host(&[(LaneKind::UsersExportIds, 40), (LaneKind::UsersTrack, 100)]),
+        braze: host(&[
+            (LaneKind::UsersExportIds, 40),
+            (LaneKind::UsersTrack, 100),
+            (LaneKind::UsersDelete, 100),
+        ]),
         quikly: Some(host(&[(LaneKind::Quikly, 50)])),
     };
     let names = ["acme", "beta"];

@@ -97,7 +97,9 @@ fn reply(call: &Call) -> Reply {
         Call::LookUp { .. } => Reply::Profiles(Vec::new()),
         Call::Track(_) => Reply::Tracked,
         Call::Credit(_) => Reply::Credited,
-        Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) => panic!("nobody asks this"),
+        Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) | Call::Delete(_) => {
+            panic!("nobody asks this")
+        }
     }
 }
 

@@ -19,12 +19,14 @@ pub async fn check(life: &Life) -> Vec<String> {
     conservation(life, dead.len() as u64, &mut wrong);
     profiles(life, &mut wrong);
     let mut first: BTreeMap<(&str, &str), EventId> = BTreeMap::new();
-    for (id, event) in &life.accepted {
+    for (id, event) in life.accepted.iter().chain(&life.forgotten) {
         if event.kind == EventKind::Participation {
-            first.entry((&event.scope, &event.email)).or_insert(*id);
+            let first = first.entry((&event.scope, &event.email)).or_insert(*id);
+            *first = (*first).min(*id);
         }
     }
-    for (id, event) in &life.accepted {
+    let removed = |event: &Event| life.removed.contains(&event.email);
+    for (id, event) in life.accepted.iter().filter(|(_, event)| !removed(event)) {
         if !dead.contains(id) {
             let is_first = first.get(&(&*event.scope, &*event.email)) == Some(id);
             done(life, event, is_first, &mut wrong);
@@ -94,8 +96,10 @@ fn turns(life: &Life, dead: &BTreeSet<EventId>, wrong: &mut Vec<String>) {
 
 pub fn conservation(life: &Life, dead: u64, wrong: &mut Vec<String>) {
     let events = life.counts().events;
-    if events.accepted != life.accepted.len() as u64
-        || events.accepted != events.done + events.dead + events.queued
+    let elsewhere = life.forgotten.len() + life.erasures.len();
+    if events.accepted != (life.accepted.len() + elsewhere) as u64
+        || events.accepted != events.done + events.dead + events.queued + events.forgotten
+        || events.forgotten != life.forgotten.len() as u64
         || events.dead != dead
         || events.queued != 0
     {
@@ -255,7 +259,7 @@ fn created_events(life: &Life, wrong: &mut Vec<String>) {
             })
             .map(|(_, count)| count)
             .sum();
-        if (total as u64) < made {
+        if (total as u64) < made && life.removed.is_empty() {
             wrong.push(format!(
                 "{}: {made} created, and only {total} were told of",
                 rules.scope

@@ -169,6 +169,7 @@ impl World {
             }
             Call::Recall => Reply::Remembered(None),
             Call::Credit(_) => Reply::Credited,
+            Call::Delete(_) => Reply::Deleted,
         }
     }
 

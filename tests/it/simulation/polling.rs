@@ -148,6 +148,7 @@ impl Client for Braze {
                 Call::SetStatus(_) => Reply::StatusSet,
                 Call::Credit(_) => Reply::Credited,
                 Call::Recall => Reply::Remembered(None),
+                Call::Delete(_) => Reply::Deleted,
             })
         };
         Heard::silent(calls.into_iter().map(answer).collect())

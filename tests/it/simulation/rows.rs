@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use braze_relay::flow::job::{Commit, Fate, Job, Outcome};
+use braze_relay::flow::job::{Commit, Erase, Fate, Job, Outcome, State};
 use braze_relay::model::call::{Address, Failure, Profile, Reply};
 use braze_relay::model::event::Event;
 
@@ -47,6 +47,14 @@ pub fn of(
         "(something to write)"
     };
     let leads = leads(before, commit);
+    if let (State::Erase(erase), Some(Ok(reply))) = (&before.state, heard) {
+        return vec![row(
+            flow,
+            step,
+            &hears_of_removal(erase, reply, event),
+            &leads,
+        )];
+    }
     match (step, heard, remembered) {
         ("recall" | "look_up" | "create", Some(Ok(Reply::Tracked)), Some(_)) => {
             let known = format!("an address remembered {written}");
@@ -68,6 +76,25 @@ pub fn of(
         ("write", None, _) => vec![row(flow, step, "written (nothing left)", &leads)],
         _ => Vec::new(),
     }
+}
+
+fn hears_of_removal(erase: &Erase, reply: &Reply, event: &Event) -> String {
+    let (Erase::LookUp { rounds, waited }, Reply::Profiles(shown)) = (erase, reply) else {
+        return "deleted".into();
+    };
+    let when = match (rounds, waited) {
+        (0, false) => "at first",
+        (0, true) => "after a wait, nothing deleted",
+        (12, _) => "after twelve deletions",
+        _ => "after deletions",
+    };
+    let theirs = |it: &Profile| it.email.as_ref().is_none_or(|it| *it == event.email);
+    let whom = match shown.iter().any(theirs) {
+        _ if shown.is_empty() => "no profile",
+        true => "profiles with this e-mail",
+        false => "only one that shows another e-mail",
+    };
+    format!("{whom} ({when})")
 }
 
 fn hears(reply: &Reply, event: &Event, written: &str, commit: &Commit) -> String {
@@ -93,6 +120,7 @@ fn hears(reply: &Reply, event: &Event, written: &str, commit: &Commit) -> String
             _ => "written".into(),
         },
         Reply::Credited => "taken".into(),
+        Reply::Deleted => "deleted".into(),
         Reply::Status(_) | Reply::StatusSet | Reply::Remembered(_) => "something else".into(),
     }
 }
@@ -101,6 +129,9 @@ fn leads(before: &Job, commit: &Commit) -> String {
     match &commit.fate {
         Fate::Keep { job, .. } if job.attempts > before.attempts => {
             "the same, later; an attempt".into()
+        }
+        Fate::Keep { job, .. } if matches!(job.state, State::Erase(Erase::LookUp { .. })) => {
+            format!("`{}`, later", job.state.step())
         }
         Fate::Keep { job, .. } => format!("`{}`", job.state.step()),
         Fate::Finish(outcome) if commit.spawn.is_empty() => format!("done `{outcome}`"),

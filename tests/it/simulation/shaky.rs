@@ -1,6 +1,6 @@
 //! The map store with a disk that takes its time and a process around it that may die at every operation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use braze_relay::flow::job::{Commit, Fate, Flow, Job, Seed, Start};
 use braze_relay::model::budget::BudgetUse;
 use braze_relay::model::call::{Address, Company, Failure, Reply};
 use braze_relay::model::event::Event;
-use braze_relay::model::id::JobId;
+use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::entry::Entries;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Leased, Operate, Page, Paper,
-    ReplayCounts, Shelf, Store, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
+    Person, Portion, Position, ReplayCounts, Shelf, Standing, Store, StoreError, Token, Trace,
 };
 use tokio::sync::Notify;
 
@@ -93,6 +93,14 @@ impl Shaky {
         let lent = self.lent.lock().unwrap();
         let of = |(at, event, ..): &&Lent| at == lane && emails.contains(&event.email);
         lent.values().filter(of).map(|it| step_of(&it.2)).collect()
+    }
+
+    /// Who is being removed by what is on loan in `lane`.
+    pub fn erasing(&self, lane: &Lane) -> BTreeSet<String> {
+        let lent = self.lent.lock().unwrap();
+        let of = |(at, _, job, _): &&Lent| at == lane && job.state.flow() == Flow::Erase;
+        let emails = lent.values().filter(of).map(|it| it.1.email.clone());
+        emails.collect()
     }
 
     fn steps_of(&self, tokens: &[Token]) -> Vec<String> {
@@ -308,6 +316,9 @@ impl Store for Shaky {
         self.map.budgets().await
     }
 
+    fn revoked(&self) -> u64 {
+        self.map.revoked()
+    }
     fn admits(&self) -> Result<(), StoreError> {
         self.map.admits()
     }
@@ -346,6 +357,32 @@ impl Operate for Shaky {
 
     async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
         self.map.replay_counts().await
+    }
+
+    async fn held(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.map.held(person, before, now).await
+    }
+
+    async fn forget(
+        &self,
+        person: Person,
+        before: Option<EventId>,
+        now: Timestamp,
+    ) -> Result<Portion, StoreError> {
+        self.map.forget(person, before, now).await
+    }
+
+    async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
+        self.map.standing(event).await
+    }
+
+    async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
+        self.map.search(trace, from).await
     }
 
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {

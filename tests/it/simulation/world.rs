@@ -78,6 +78,18 @@ pub struct Write {
     pub track: Track,
 }
 
+/// A call that left.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    pub email: String,
+    pub at: Timestamp,
+    pub lane: Lane,
+    /// It was marked as begun first.
+    pub marked: bool,
+    /// It is part of a removal, or may be: a look-up by somebody whose profile is being removed.
+    pub erases: bool,
+}
+
 /// A call that was carried out, whatever became of its answer.
 #[derive(Clone, Debug)]
 pub struct Taken {
@@ -120,10 +132,14 @@ impl Poison {
 #[derive(Default)]
 pub struct Model {
     pub people: BTreeMap<String, Vec<Person>>,
+    /// Profiles that were deleted: what was on its way to them may come late.
+    pub deleted: Vec<Person>,
     /// Everything that was written, and everything that Quikly was told, in order.
     pub taken: Vec<Taken>,
     /// Every phone is Subscribed from then on.
     pub subscribed_from: Option<Timestamp>,
+    /// For whom something was asked, in order.
+    pub asked: Vec<Asking>,
     /// Who was looked up, in order.
     pub looked_up: Vec<String>,
     requests: u64,
@@ -262,8 +278,18 @@ impl World {
             .iter()
             .map(|call| self.emails(lane, std::slice::from_ref(call)).pop())
             .collect();
+        let erasing = self.erasing(lane);
         let model = &mut *self.model();
         let request = model.calls;
+        for (call, email) in calls.iter().zip(&emails) {
+            model.asked.extend(email.as_ref().map(|email| Asking {
+                email: email.clone(),
+                at: now,
+                lane: lane.clone(),
+                marked: call.is_marked(),
+                erases: erasing.contains(email),
+            }));
+        }
         for (call, email) in calls.iter().zip(emails) {
             if let (Call::Track(track), Some(email)) = (call, email) {
                 model.writes.push(Write {
@@ -275,6 +301,13 @@ impl World {
                 });
             }
         }
+    }
+
+    /// Whose look-ups in this lane are those of a removal.
+    fn erasing(&self, lane: &Lane) -> BTreeSet<String> {
+        let store = self.store.lock().unwrap();
+        let store = store.as_ref();
+        store.map_or_else(BTreeSet::new, |store| store.erasing(lane))
     }
 
     /// What every request must keep to. Returns its number.
@@ -361,6 +394,14 @@ impl World {
             }
             Call::ReadStatus { .. } => Ok(Reply::Status(self.status(now))),
             Call::SetStatus(_) => Ok(Reply::StatusSet),
+            Call::Delete(ids) => {
+                let mut model = self.model();
+                let people = model.people.entry(lane.workspace.to_string()).or_default();
+                let named = |it: &mut Person| ids.iter().any(|id| names(it, id));
+                let deleted: Vec<Person> = people.extract_if(.., named).collect();
+                model.deleted.extend(deleted);
+                Ok(Reply::Deleted)
+            }
         }
     }
 
@@ -396,10 +437,12 @@ impl World {
         let mut model = self.model();
         model.next_id += 1;
         let braze_id = format!("b{}", model.next_id);
+        let gone = model.deleted.iter().any(|it| names(it, &track.address));
         let people = model.people.entry(lane.workspace.to_string()).or_default();
         let found = people.iter().position(|it| names(it, &track.address));
         let index = match found {
             Some(index) => index,
+            None if gone && !track.create => return,
             None if !track.create => {
                 self.lab
                     .violated("an update of a profile that does not exist".into());
@@ -440,7 +483,8 @@ impl World {
         let email = credit.email.trim().to_lowercase();
         let mut model = self.model();
         let people = model.people.get(&*lane.workspace);
-        if !people.is_some_and(|people| people.iter().any(|it| it.email == email)) {
+        let there = people.into_iter().flatten().chain(&model.deleted);
+        if !there.into_iter().any(|it| it.email == email) {
             self.lab
                 .violated("somebody was credited who has no profile".into());
         }
@@ -460,7 +504,8 @@ impl World {
                 Call::LookUp { .. }
                 | Call::Recall
                 | Call::ReadStatus { .. }
-                | Call::SetStatus(_) => {}
+                | Call::SetStatus(_)
+                | Call::Delete(_) => {}
                 Call::Credit(credit) => {
                     let email = credit.email.trim().to_lowercase();
                     if is_webhook(credit) {
@@ -486,7 +531,7 @@ impl World {
         let people = model.people.get(&*lane.workspace).unwrap_or(&none);
         let email = |call: &Call| match call {
             Call::LookUp { email, .. } => Some(email.clone()),
-            Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) => None,
+            Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) | Call::Delete(_) => None,
             Call::Credit(credit) => Some(credit.email.trim().to_lowercase()),
             Call::Track(track) => match &track.address {
                 Address::Alias(email) | Address::Email(email) => Some(email.clone()),
@@ -667,7 +712,11 @@ fn host(lane: &Lane) -> String {
 
 fn parks(call: &Call) -> bool {
     match call {
-        Call::LookUp { .. } | Call::Recall | Call::ReadStatus { .. } | Call::SetStatus(_) => false,
+        Call::LookUp { .. }
+        | Call::Recall
+        | Call::ReadStatus { .. }
+        | Call::SetStatus(_)
+        | Call::Delete(_) => false,
         Call::Track(track) => !track.events.is_empty() && track.on_unknown == OnUnknown::Park,
         Call::Credit(credit) => credit.on_unknown == OnUnknown::Park,
     }

@@ -5,7 +5,6 @@
 //! end every job is found exactly once.
 
 mod carrying;
-
 mod plans;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +16,15 @@ use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, LaneCounts, Leased, Operate, Settings,
-    States, Store, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Held, LaneCounts, Leased, Operate, Person,
+    Portion, Settings, States, Store, StoreError, Token,
 };
 use proptest::test_runner::{Config, TestRunner};
 
 pub use self::carrying::Copying;
-use self::plans::{ChildPlan, EndPlan, FatePlan, Pick, SeedPlan, StartPlan, Step, lane_of, step};
+use self::plans::{
+    ChildPlan, EndPlan, FatePlan, Pick, SeedPlan, StartPlan, Step, lane_of, person_of, step,
+};
 use super::Harness;
 use super::material::{Ask, comparable, finish, moved, second, stored};
 
@@ -123,6 +124,7 @@ impl<H: Harness> Pair<H> {
             Step::Commit(moves) => self.commit(moves).await,
             Step::Revive(replay, letters) => self.revive(replay, letters).await,
             Step::Discard(letters) => self.discard(letters).await,
+            Step::Forget { person, workspace } => self.forget(&person_of(person, workspace)).await,
             Step::Pass { milliseconds } => {
                 self.now = self.now + Duration::from_millis(milliseconds);
             }
@@ -270,6 +272,30 @@ impl<H: Harness> Pair<H> {
         let real = store.revive_for(replay, real, self.now).await.unwrap();
         let model = self.map.revive_for(replay, model, self.now).await.unwrap();
         assert_eq!(real, model);
+    }
+
+    async fn forget(&mut self, person: &Person) {
+        let map = self.map.held(person.clone(), None, self.now).await;
+        let there = map.unwrap().held;
+        let (store, mut before) = (self.house.store(), None);
+        let (mut held, mut gone) = (Held::default(), Held::default());
+        loop {
+            let slice = store.held(person.clone(), before, self.now).await;
+            let Portion { held: some, next } = slice.unwrap();
+            held = held.and(some);
+            let slice = store.forget(person.clone(), before, self.now).await;
+            gone = gone.and(slice.unwrap().held);
+            before = next;
+            if next.is_none() {
+                break;
+            }
+        }
+        let map = self.map.forget(person.clone(), None, self.now).await;
+        assert_eq!((map.unwrap().held, held, gone), (there, there, there));
+        self.ledger.jobs -= gone.living + gone.dead;
+        let map = self.map.clone();
+        let lost = |(_, model): &mut (Token, Token)| !map.is_lent(*model);
+        self.spent.extend(self.out.extract_if(.., lost));
     }
 
     /// Everything that can be asked is answered alike, and adds up.

@@ -166,10 +166,15 @@ impl Scene {
 
     /// The same, however it ends.
     pub async fn output(&self, relay: &Relay, words: &[&str]) -> Output {
+        self.asking(relay, words).output().await.unwrap()
+    }
+
+    /// The command, not yet run.
+    pub fn asking(&self, relay: &Relay, words: &[&str]) -> Command {
         let ops = relay.ops("/");
         let mut command = Command::new(BINARY);
         command.args(words).args(["--ops", ops.as_str()]);
-        command.output().await.unwrap()
+        command
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Writer {
     /// How many entries it has.
     pub entries: u64,
     first: Option<Place>,
-    block: Vec<u8>,
+    pub(super) block: Vec<u8>,
 }
 
 impl Writer {
@@ -54,7 +54,7 @@ impl Writer {
 }
 
 /// The block of `run` in which `place` would be.
-fn covering(db: &Db, run: u32, place: &Place) -> Result<Option<(IVec, IVec)>, StoreError> {
+pub fn covering(db: &Db, run: u32, place: &Place) -> Result<Option<(IVec, IVec)>, StoreError> {
     let upto = db
         .range(keys::run_prefix(run)..=keys::run_block(run, place))
         .next_back();

@@ -32,6 +32,11 @@ impl Flush {
         self.writer.run
     }
 
+    /// What is being written.
+    pub fn writer(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
+
     /// What was written.
     pub fn into_writer(self) -> Writer {
         self.writer
@@ -88,6 +93,15 @@ impl Merge {
     /// The run it becomes.
     pub fn run(&self) -> u32 {
         self.writer.run
+    }
+
+    /// Takes the value at a place out of what was read and is not yet written.
+    pub fn wipe(&mut self, place: &Place) -> Result<(), StoreError> {
+        let read = self.inputs.iter_mut().flat_map(|input| &mut input.read);
+        for (_, value) in read.filter(|(at, _)| at == place) {
+            *value = IVec::default();
+        }
+        self.writer.wipe(place)
     }
 
     /// The runs it is made of, and what was written.

@@ -33,6 +33,7 @@ pub async fn check(life: &Life, leads: &Leads) -> Vec<String> {
             EventKind::Progress | EventKind::Participation => {
                 update(life, &log, event, letter, &died, &mut wrong);
             }
+            EventKind::Erasure => wrong.push(format!("{id}: nobody asked for a removal here")),
         }
     }
     keys_are_apart(&log, &mut wrong);

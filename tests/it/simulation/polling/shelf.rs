@@ -203,6 +203,9 @@ impl Store for Shelf {
         Ok(BTreeMap::new())
     }
 
+    fn revoked(&self) -> u64 {
+        0
+    }
     fn admits(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -8,6 +8,7 @@ use braze_relay::model::call::Address;
 use braze_relay::model::event::{EventKind, Source};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
+use braze_relay::store::Person;
 use proptest::prelude::*;
 
 use super::super::material::{self, attributes, burial, laden};
@@ -35,6 +36,10 @@ pub enum Step {
     /// For one of two replays, or none.
     Revive(Option<u32>, Vec<(u16, StartPlan)>),
     Discard(Vec<u16>),
+    Forget {
+        person: u8,
+        workspace: u8,
+    },
     Pass {
         milliseconds: u64,
     },
@@ -224,6 +229,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         2 => (prop::option::of(1..3_u32), prop::collection::vec((any::<u16>(), start()), 0..4))
             .prop_map(|(replay, letters)| Step::Revive(replay, letters)),
         1 => prop::collection::vec(any::<u16>(), 0..3).prop_map(Step::Discard),
+        1 => (person(), 0..4_u8).prop_map(|(person, workspace)| Step::Forget { person, workspace }),
         4 => (0..9_000_u64).prop_map(|milliseconds| Step::Pass { milliseconds }),
         1 => Just(Step::Crash),
         1 => Just(Step::Close),
@@ -241,6 +247,22 @@ pub fn lane_of(number: u8) -> Lane {
         0 => material::look_ups(),
         1 => material::tracks(),
         _ => material::foreign(),
+    }
+}
+
+/// Whoever has no e-mail is known by the key of an event.
+pub fn person_of(person: u8, workspace: u8) -> Person {
+    let participant = match PEOPLE[usize::from(person)] {
+        "" => "k0",
+        email => email,
+    };
+    Person {
+        participant: participant.into(),
+        workspace: match workspace {
+            0 => Some(material::name("acme")),
+            1 => Some(material::name("borealis")),
+            _ => None,
+        },
     }
 }
 
