@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 use super::append::Prepared;
 use super::base::{Base, Draft};
 use super::copying::Slice;
-use super::open::Purpose;
 use super::room::look_at_disk;
 use super::{Place, Shared};
 use crate::clock::Stopwatch;
@@ -177,9 +176,7 @@ pub fn run(
     opened: &Sender<Result<Hasher, StoreError>>,
     shared: &Shared,
 ) {
-    let mut base = match catch_unwind(AssertUnwindSafe(|| {
-        Base::open(place, settings, metrics, Purpose::Work)
-    })) {
+    let mut base = match catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics))) {
         Ok(Ok(base)) => base,
         Ok(Err(error)) => {
             let _ = opened.send(Err(error));
