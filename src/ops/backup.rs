@@ -48,19 +48,16 @@ struct Backup {
 
 impl Backup {
     fn write(&mut self, told: Option<Told>) -> Result<Bytes, StoreError> {
-        match told {
-            Some(told) => {
-                for entry in told? {
-                    self.writer.push(&entry).map_err(|error| failed(&error))?;
-                }
+        if let Some(told) = told {
+            for entry in told? {
+                self.writer.push(&entry).map_err(|error| failed(&error))?;
             }
-            None => {
-                self.ended = true;
-                self.writer
-                    .end(Vec::new())
-                    .map_err(|error| failed(&error))?;
-                tracing::info!("a backup was taken");
-            }
+        } else {
+            self.ended = true;
+            self.writer
+                .end(Vec::new())
+                .map_err(|error| failed(&error))?;
+            tracing::info!("a backup was taken");
         }
         Ok(std::mem::take(self.writer.out()).into())
     }

@@ -282,6 +282,17 @@ impl Operate for MapStore {
             .collect())
     }
 
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        let mut maps = self.open()?;
+        maps.discard_old_letters(now);
+        maps.commit += 1;
+        Ok(ids.into_iter().map(|id| maps.discard(id)).collect())
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        Ok(self.open()?.replays.clone())
+    }
+
     async fn held(
         &self,
         person: Person,
@@ -311,17 +322,6 @@ impl Operate for MapStore {
 
     async fn search(&self, trace: Trace, _from: Option<Position>) -> Result<Found, StoreError> {
         Ok(self.open()?.search(&trace))
-    }
-
-    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
-        let mut maps = self.open()?;
-        maps.discard_old_letters(now);
-        maps.commit += 1;
-        Ok(ids.into_iter().map(|id| maps.discard(id)).collect())
-    }
-
-    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
-        Ok(self.open()?.replays.clone())
     }
 
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod forget;
 mod health;
 mod lanes;

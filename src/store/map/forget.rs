@@ -1,10 +1,9 @@
 //! Forgetting a person in the plain-map store.
 
-use super::super::hash::{PARTICIPANT_BYTES, Place};
+use super::super::hash::Place;
 use super::super::person::outlives;
 use super::super::{Found, Held, Person, Standing, Trace};
-use super::maps::{Living, Maps};
-use crate::model::Name;
+use super::maps::{self, Living, Maps};
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 
@@ -20,9 +19,10 @@ impl Maps {
                 lent += u64::from(self.living.get(&id).is_some_and(is_lent));
             }
         }
-        let places = self.addresses_of(person);
-        let learnt = places.iter().filter_map(|it| self.addresses.get(it));
-        let believed = learnt.filter(|it| it.holds(now, self.settings.known_for));
+        let believed = self.addresses_of(person).into_iter().filter(|place| {
+            let learnt = self.addresses.get(place);
+            learnt.is_some_and(|learnt| learnt.holds(now, self.settings.known_for))
+        });
         Held {
             events: affairs.len() as u64,
             living,
@@ -97,10 +97,9 @@ impl Maps {
             let wanted = person.workspace.as_deref();
             wanted.is_none_or(|wanted| workspace == Some(wanted))
         };
-        let theirs = self.hasher.person(&person.participant);
-        let theirs = &theirs[..PARTICIPANT_BYTES];
+        let theirs = maps::person(&self.hasher.person(&person.participant));
         let of_person = self.events.iter().filter(|(id, known)| {
-            known.place[..PARTICIPANT_BYTES] == *theirs && before.is_none_or(|before| **id < before)
+            maps::person(&known.place) == theirs && before.is_none_or(|before| **id < before)
         });
         let goes = |event: &EventId| {
             let living = self.living.range(event.job(0)..=event.job(u8::MAX));
@@ -114,6 +113,17 @@ impl Maps {
         of_person.map(|(id, _)| *id).filter(goes).collect()
     }
 
+    /// Where addresses of the person may be remembered.
+    fn addresses_of(&self, person: &Person) -> Vec<Place> {
+        let theirs = maps::person(&self.hasher.person(&person.participant));
+        let wanted = person.workspace.as_ref();
+        let workspaces = self.workspaces.iter();
+        workspaces
+            .filter(|name| wanted.is_none_or(|wanted| wanted == *name))
+            .map(|name| self.address_of(&(name.clone(), theirs)))
+            .collect()
+    }
+
     fn jobs_of(&self, event: EventId) -> Vec<JobId> {
         let jobs = self.living.range(event.job(0)..=event.job(u8::MAX));
         jobs.map(|(id, _)| *id).collect()
@@ -122,17 +132,5 @@ impl Maps {
     fn letters_of(&self, event: EventId) -> Vec<JobId> {
         let letters = self.dead.range(event.job(0)..=event.job(u8::MAX));
         letters.map(|(id, _)| *id).collect()
-    }
-
-    /// Where addresses of the person would be remembered.
-    fn addresses_of(&self, person: &Person) -> Vec<Place> {
-        let home = self.hasher.person(&person.participant);
-        let mut bytes = [0; PARTICIPANT_BYTES];
-        bytes.copy_from_slice(&home[..PARTICIPANT_BYTES]);
-        let meant = |name: &&Name| person.workspace.as_ref().is_none_or(|only| only == *name);
-        let places = self.workspaces.iter().filter(meant);
-        places
-            .map(|name| self.address_of(&(name.clone(), bytes)))
-            .collect()
     }
 }

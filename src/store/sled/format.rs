@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::store::Settings;
     use crate::store::sled::disk::Folder;
-    use crate::store::sled::open::{Purpose, open_sled};
+    use crate::store::sled::open::open_sled;
     use crate::store::sled::{Place, SledStore};
 
     fn place(path: &std::path::Path) -> Place {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn opened(place: &Place) -> Result<Base, StoreError> {
-        Base::open(place, Settings::default(), None, Purpose::Work)
+        Base::open(place, Settings::default(), None)
     }
 
     /// Writes this under the key, and says what opening says then.
@@ -185,7 +185,7 @@ mod tests {
             secret: [1; 32],
             salvaged: false,
         };
-        let account = crate::store::entry::Entry::Account(Default::default());
+        let account = crate::store::entry::Entry::Account(crate::store::entry::Account::default());
         SledStore::import(&place, Settings::default(), origin, [Ok(account)]).unwrap();
         let base = opened(&place).unwrap();
         assert_eq!(Format::read(&base.db).unwrap(), Format::WHOLE);

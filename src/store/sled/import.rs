@@ -49,7 +49,7 @@ impl SledStore {
             begin(&folder, place, origin)?;
             drop(folder);
             let mut import = Import {
-                base: Base::open(place, settings, None, Purpose::Import)?,
+                base: Base::open_for(Purpose::Import, place, settings, None)?,
                 draft: Draft::default(),
                 entries: 0,
                 ids: HashSet::new(),
@@ -139,11 +139,11 @@ impl Import {
             }
             Entry::Job { id, lane, kept } => {
                 let key = tree_key(names, &Key::Job { id, lane });
-                self.record(id, key, (*kept).into())?;
+                self.record(id, key, &(*kept).into())?;
             }
             Entry::Letter { id, kept } => {
                 let key = tree_key(names, &Key::Letter { id });
-                self.record(id, key, (*kept).into())?;
+                self.record(id, key, &(*kept).into())?;
             }
             Entry::Account(account) => self.account = Some(account),
             Entry::Living {
@@ -183,14 +183,14 @@ impl Import {
         &mut self,
         id: JobId,
         key: Option<Vec<u8>>,
-        record: Record,
+        record: &Record,
     ) -> Result<(), StoreError> {
         let Some(key) = key else { return Ok(()) };
         if !self.ids.insert(id) {
             self.apply()?;
             self.ids.insert(id);
         }
-        let pieces = codec::encode_record(&record)?;
+        let pieces = codec::encode_record(record)?;
         self.drop_pieces(id, &key, pieces.rest.len())?;
         self.draft.record(key, id, pieces);
         Ok(())

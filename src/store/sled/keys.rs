@@ -342,10 +342,10 @@ pub const LOG_PREFIX: &[u8] = b"l";
 pub const MANIFEST: &[u8] = b"i";
 /// What was used of budgets.
 pub const BUDGET_PREFIX: &[u8] = b"u";
-/// All moved jobs.
-pub const MOVED_PREFIX: &[u8] = b"w";
 /// What became of replays.
 pub const REPLAY_PREFIX: &[u8] = b"y";
+/// All moved jobs.
+pub const MOVED_PREFIX: &[u8] = b"w";
 /// Dead letters.
 pub const DEAD_PREFIX: &[u8] = b"x";
 /// Finished events.

@@ -216,11 +216,7 @@ struct Jobs {
 fn jobs(base: &Base, event: EventId) -> Result<Jobs, StoreError> {
     let mut found = Jobs::default();
     let mut prefixes = vec![b"w".to_vec()];
-    prefixes.extend(
-        base.names
-            .lane_keys()
-            .map(|lane| keys::unmoved_prefix(lane)),
-    );
+    prefixes.extend(base.names.lane_keys().map(keys::unmoved_prefix));
     prefixes.push(keys::DEAD_PREFIX.to_vec());
     for prefix in prefixes {
         let dead = prefix == keys::DEAD_PREFIX;

@@ -355,6 +355,14 @@ impl Operate for SledStore {
         .await
     }
 
+    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+        self.ask(|reply| Request::Discard { ids, now, reply }).await
+    }
+
+    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
+        self.ask(|reply| Request::ReplayCounts { reply }).await
+    }
+
     async fn held(
         &self,
         person: Person,
@@ -392,14 +400,6 @@ impl Operate for SledStore {
     async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
         self.ask(|reply| Request::Search { trace, from, reply })
             .await
-    }
-
-    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
-        self.ask(|reply| Request::Discard { ids, now, reply }).await
-    }
-
-    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
-        self.ask(|reply| Request::ReplayCounts { reply }).await
     }
 
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {

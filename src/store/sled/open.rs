@@ -48,12 +48,21 @@ pub enum Purpose {
 }
 
 impl Base {
-    /// Opens or makes the store of a folder.
+    /// Opens or makes the store of a folder, to be worked.
     pub fn open(
         place: &Place,
         settings: Settings,
         metrics: Option<Arc<Metrics>>,
+    ) -> Result<Base, StoreError> {
+        Base::open_for(Purpose::Work, place, settings, metrics)
+    }
+
+    /// Opens or makes the store of a folder.
+    pub fn open_for(
         purpose: Purpose,
+        place: &Place,
+        settings: Settings,
+        metrics: Option<Arc<Metrics>>,
     ) -> Result<Base, StoreError> {
         let folder = Folder::open(&place.path)?;
         let refuse = |what: &str, error: std::io::Error| {

@@ -330,13 +330,13 @@ impl Salvage {
     /// Blocks of runs, then the log: later ones replace earlier ones.
     fn blocks(&mut self, mut from: Vec<u8>, raw: &mut Vec<Raw>) -> From {
         let mut found: BTreeMap<Remembered, IVec> = BTreeMap::new();
+        let mut then = None;
         while found.len() < SLICE_KEYS {
             let place = from[0];
             let entry = contained(|| {
                 let next = self.db.range(from.as_slice()..).next();
                 next.transpose().map_err(|error| broken(&error))
             });
-            let next_place = if place == b'p' { Some(b'l') } else { None };
             match entry {
                 Ok(Some((key, block))) if key[0] == place => {
                     from = key.to_vec();
@@ -345,24 +345,15 @@ impl Salvage {
                     let entries = entries.filter_map(Result::ok);
                     found.extend(entries.map(|(place, value)| (*place, IVec::from(value))));
                 }
-                Ok(_) | Err(_) => match next_place {
-                    Some(next) => from = vec![next],
-                    None => {
-                        raw.extend(
-                            found
-                                .into_iter()
-                                .map(|(place, value)| Raw::Known(place, value)),
-                        );
-                        return From::Account;
-                    }
-                },
+                Ok(_) | Err(_) if place == b'p' => from = keys::LOG_PREFIX.to_vec(),
+                Ok(_) | Err(_) => {
+                    then = Some(From::Account);
+                    break;
+                }
             }
         }
-        raw.extend(
-            found
-                .into_iter()
-                .map(|(place, value)| Raw::Known(place, value)),
-        );
-        From::Blocks(from)
+        let found = found.into_iter();
+        raw.extend(found.map(|(place, value)| Raw::Known(place, value)));
+        then.unwrap_or(From::Blocks(from))
     }
 }

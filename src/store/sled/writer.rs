@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 use super::append::Prepared;
 use super::base::{Base, Draft};
 use super::copying::Slice;
-use super::open::Purpose;
 use super::{Place, Shared};
 use crate::clock::Stopwatch;
 use crate::flow::job::{Commit, Start};
@@ -176,9 +175,7 @@ pub fn run(
     opened: &Sender<Result<Hasher, StoreError>>,
     shared: &Shared,
 ) {
-    let mut base = match catch_unwind(AssertUnwindSafe(|| {
-        Base::open(place, settings, metrics, Purpose::Work)
-    })) {
+    let mut base = match catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics))) {
         Ok(Ok(base)) => base,
         Ok(Err(error)) => {
             let _ = opened.send(Err(error));
@@ -402,6 +399,19 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::DeadGet { id, reply } => {
             let _ = reply.send(Ok(base.dead_get(id)?));
         }
+        Request::BeginCopy { reply } => {
+            let _ = reply.send(Ok(base.begin_copy()));
+        }
+        Request::GoOnCopying { number, reply } => match base.go_on_copying(number) {
+            Err(error) if !matches!(error, StoreError::Copy(_)) => return Err(error),
+            slice => {
+                let _ = reply.send(slice);
+            }
+        },
+        Request::EndCopy { number } => base.end_copy(number),
+        Request::ReplayCounts { reply } => {
+            let _ = reply.send(Ok(base.replays.clone()));
+        }
         Request::Held {
             person,
             before,
@@ -416,19 +426,6 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::Search { trace, from, reply } => {
             let _ = reply.send(Ok(base.search(&trace, from.as_ref())?));
         }
-        Request::BeginCopy { reply } => {
-            let _ = reply.send(Ok(base.begin_copy()));
-        }
-        Request::GoOnCopying { number, reply } => match base.go_on_copying(number) {
-            Err(error) if !matches!(error, StoreError::Copy(_)) => return Err(error),
-            slice => {
-                let _ = reply.send(slice);
-            }
-        },
-        Request::EndCopy { number } => base.end_copy(number),
-        Request::ReplayCounts { reply } => {
-            let _ = reply.send(Ok(base.replays.clone()));
-        }
         Request::Papers {
             shelf,
             limit,
@@ -441,8 +438,8 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         | Request::Commit { .. }
         | Request::Begin { .. }
         | Request::Revive { .. }
-        | Request::Forget { .. }
         | Request::Discard { .. }
+        | Request::Forget { .. }
         | Request::PutPapers { .. } => {}
     }
     Ok(None)

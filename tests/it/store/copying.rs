@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use braze_relay::model::budget::{BudgetUse, WindowUse};
 use braze_relay::store::entry::{Entries, Entry};
-use braze_relay::store::{DeadFilter, Operate, Store, StoreError};
+use braze_relay::store::{DeadFilter, Operate, Paper, Shelf, Store, StoreError};
 
 use super::Harness;
 use super::histories::Copying;
@@ -46,13 +46,18 @@ pub async fn what_is_copied_is_there_again_to_the_byte<H: Harness>() {
     store.put(vec![wide], now).await;
     let used = BudgetUse {
         complete: false,
-        stopped_until: None,
         windows: vec![WindowUse {
             length_ms: 3000,
             requests: vec![(now, 17)],
         }],
+        stopped_until: Some(second(3)),
     };
     store.note_budget(&look_ups(), used.clone());
+    let paper = Paper::new("audit/7", "{\"who\":\"ada\"}").unwrap();
+    store
+        .put_papers(vec![paper.clone()], Vec::new())
+        .await
+        .unwrap();
     store.put(crowd(20, now), now).await;
     let (secret, told) = copied(&store).await;
     let other = H::import(SETTINGS, secret, through_text(told)).await;
@@ -76,6 +81,8 @@ pub async fn what_is_copied_is_there_again_to_the_byte<H: Harness>() {
         let counts = async |store: &H::S| comparable(store.counts(late).await.unwrap());
         assert_eq!(counts(&other).await, counts(&store).await);
     }
+    let papers = other.papers(Shelf::of("audit/"), 9).await.unwrap();
+    assert_eq!(papers, [paper]);
     // Everybody is remembered, and no id is given again.
     for person in 0..12 {
         let again = seed(&format!("p{person}@example.com"), "join", now);

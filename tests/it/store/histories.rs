@@ -5,7 +5,6 @@
 //! end every job is found exactly once.
 
 mod carrying;
-
 mod plans;
 
 use std::collections::{BTreeMap, BTreeSet};

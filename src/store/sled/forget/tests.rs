@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::base::Base;
-use super::super::open::Purpose;
 use super::super::{Place, SledStore};
 use crate::flow::job::{
     Burial, Class, Commit, Fate, Job, Outcome, Profile, Reason, Seed, Start, State,
@@ -179,13 +178,7 @@ async fn the_tree_holds_nothing_of_who_is_forgotten_and_the_files_nothing_once_i
         forget(&store).await;
         store.close().await.unwrap();
         // A stop that comes at once settles nothing: the next start goes on with it.
-        let mut base = Base::open(
-            &place(path, young_max),
-            Settings::default(),
-            None,
-            Purpose::Work,
-        )
-        .unwrap();
+        let mut base = Base::open(&place(path, young_max), Settings::default(), None).unwrap();
         while !base.index.is_settled() {
             base.settle().unwrap();
         }
@@ -196,5 +189,9 @@ async fn the_tree_holds_nothing_of_who_is_forgotten_and_the_files_nothing_once_i
             "nothing to look for: the test sees nothing"
         );
         assert_eq!(copied(path), 0, "young_max {young_max}");
+        SledStore::compact(&place(path, young_max), Settings::default())
+            .await
+            .unwrap();
+        assert_eq!(traces(path), 0, "young_max {young_max}, compacted");
     }
 }

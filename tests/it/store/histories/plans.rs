@@ -33,13 +33,13 @@ pub enum Step {
     Begin(Vec<Pick>),
     GiveBack(Vec<Pick>),
     Commit(Vec<(Pick, FatePlan, EndPlan, Vec<ChildPlan>)>),
+    /// For one of two replays, or none.
+    Revive(Option<u32>, Vec<(u16, StartPlan)>),
+    Discard(Vec<u16>),
     Forget {
         person: u8,
         workspace: u8,
     },
-    /// For one of two replays, or none.
-    Revive(Option<u32>, Vec<(u16, StartPlan)>),
-    Discard(Vec<u16>),
     Pass {
         milliseconds: u64,
     },
