@@ -20,6 +20,9 @@ use crate::store::{DeadLetter, Operate, ReplayCounts, Store, StoreError};
 /// So many must have ended before the share that died says anything.
 const SAMPLE_MIN: u64 = 20;
 
+/// After so many it is judged anew.
+const SAMPLE_MAX: u64 = 200;
+
 /// How long a replay rests when a look has found nothing that matches.
 const BETWEEN: Duration = Duration::from_millis(20);
 
@@ -190,11 +193,20 @@ fn stop(replay: &mut Replay, why: String) {
     replay.why = Some(why);
 }
 
-/// Whether too many of those that ended have died again, and how many.
-fn fails_again(replay: &Replay, counts: ReplayCounts) -> Option<String> {
+/// Whether too many of those that ended have died again, and how many. What has ended well enough is judged no more, so
+/// that many good ones before do not hide that it fails now.
+fn fails_again(replay: &mut Replay, counts: ReplayCounts) -> Option<String> {
     let (delivered, died) = replay.judged_from;
     let died = counts.died.saturating_sub(died);
     let ended = died + counts.delivered.saturating_sub(delivered);
-    let too_many = ended >= SAMPLE_MIN && died as f64 > replay.stop_at * ended as f64;
-    too_many.then(|| format!("{died} of {ended} died again"))
+    if ended >= SAMPLE_MIN && died as f64 > replay.stop_at * ended as f64 {
+        return Some(format!("{died} of the last {ended} died again"));
+    }
+    if ended >= SAMPLE_MAX {
+        replay.judged_from = (counts.delivered, counts.died);
+    }
+    None
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,8 @@ pub struct NewReplay {
     /// Or this part of the budget of every lane they pass, above 0, to 1; a quarter when neither is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<f64>,
-    /// It stops when more than this share of what ended has died again, above 0, to 1; a fifth when nothing is said.
+    /// It stops when more than this share of the last that ended (20 to 200 or so) died again, above 0, to 1; a fifth when
+    /// nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_at: Option<f64>,
     /// How many the preview found, so that it can be told how many are left.
@@ -88,7 +89,7 @@ pub struct Replay {
     pub rate: Option<f64>,
     /// Or this part of the budget of every lane they pass.
     pub budget: Option<f64>,
-    /// It stops when more than this share of what ended has died again.
+    /// It stops when more than this share of the last that ended died again.
     pub stop_at: f64,
     /// How many the preview found.
     pub expected: Option<u64>,
@@ -100,7 +101,8 @@ pub struct Replay {
     pub cursor: Option<JobId>,
     /// Letters it has looked at that cannot run as configured today.
     pub still_dead: u64,
-    /// What had been delivered, and had died again, when it was last begun or resumed: what counts for `stop_at` is since.
+    /// What had been delivered, and had died again, when it was last resumed, or found to go well: what counts for
+    /// `stop_at` is since.
     pub judged_from: (u64, u64),
     /// When it was cancelled, or had looked at every letter.
     pub ended_at: Option<Timestamp>,
