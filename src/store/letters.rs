@@ -103,7 +103,7 @@ impl DeadLetter {
 /// What became of what a replay let live. Lives still: `revived + spawned - delivered - died`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct ReplayCounts {
-    /// Dead letters that it let live.
+    /// Dead letters that it let live, less what was forgotten with its person since.
     pub revived: u64,
     /// Jobs that those spawned, credits above all.
     pub spawned: u64,
@@ -114,6 +114,15 @@ pub struct ReplayCounts {
 }
 
 impl ReplayCounts {
+    /// One that lived went with its person: it is as if it had never lived again.
+    pub(super) fn forget(&mut self) {
+        if self.revived > 0 {
+            self.revived -= 1;
+        } else {
+            self.spawned = self.spawned.saturating_sub(1);
+        }
+    }
+
     /// Those that live still.
     pub fn living(&self) -> u64 {
         (self.revived + self.spawned).saturating_sub(self.delivered + self.died)

@@ -46,6 +46,10 @@ impl Maps {
             }
             for id in self.jobs_of(event) {
                 let gone = self.living.remove(&id);
+                let replay = gone.as_ref().and_then(|living| living.replay);
+                if let Some(counts) = self.replayed(replay) {
+                    counts.forget();
+                }
                 let Some(turn) = gone.as_ref().and_then(Living::takes_turn_of) else {
                     continue;
                 };

@@ -18,7 +18,7 @@ use crate::model::lane::LaneKind;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Done, Known, Record, Turn};
 use crate::store::person::outlives;
-use crate::store::{Held, Person, Portion, StoreError};
+use crate::store::{Held, Person, Portion, ReplayCounts, StoreError};
 
 /// How many events one slice looks at.
 const EVENTS_MAX: usize = 16;
@@ -304,6 +304,7 @@ impl Base {
             None => None,
         };
         let group = self.group_of(&job.record);
+        self.count_replay(draft, job.record.replay, ReplayCounts::forget)?;
         let (lane, ready) = match (self.leases.remove(&id), &member) {
             (Some(lease), _) => {
                 if let Some(key) = lease.spot.key(id) {

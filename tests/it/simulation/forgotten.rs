@@ -218,6 +218,18 @@ async fn live(seed: u64) -> Life {
         }
         life.kill().await;
     }
+    if dice.chance(0.7) {
+        // Mostly removals are under way by now.
+        let place = [
+            "after_lease",
+            "sent",
+            "arrived",
+            "before_commit",
+            "after_commit",
+        ];
+        let place = place[dice.below(5) as usize];
+        life.lab.plan_crash(Some(1 + dice.below(6)), Some(place));
+    }
     life.run_empty(LONG).await;
     // Whatever died of the weather lives again in fair weather.
     life.world.model().weather = Weather::default();
