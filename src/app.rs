@@ -60,6 +60,9 @@ impl AppError {
     }
 }
 
+/// By so much a clock is corrected without a word.
+const CLOCK_SLACK: Duration = Duration::from_secs(1);
+
 /// A relay that is ready to run: the store is open and both listeners are bound.
 pub struct App {
     config: Config,
@@ -79,8 +82,6 @@ impl App {
         refuse_speed_off_loopback(&config, &clock)?;
         let metrics = Metrics::new().map_err(|error| AppError::Failed(error.to_string()))?;
         let metrics = Arc::new(metrics);
-        let client = Outside::new(&config, clock.clone())
-            .map_err(|error| AppError::Configuration(error.to_string()))?;
         let ingest = bind("ingest.listen", config.ingest.listen).await?;
         let ops = bind("ops.listen", config.ops.listen).await?;
         let (place, settings) = store_settings(&config);
@@ -90,6 +91,16 @@ impl App {
                 .await
                 .map_err(|error| AppError::Failed(error.to_string()))?
                 .map_err(AppError::Refused)?;
+        let (clock, behind) = clock.not_before(store.last_time());
+        if behind >= CLOCK_SLACK {
+            tracing::error!(
+                seconds = behind.as_secs(),
+                "the clock is behind the last time this store was used: whatever waits would wait for that as well, so \
+                 the relay goes on from then; set the clock"
+            );
+        }
+        let client = Outside::new(&config, clock.clone())
+            .map_err(|error| AppError::Configuration(error.to_string()))?;
         let book = Arc::new(config.rules.clone());
         let engine = Engine::new(
             store.clone(),

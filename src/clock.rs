@@ -51,6 +51,13 @@ impl Clock {
         }
     }
 
+    /// This clock, put ahead if it is behind `moment`; and by how much it was behind.
+    pub fn not_before(self, moment: Timestamp) -> (Clock, Duration) {
+        let behind = moment.since(self.now());
+        let base = self.base + behind;
+        (Clock { base, ..self }, behind)
+    }
+
     /// Now.
     pub fn now(&self) -> Timestamp {
         self.base + self.since_base()
@@ -183,6 +190,21 @@ impl Stopwatch {
 #[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_is_behind_goes_on_from_where_it_was_and_one_that_is_not_is_left_alone() {
+        let moment = Timestamp::from_millis;
+        let clock = Clock::starting_at(moment(5_000), 1.0);
+        let (same, behind) = clock.clone().not_before(moment(4_000));
+        assert_eq!((same.now(), behind), (moment(5_000), Duration::ZERO));
+        let (ahead, behind) = clock.not_before(moment(8_600));
+        assert_eq!(
+            (ahead.now(), behind),
+            (moment(8_600), Duration::from_millis(3_600))
+        );
+        ahead.sleep(Duration::from_millis(7)).await;
+        assert_eq!(ahead.now(), moment(8_607));
+    }
 
     #[test]
     fn a_base_is_read_as_it_is_written() {

@@ -24,6 +24,16 @@ struct NotAFilter(String);
 /// Sets up the logs of this process as [`LOG_VARIABLE`] wishes: a level for the relay, or directives as of `RUST_LOG`.
 /// A wish that is not understood is warned of and passed over. Does nothing the second time.
 pub fn init() {
+    // What a panic says may be what somebody sent: only where it happened is told.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        tracing::error!(
+            place,
+            thread = thread.name(),
+            "a part of the relay has broken off"
+        );
+    }));
     let wish = std::env::var(LOG_VARIABLE).ok();
     let (filter, misunderstood) = match filter(wish.as_deref()) {
         Ok(filter) => (filter, None),

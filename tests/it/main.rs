@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod demo;
 mod export;
+mod faults;
 mod golden;
 mod ingest;
 mod ops;

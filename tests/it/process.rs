@@ -18,7 +18,7 @@ mod synced;
 mod waiting;
 
 /// Two activations, both credited: one repeats a credit whose outcome is unknown, one does not.
-const ACTIVATIONS: &str = "[activations.resend]\nworkspace = \"acme\"\nflow = \"email\"\n\
+pub const ACTIVATIONS: &str = "[activations.resend]\nworkspace = \"acme\"\nflow = \"email\"\n\
      mark_attributes = { joined_resend = true }\n\
      credit = { event = \"joined\", on_unknown = \"resend\" }\n\
      [activations.park]\nworkspace = \"acme\"\nflow = \"email\"\n\

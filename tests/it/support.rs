@@ -4,6 +4,7 @@
 //! fixed time: a condition is asked for until it holds, a bounded number of times. Deliberately absent: anything that
 //! reaches into a process; what a test knows it was told over HTTP or by the exit code.
 
+mod campaign;
 mod people;
 mod process;
 pub mod scene;
@@ -14,6 +15,7 @@ use braze_relay::client::http::{Http, Method, RawAnswer, Trouble};
 use serde_json::Value;
 use url::Url;
 
+pub use campaign::Campaign;
 pub use people::{Item, Post, Receipt, email_of};
 pub use process::{Relay, Sandbox, Setup};
 

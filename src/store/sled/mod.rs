@@ -64,7 +64,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use self::append::Prepared;
 pub use self::compact::Sizes;
@@ -120,6 +120,10 @@ pub struct Shared {
     wakes: Mutex<HashMap<Lane, Arc<Notify>>>,
     failed: OnceLock<String>,
     failing: Notify,
+    /// The latest time that an earlier process is known to have seen.
+    last_time: OnceLock<Timestamp>,
+    /// The writer's life is over, and it has said why if it failed.
+    ended: watch::Sender<bool>,
     /// Why no new event is taken now.
     full: RwLock<Option<String>>,
     /// What was noted of budgets since the last batch.
@@ -188,6 +192,11 @@ impl SledStore {
         }
     }
 
+    /// The latest time that an earlier process is known to have seen: of its last event, or of what became due last.
+    pub fn last_time(&self) -> Timestamp {
+        self.shared.last_time.get().copied().unwrap_or_default()
+    }
+
     /// Why the store does not work; `None` while it does.
     pub fn trouble(&self) -> Option<String> {
         self.shared.failed.get().cloned()
@@ -229,9 +238,14 @@ impl SledStore {
         request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let gone = || self.shared.failure().unwrap_or(StoreError::Closed);
-        self.requests.send(request(reply)).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        if self.requests.send(request(reply)).is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return answer;
+        }
+        // A request may be dropped a moment before it is known why.
+        let _ = self.shared.ended.subscribe().wait_for(|ended| *ended).await;
+        Err(self.shared.failure().unwrap_or(StoreError::Closed))
     }
 }
 

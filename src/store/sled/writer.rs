@@ -189,6 +189,8 @@ pub fn run(
         base.head.jobs() >= base.settings.max_jobs,
         Ordering::Relaxed,
     );
+    let last_time = base.head.promoted_to.max(base.head.last_id.accepted_at());
+    let _ = shared.last_time.set(last_time);
     let _ = opened.send(Ok(base.hasher));
     let life = AssertUnwindSafe(|| work(&mut base, place, inbox, shared));
     let failed = match catch_unwind(life) {
@@ -198,12 +200,14 @@ pub fn run(
             if let Some(reply) = asked {
                 let _ = reply.send(Ok(()));
             }
+            shared.ended.send_replace(true);
             return;
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the database panicked, as it does on damaged files".to_owned(),
     };
     shared.fail(&failed);
+    shared.ended.send_replace(true);
     // sled flushes once more when it is dropped, and may panic when its files are broken: leave it alone.
     std::mem::forget(base);
     // Whoever still waits, or asks from now on, learns it from the closed channel.

@@ -1,140 +1,20 @@
 //! `kill -9` again and again on one store: what got a 202 is never lost, and nothing happens twice that must not.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use braze_relay::client::http::{RawAnswer, Trouble};
 use serde_json::{Value, json};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use url::Url;
 
 use super::{ACTIVATIONS, CREDITS_IN_FLIGHT_MAX};
-use crate::support::{
-    Client, Dice, Item, Post, Receipt, Relay, Sandbox, Setup, email_of, full, until,
-};
+use crate::support::{Campaign, Client, Dice, Relay, Sandbox, Setup, email_of, full, until};
 
-const ROUNDS: usize = 30;
+const ROUNDS: usize = 300;
 /// So many events at least are accepted in each round before its kill.
-const ACCEPTED_MIN: u64 = 2000;
-const SINGLES: usize = 5;
-const BATCHES: usize = 2;
+const ACCEPTED_MIN: u64 = 300;
 /// Braze knows one in ten of the first so many people from the start.
 const KNOWN_BELOW: u64 = 5000;
 const DRAINED_WITHIN: Duration = Duration::from_mins(15);
-
-/// What the client remembers: the whole truth about what it was promised.
-struct Campaign {
-    notes: Mutex<Notes>,
-    /// How many events were promised.
-    promised: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct Notes {
-    events: u64,
-    /// By event: what the relay calls it.
-    promised: HashMap<Item, String>,
-    /// Answered.
-    told: Vec<Post>,
-    /// Nobody knows whether they were accepted.
-    unanswered: Vec<Post>,
-}
-
-impl Campaign {
-    fn new() -> Campaign {
-        Campaign {
-            notes: Mutex::default(),
-            promised: watch::Sender::new(0),
-        }
-    }
-
-    /// What to post next: what is still open first, now and then something that was answered already, else new events.
-    fn next(&self, dice: &mut Dice, at_most: u64) -> Post {
-        let mut notes = self.notes.lock().unwrap();
-        if let Some(post) = notes.unanswered.pop() {
-            return post;
-        }
-        if !notes.told.is_empty() && dice.below(20) == 0 {
-            let place = dice.below(notes.told.len() as u64) as usize;
-            return notes.told[place].clone();
-        }
-        let count = 1 + dice.below(at_most);
-        let mut items: Vec<Item> = (0..count)
-            .map(|_| {
-                notes.events += 1;
-                event(notes.events)
-            })
-            .collect();
-        if count > 10 {
-            // Twice in one batch.
-            items.push(items[3].clone());
-        }
-        Post(items)
-    }
-
-    /// Takes note of an answer; `false` when there was none.
-    fn heard(&self, post: Post, answer: Result<RawAnswer, Trouble>) -> bool {
-        let mut notes = self.notes.lock().unwrap();
-        let answer = match answer {
-            Ok(answer) if answer.whole => answer,
-            Ok(_) | Err(_) => {
-                notes.unanswered.push(post);
-                return false;
-            }
-        };
-        let receipt = Receipt::of(&post, &answer);
-        let distinct: BTreeSet<&Item> = post.0.iter().collect();
-        let unheard_of = distinct
-            .iter()
-            .filter(|item| !notes.promised.contains_key(**item));
-        let unheard_of = unheard_of.count() as u64;
-        assert!(
-            receipt.accepted <= unheard_of,
-            "of {} events {unheard_of} were not promised yet, and {} were accepted as new",
-            post.0.len(),
-            receipt.accepted
-        );
-        for (item, id) in post.0.iter().zip(&receipt.ids) {
-            let first = notes.promised.entry(item.clone()).or_insert(id.clone());
-            assert_eq!(first, id, "{} has two ids", item.id);
-        }
-        notes.told.push(post);
-        self.promised.send_replace(notes.promised.len() as u64);
-        true
-    }
-
-    /// How many events were promised, and how many are open.
-    fn counts(&self) -> (u64, u64) {
-        let notes = self.notes.lock().unwrap();
-        let open = notes.unanswered.iter().map(|post| post.0.len() as u64);
-        (notes.promised.len() as u64, open.sum())
-    }
-}
-
-/// The event with this number: most are people of their own, some take part in both activations, some twice in one.
-fn event(number: u64) -> Item {
-    let scope = ["resend", "park"][(number % 2) as usize];
-    let person = match number % 16 {
-        7 => number - 1,
-        5 => number - 2,
-        _ => number,
-    };
-    Item::new(number, scope, person)
-}
-
-async fn load(campaign: Arc<Campaign>, events: Url, seed: u64, at_most: u64) {
-    let client = Client::new();
-    let mut dice = Dice(seed);
-    loop {
-        let post = campaign.next(&mut dice, at_most);
-        let answer = client.post(&events, post.body()).await;
-        if !campaign.heard(post, answer) {
-            return;
-        }
-    }
-}
 
 struct Trial {
     setup: Setup,
@@ -151,22 +31,10 @@ impl Trial {
         let (before, _) = self.campaign.counts();
         self.unknown_tracks().await;
         let relay = Relay::start(&self.setup).await;
-        self.conserved(&relay).await;
-        let mut promised = self.campaign.promised.subscribe();
-        let mut loaders = JoinSet::new();
-        for number in 0..SINGLES + BATCHES {
-            let at_most = if number < SINGLES { 1 } else { 150 };
-            let (campaign, events) = (self.campaign.clone(), relay.events().clone());
-            loaders.spawn(load(campaign, events, self.dice.next(), at_most));
-        }
-        let enough = before + ACCEPTED_MIN + self.dice.below(1000);
-        tokio::select! {
-            reached = promised.wait_for(|count| *count >= enough) => drop(reached.unwrap()),
-            ended = loaders.join_next() => panic!("a client gave up: {ended:?}\n{}", self.setup.log()),
-        }
-        for _ in 0..self.dice.below(2000) {
-            tokio::task::yield_now().await;
-        }
+        self.campaign.conserved(&self.client, &relay).await;
+        let enough = before + ACCEPTED_MIN + self.dice.below(700);
+        let dice = &mut self.dice;
+        let mut loaders = self.campaign.under_load(&relay, dice, enough).await;
         relay.kill().await;
         self.kills += 1;
         while let Some(ended) = loaders.join_next().await {
@@ -206,34 +74,16 @@ impl Trial {
         summary["credit_requests"].as_u64().unwrap()
     }
 
-    /// The relay's own account, right after a start.
-    async fn conserved(&self, relay: &Relay) {
-        let status = self.client.document(&relay.ops("/api/v1/status")).await;
-        let (promised, open) = self.campaign.counts();
-        let events = &status["events"];
-        assert_eq!(events["adds_up"], json!(true), "{events}");
-        let accepted = events["accepted"].as_u64().unwrap();
-        assert!(
-            (promised..=promised + open).contains(&accepted),
-            "{promised} events were promised, {open} are open, and the relay has {events}"
-        );
-    }
-
     /// Posts what is open, and waits until nothing is queued.
     async fn drained(&self, relay: &Relay) {
-        let mut dice = Dice(0);
-        while self.campaign.counts().1 > 0 {
-            let post = self.campaign.next(&mut dice, 1);
-            let answer = self.client.post(relay.events(), post.body()).await;
-            assert!(self.campaign.heard(post, answer), "{}", self.setup.log());
-        }
+        self.campaign.open_posted(&self.client, relay).await;
         let status = relay.ops("/api/v1/status");
         until("nothing is queued", DRAINED_WITHIN, async || {
             let status = self.client.document(&status).await;
             (status["events"]["queued"] == json!(0)).then_some(())
         })
         .await;
-        self.conserved(relay).await;
+        self.campaign.conserved(&self.client, relay).await;
     }
 
     /// `(activation, participant)` of every dead letter, each a parked credit whose outcome nobody knows.

@@ -19,6 +19,7 @@ const WITHIN: Duration = Duration::from_mins(1);
 /// A folder with a configuration, a store and a log.
 pub struct Setup {
     folder: tempfile::TempDir,
+    store: PathBuf,
 }
 
 impl Setup {
@@ -32,8 +33,9 @@ impl Setup {
     /// The same for a Braze and a Quikly elsewhere.
     pub fn with_urls(braze: &str, quikly: &str, more: &str) -> Setup {
         let folder = tempfile::tempdir().unwrap();
-        let setup = Setup { folder };
-        let store = setup.store().display().to_string();
+        let store = folder.path().join("relay-data");
+        let setup = Setup { folder, store };
+        let store = setup.store.display().to_string();
         // Limits that never bind: what holds a test up is then the relay itself.
         let text = format!(
             "[ingest]\nlisten = \"127.0.0.1:0\"\n[ingest.sources.quikly]\ntokens = [{{ value = \"{TOKEN}\" }}]\n\
@@ -49,7 +51,22 @@ impl Setup {
     }
 
     pub fn store(&self) -> PathBuf {
-        self.folder.path().join("relay-data")
+        self.store.clone()
+    }
+
+    /// The same with its store there.
+    pub fn with_store_at(self, store: &Path) -> Setup {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        let (from, to) = (
+            format!("{:?}", self.store.display().to_string()),
+            format!("{:?}", store.display().to_string()),
+        );
+        assert!(text.contains(&from));
+        self.write(&text.replace(&from, &to));
+        Setup {
+            store: store.to_owned(),
+            ..self
+        }
     }
 
     pub fn config(&self) -> PathBuf {
@@ -120,24 +137,34 @@ impl Relay {
         Relay::started(setup, setup.command(wrapper)).await
     }
 
+    /// Starts it where it may refuse: its exit code then.
+    pub async fn ready_or_gone(setup: &Setup) -> Result<Relay, Option<i32>> {
+        Relay::told(setup.command(&[])).await
+    }
+
     async fn started(setup: &Setup, command: Command) -> Relay {
+        let told = Relay::told(command).await;
+        told.unwrap_or_else(|code| panic!("serve did not get ready: {code:?}\n{}", setup.log()))
+    }
+
+    async fn told(command: Command) -> Result<Relay, Option<i32>> {
         let mut child = spawn(command);
         let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = tokio::time::timeout(WITHIN, output.next_line()).await;
         let Ok(Ok(Some(line))) = first else {
-            panic!("serve did not get ready: {first:?}\n{}", setup.log());
+            return Err(exit_of(&mut child).await.code());
         };
         let url = |name: &str| {
             let mut words = line.split(' ');
             let found = words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             Url::parse(found.unwrap()).unwrap()
         };
-        Relay {
+        Ok(Relay {
             events: url("ingest").join("/v1/quikly/events").unwrap(),
             ops: url("ops"),
             child,
             _output: output,
-        }
+        })
     }
 
     /// Where events are posted.
