@@ -90,6 +90,7 @@ impl Traffic {
         let memory = Duration::from_millis(args.remembered);
         let settings = Settings {
             event_dedupe: memory,
+            webhook_dedupe: memory,
             done_retention: memory,
             ..Settings::default()
         };

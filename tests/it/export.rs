@@ -18,7 +18,7 @@ use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::sled::{Place, SledStore};
-use braze_relay::store::{Counts, Operate, Settings, Store};
+use braze_relay::store::{Counts, DeadFilter, Operate, Settings, Store};
 
 use crate::support::Setup;
 
@@ -161,7 +161,7 @@ async fn asked(store: &SledStore) -> (Counts, String) {
         free_bytes: 0,
         ..counts
     };
-    let letters = store.dead_list(Default::default(), None, 100_000);
+    let letters = store.dead_list(DeadFilter::default(), None, 100_000);
     let mut text = format!("{:?}", letters.await.unwrap().items);
     for name in ["users_export_ids", "users_track", "quikly"] {
         let lane = lane(&format!("acme/{name}"));

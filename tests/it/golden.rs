@@ -373,7 +373,14 @@ fn golden_files_of_today_are_what_is_written_today() {
 
 #[test]
 fn every_golden_file_is_held_against_something() {
-    let tables = ["budget", "head", "names", "paper", "replay"];
+    let tables = [
+        "budget",
+        "budget_with_stop",
+        "head",
+        "names",
+        "paper",
+        "replay",
+    ];
     WRITTEN.call_once(write);
     let known: BTreeSet<_> = all()
         .iter()

@@ -34,7 +34,7 @@ async fn answers(store: &SledStore) -> String {
         "accepted {} done {} dead {} queued {}\n",
         events.accepted, events.done, events.dead, events.queued
     );
-    let letters = store.dead_list(Default::default(), None, 1000);
+    let letters = store.dead_list(DeadFilter::default(), None, 1000);
     for letter in letters.await.unwrap().items {
         let (reason, event) = (letter.burial.reason, letter.event);
         text += &format!("{} {reason} {} {}\n", letter.id, event.email, event.key);

@@ -84,7 +84,7 @@ pub struct Asking {
     pub email: String,
     pub at: Timestamp,
     pub lane: Lane,
-    /// It was marked as begun first.
+    /// Something in its request was marked as begun first.
     pub marked: bool,
     /// It is part of a removal, or may be: a look-up by somebody whose profile is being removed.
     pub erases: bool,
@@ -279,17 +279,17 @@ impl World {
             .map(|call| self.emails(lane, std::slice::from_ref(call)).pop())
             .collect();
         let erasing = self.erasing(lane);
+        let marked = calls.iter().any(Call::is_marked);
         let model = &mut *self.model();
         let request = model.calls;
-        for (call, email) in calls.iter().zip(&emails) {
-            model.asked.extend(email.as_ref().map(|email| Asking {
-                email: email.clone(),
-                at: now,
-                lane: lane.clone(),
-                marked: call.is_marked(),
-                erases: erasing.contains(email),
-            }));
-        }
+        let known = emails.iter().flatten();
+        model.asked.extend(known.map(|email| Asking {
+            email: email.clone(),
+            at: now,
+            lane: lane.clone(),
+            marked,
+            erases: erasing.contains(email),
+        }));
         for (call, email) in calls.iter().zip(emails) {
             if let (Call::Track(track), Some(email)) = (call, email) {
                 model.writes.push(Write {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use braze_relay::model::budget::{BudgetUse, WindowUse};
 use braze_relay::store::entry::{Entries, Entry};
-use braze_relay::store::{DeadFilter, Operate, Paper, Shelf, Store, StoreError};
+use braze_relay::store::{Counts, DeadFilter, Operate, Paper, Shelf, Store, StoreError};
 
 use super::Harness;
 use super::histories::Copying;
@@ -31,7 +31,7 @@ pub async fn an_empty_store_is_copied_into_an_empty_store<H: Harness>() {
     let (secret, told) = copied(&house.store()).await;
     let other = H::import(SETTINGS, secret, told).await.unwrap().store();
     let counts = comparable(other.counts(second(0)).await.unwrap());
-    assert_eq!(counts, Default::default());
+    assert_eq!(counts, Counts::default());
     other.put_one(seed(ADA, "join", second(0)), second(0)).await;
     assert_eq!(ids(&other.lend_all(&look_ups(), second(0)).await).len(), 1);
 }

@@ -166,7 +166,7 @@ async fn forget(store: &SledStore) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_tree_holds_nothing_of_who_is_forgotten_and_the_files_nothing_once_it_is_written_anew()
 {
     // All young; in one run of many; in runs that were merged or are being merged.
