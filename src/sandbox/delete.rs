@@ -106,10 +106,10 @@ fn chosen(workspace: &Workspace, places: &[usize], entry: &Value) -> Vec<usize> 
             "identified" => left.retain(|it| profile(it).external_id.is_some()),
             "unidentified" => left.retain(|it| profile(it).external_id.is_none()),
             "most_recently_updated" => {
-                left = left.into_iter().max_by_key(revision).into_iter().collect()
+                left = left.into_iter().max_by_key(revision).into_iter().collect();
             }
             "least_recently_updated" => {
-                left = left.into_iter().min_by_key(revision).into_iter().collect()
+                left = left.into_iter().min_by_key(revision).into_iter().collect();
             }
             _ => {}
         }

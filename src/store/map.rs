@@ -8,6 +8,7 @@
 //! Done events are not swept: they are no longer remembered once their time has passed, which is all the port can show.
 
 mod carry;
+mod counting;
 mod forget;
 mod maps;
 mod moves;

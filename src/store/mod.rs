@@ -38,13 +38,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::flow::job::{Commit, Flow, Job, Outcome, Reason, Seed, Start};
-use crate::model::Name;
+use crate::flow::job::{Commit, Job, Seed, Start};
 use crate::model::budget::BudgetUse;
-use crate::model::event::{Event, EventKind};
+use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
@@ -52,6 +50,7 @@ use crate::model::time::Timestamp;
 mod address;
 pub mod archive;
 pub mod codec;
+mod counts;
 pub mod entry;
 mod hash;
 mod letters;
@@ -64,6 +63,7 @@ pub mod sled;
 
 use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
+pub use self::counts::{Counts, EventCounts, Group, LaneCounts, States};
 use self::entry::Entries;
 pub use self::letters::{
     DeadFilter, DeadLetter, PARTICIPANT_HASH_CHARS, REPLAYS_MAX, ReplayCounts,
@@ -350,99 +350,4 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where to go on; `None` at the end.
     pub next: Option<JobId>,
-}
-
-/// What is counted together: jobs of one flow of one activation.
-///
-/// The workspace is the one of the job's lane. Where it is unknown, workspace and activation are both `none`: names that
-/// only clients know must not become labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Group {
-    /// The workspace, or `none`.
-    pub workspace: Name,
-    /// The activation, or `none` where it is not configured.
-    pub activation: Name,
-    /// The flow; `None` is shown as `none`.
-    pub flow: Option<Flow>,
-}
-
-impl Group {
-    /// The group of a job of `event`, in this workspace if one is known.
-    pub fn of(workspace: Option<&Name>, event: &Event, flow: Option<Flow>) -> Group {
-        let none = || Name::from("none");
-        Group {
-            workspace: workspace.cloned().unwrap_or_else(none),
-            activation: workspace
-                .filter(|_| event.kind != EventKind::Erasure)
-                .map_or_else(none, |_| event.scope.as_str().into()),
-            flow,
-        }
-    }
-}
-
-/// Jobs of one group by state. A job that is not done is in exactly one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct States {
-    /// Due in the future or behind its participant's turn, and not lent.
-    pub waiting: u64,
-    /// Due, and not lent.
-    pub ready: u64,
-    /// Lent to a worker.
-    pub in_flight: u64,
-    /// Dead letters.
-    pub dead: u64,
-}
-
-/// Events by where they are. `accepted` is the sum of all the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EventCounts {
-    /// Everything ever accepted by this store.
-    pub accepted: u64,
-    /// All of its jobs are done.
-    pub done: u64,
-    /// A job is dead and none lives.
-    pub dead: u64,
-    /// A job lives.
-    pub queued: u64,
-    /// Discarded by an operator.
-    pub discarded: u64,
-    /// Was queued or dead, and was forgotten with the person.
-    pub forgotten: u64,
-}
-
-/// One lane's queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneCounts {
-    /// Due calls not yet answered, lent ones included.
-    pub depth: u64,
-    /// Due in the future or behind its participant's turn, and not lent.
-    pub waiting: u64,
-    /// Since when the first of those in `depth` is due: of each order of lending the first in it, which need not be the
-    /// one that is due longest.
-    pub oldest_due: Option<Timestamp>,
-}
-
-/// How much there is of everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// The number of the last commit.
-    pub commit: u64,
-    /// Events.
-    pub events: EventCounts,
-    /// Jobs that are not done.
-    pub jobs: BTreeMap<Group, States>,
-    /// Dead letters by group and reason.
-    pub dead: BTreeMap<(Group, Reason), u64>,
-    /// Jobs done, by group and outcome, since the store was made.
-    pub done: BTreeMap<(Group, Outcome), u64>,
-    /// Lanes that have or had work.
-    pub lanes: BTreeMap<Lane, LaneCounts>,
-    /// Whose the due calls of each lane are: what its `depth` is made of.
-    pub due: BTreeMap<(Lane, Group), u64>,
-    /// The size of the store's files, bytes.
-    pub store_bytes: u64,
-    /// Of those, what is alive: keys and values, as they were weighed last; nought before they were.
-    pub live_bytes: u64,
-    /// Free disk, bytes.
-    pub free_bytes: u64,
 }

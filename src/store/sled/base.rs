@@ -3,7 +3,7 @@
 //! Invariants: nothing is written but through a [`Draft`], and a draft is applied whole, together with the account as
 //! it is afterwards. After [`Base::apply`] with `durable` the batch survives a power cut; an error there is final.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use ::sled::{Db, IVec};
 use super::copying::Copying;
 use super::counts::{GroupId, Head, Names};
 use super::disk::Folder;
+pub use super::draft::Draft;
 use super::expiring::Expiring;
 use super::index::Index;
 use super::keys::{self, Class, LaneKey, Participant, Place};
@@ -22,11 +23,10 @@ use super::streams::Streams;
 use super::time::due_value;
 use super::turns::set_turn;
 use super::weigh::Weight;
-use super::writes::Writes;
 use crate::clock::Stopwatch;
 use crate::model::Name;
 use crate::model::budget::BudgetUse;
-use crate::model::id::{EventId, JobId};
+use crate::model::id::JobId;
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Behind, CodecError, Known, PIECE_BYTES_MAX, Pieces, Record, Turn};
@@ -96,66 +96,6 @@ pub struct Base {
     pub copying: Option<Copying>,
     /// Commit times.
     pub metrics: Option<Arc<Metrics>>,
-}
-
-/// A batch in the making.
-#[derive(Default)]
-pub struct Draft {
-    /// What will be written.
-    pub batch: Writes,
-    /// What this batch makes known, or forgets: reads look here first.
-    pub known: BTreeMap<Place, Option<Known>>,
-    /// Dead letters that this batch lets live (`None`) or writes anew.
-    pub revived: HashMap<JobId, Option<Record>>,
-    /// Jobs that end well in this batch: the tree does not know yet.
-    pub ended: HashSet<JobId>,
-    /// What was accepted, by lane, in order: it goes into packs.
-    pub arrivals: BTreeMap<LaneKey, Vec<(EventId, IVec)>>,
-    /// Places in turns that this batch gives (`None`: takes away): reads look here first.
-    pub turns: BTreeMap<(Participant, JobId), Option<Turn>>,
-    /// Who has a turn without anybody behind, where this batch changes it: such a turn has no key.
-    pub alone: HashMap<Participant, Option<JobId>>,
-    /// Whether there is anything in it.
-    pub used: bool,
-    /// How many keys it writes.
-    pub writes: usize,
-}
-
-impl Draft {
-    /// Will be there.
-    pub fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
-        self.used = true;
-        self.writes += 1;
-        self.batch.insert(key, value);
-    }
-
-    /// Will be gone.
-    pub fn remove(&mut self, key: impl Into<IVec>) {
-        self.used = true;
-        self.writes += 1;
-        self.batch.remove(key);
-    }
-
-    /// Remembers this under the participant.
-    pub fn remember(&mut self, place: Place, known: Known) {
-        self.used = true;
-        self.known.insert(place, Some(known));
-    }
-
-    /// Forgets it.
-    pub fn forget(&mut self, place: Place) {
-        self.used = true;
-        self.known.insert(place, None);
-    }
-
-    /// Writes the pieces of a record behind its first, which goes to `key`.
-    pub fn record(&mut self, key: impl Into<IVec>, id: JobId, pieces: impl Into<Written>) {
-        let Written { first, rest } = pieces.into();
-        self.insert(key, first);
-        for (number, piece) in rest.into_iter().enumerate() {
-            self.insert(keys::piece(id, number as u8), piece);
-        }
-    }
 }
 
 impl From<CodecError> for StoreError {

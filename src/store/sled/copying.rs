@@ -13,8 +13,8 @@ use ::sled::IVec;
 
 use super::base::{Base, Draft, broken};
 use super::keys::{self, Place};
+use super::request::Request;
 use super::told::{Raw, Teller, account, is_told};
-use super::writer::Request;
 use super::{LaneKey, SledStore};
 use crate::store::StoreError;
 use crate::store::codec;

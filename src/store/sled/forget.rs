@@ -128,9 +128,9 @@ impl Base {
         for (_, job, turn) in leaving {
             self.keep_once(draft, &job)?;
             if matches!(job.stand, Stands::Dead) {
-                self.drop_letter(draft, job);
+                self.drop_letter(draft, &job);
             } else {
-                self.drop_living(draft, job, turn, now)?;
+                self.drop_living(draft, &job, turn, now)?;
             }
         }
         if next.is_none() {
@@ -282,7 +282,7 @@ impl Base {
         Ok(())
     }
 
-    fn drop_letter(&mut self, draft: &mut Draft, job: Theirs) {
+    fn drop_letter(&mut self, draft: &mut Draft, job: &Theirs) {
         draft.remove(keys::dead(job.id));
         Base::drop_pieces(draft, job.id, 0, codec::pieces_behind(&job.first));
         let group = self.group_of(&job.record);
@@ -294,7 +294,7 @@ impl Base {
     fn drop_living(
         &mut self,
         draft: &mut Draft,
-        job: Theirs,
+        job: &Theirs,
         turn: Option<Participant>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -313,7 +313,7 @@ impl Base {
                 (lease.spot.lane, lease.spot.is_ready())
             }
             (None, Some(Turn::Behind(behind))) => (LaneKey(behind.lane), false),
-            (None, _) => self.drop_due(draft, &job, member)?,
+            (None, _) => self.drop_due(draft, job, member)?,
         };
         if matches!(job.stand, Stands::Moved) {
             draft.remove(keys::moved(id));

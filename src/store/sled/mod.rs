@@ -30,6 +30,7 @@ mod copying;
 mod counts;
 mod disk;
 mod displace;
+mod draft;
 mod expiring;
 mod forget;
 mod format;
@@ -43,9 +44,11 @@ mod members;
 mod mend;
 mod moves;
 mod open;
+mod operate;
 mod papers;
 mod query;
 mod replays;
+mod request;
 mod revive;
 mod room;
 mod salvage;
@@ -72,17 +75,11 @@ use self::append::Prepared;
 pub use self::compact::Sizes;
 pub use self::import::Origin;
 use self::keys::LaneKey;
-use self::writer::Request;
-use super::entry::Entries;
+use self::request::Request;
 use super::hash::Hasher;
-use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
-    Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError, Token,
-    Trace,
-};
-use crate::flow::job::{Commit, Seed, Start};
+use super::{Appended, Committed, Counts, Leased, Settings, Store, StoreError, Token};
+use crate::flow::job::{Commit, Seed};
 use crate::model::budget::BudgetUse;
-use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::telemetry::Metrics;
@@ -329,110 +326,5 @@ impl Store for SledStore {
         } else {
             Ok(())
         }
-    }
-}
-
-impl Operate for SledStore {
-    async fn dead_list(
-        &self,
-        filter: DeadFilter,
-        after: Option<JobId>,
-        limit: usize,
-    ) -> Result<Page<DeadLetter>, StoreError> {
-        self.ask(|reply| Request::DeadList {
-            filter,
-            after,
-            limit,
-            reply,
-        })
-        .await
-    }
-
-    async fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
-        self.ask(|reply| Request::DeadGet { id, reply }).await
-    }
-
-    async fn copy(&self) -> Result<Entries, StoreError> {
-        self.entries().await
-    }
-
-    async fn revive_for(
-        &self,
-        replay: Option<u32>,
-        letters: Vec<(JobId, Start)>,
-        now: Timestamp,
-    ) -> Result<Vec<bool>, StoreError> {
-        self.ask(|reply| Request::Revive {
-            replay,
-            letters,
-            now,
-            reply,
-        })
-        .await
-    }
-
-    async fn held(
-        &self,
-        person: Person,
-        before: Option<EventId>,
-        now: Timestamp,
-    ) -> Result<Portion, StoreError> {
-        self.ask(|reply| Request::Held {
-            person,
-            before,
-            now,
-            reply,
-        })
-        .await
-    }
-
-    async fn forget(
-        &self,
-        person: Person,
-        before: Option<EventId>,
-        now: Timestamp,
-    ) -> Result<Portion, StoreError> {
-        self.ask(|reply| Request::Forget {
-            person,
-            before,
-            now,
-            reply,
-        })
-        .await
-    }
-
-    async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
-        self.ask(|reply| Request::Standing { event, reply }).await
-    }
-
-    async fn search(&self, trace: Trace, from: Option<Position>) -> Result<Found, StoreError> {
-        self.ask(|reply| Request::Search { trace, from, reply })
-            .await
-    }
-
-    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
-        self.ask(|reply| Request::Discard { ids, now, reply }).await
-    }
-
-    async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
-        self.ask(|reply| Request::ReplayCounts { reply }).await
-    }
-
-    async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
-        self.ask(|reply| Request::PutPapers { put, remove, reply })
-            .await
-    }
-
-    async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {
-        self.ask(|reply| Request::Papers {
-            shelf,
-            limit,
-            reply,
-        })
-        .await
-    }
-
-    fn participant_hash(&self, email: &str) -> String {
-        self.hasher.shown(email)
     }
 }

@@ -3,7 +3,6 @@
 //! Invariants: no durable request is answered before the fdatasync that covers it; nothing is lent before its event is
 //! durable; after the first error nothing is answered but that error.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,24 +10,13 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use super::append::Prepared;
 use super::base::{Base, Draft};
-use super::copying::Slice;
+use super::request::{Reply, Request};
 use super::room::look_at_disk;
 use super::{Place, Shared};
 use crate::clock::Stopwatch;
-use crate::flow::job::{Commit, Start};
-use crate::model::budget::BudgetUse;
-use crate::model::id::{EventId, JobId};
-use crate::model::lane::Lane;
-use crate::model::time::Timestamp;
 use crate::store::hash::Hasher;
-use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Page, Paper, Person,
-    Portion, Position, ReplayCounts, Settings, Shelf, Standing, StoreError, Token, Trace,
-};
+use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
 
 /// How many requests one batch gathers at most.
@@ -39,130 +27,6 @@ const BUSY: usize = 8;
 
 /// How often the disk is looked at and the mark synced.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_millis(500);
-
-type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-
-/// What is asked of the writer.
-pub enum Request {
-    /// Durable.
-    Append {
-        items: Vec<Prepared>,
-        now: Timestamp,
-        reply: Reply<Vec<Appended>>,
-    },
-    /// Durable.
-    Commit {
-        moves: Vec<(Token, Commit)>,
-        now: Timestamp,
-        reply: Reply<Vec<Committed>>,
-    },
-    /// Durable.
-    Begin {
-        tokens: Vec<Token>,
-        reply: Reply<()>,
-    },
-    /// Durable.
-    Revive {
-        replay: Option<u32>,
-        letters: Vec<(JobId, Start)>,
-        now: Timestamp,
-        reply: Reply<Vec<bool>>,
-    },
-    /// Durable.
-    Discard {
-        ids: Vec<JobId>,
-        now: Timestamp,
-        reply: Reply<Vec<bool>>,
-    },
-    /// Durable.
-    PutPapers {
-        put: Vec<Paper>,
-        remove: Vec<String>,
-        reply: Reply<()>,
-    },
-    /// In memory.
-    Lease {
-        lane: Lane,
-        now: Timestamp,
-        at_most: usize,
-        reply: Reply<Vec<Leased>>,
-    },
-    /// In memory.
-    GiveBack {
-        tokens: Vec<Token>,
-        reply: Reply<()>,
-    },
-    /// A question.
-    NextDue {
-        lane: Lane,
-        now: Timestamp,
-        reply: Reply<Option<Timestamp>>,
-    },
-    /// A question.
-    Counts {
-        now: Timestamp,
-        reply: Reply<Counts>,
-    },
-    /// A question.
-    Budgets {
-        reply: Reply<BTreeMap<Lane, BudgetUse>>,
-    },
-    /// A question.
-    DeadList {
-        filter: DeadFilter,
-        after: Option<JobId>,
-        limit: usize,
-        reply: Reply<Page<DeadLetter>>,
-    },
-    /// A question.
-    DeadGet {
-        id: JobId,
-        reply: Reply<Option<DeadLetter>>,
-    },
-    /// In memory.
-    BeginCopy { reply: Reply<u64> },
-    /// A question.
-    GoOnCopying { number: u64, reply: Reply<Slice> },
-    /// In memory.
-    EndCopy { number: u64 },
-    /// A question.
-    ReplayCounts {
-        reply: Reply<BTreeMap<u32, ReplayCounts>>,
-    },
-    /// A question.
-    Held {
-        person: Person,
-        before: Option<EventId>,
-        now: Timestamp,
-        reply: Reply<Portion>,
-    },
-    /// Durable.
-    Forget {
-        person: Person,
-        before: Option<EventId>,
-        now: Timestamp,
-        reply: Reply<Portion>,
-    },
-    /// A question.
-    Standing {
-        event: EventId,
-        reply: Reply<Standing>,
-    },
-    /// A question.
-    Search {
-        trace: Trace,
-        from: Option<Position>,
-        reply: Reply<Found>,
-    },
-    /// A question.
-    Papers {
-        shelf: Shelf,
-        limit: usize,
-        reply: Reply<Vec<Paper>>,
-    },
-    /// The end.
-    Close { reply: Reply<()> },
-}
 
 /// An answer that waits for the sync.
 type Answer = Box<dyn FnOnce()>;

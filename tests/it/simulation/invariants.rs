@@ -56,6 +56,10 @@ fn turns(life: &Life, dead: &BTreeSet<EventId>, wrong: &mut Vec<String>) {
         .filter(|(id, _)| !dead.contains(id) && !life.replayed.contains(id))
         .map(|(id, event)| (format!("own-{}", event.key), *id))
         .collect();
+    let gone = life.forgotten.iter();
+    let gone: BTreeSet<String> = gone
+        .map(|(_, event)| format!("own-{}", event.key))
+        .collect();
     for ((workspace, _), writes) in by_person {
         let requests: Vec<&[&Write]> = writes
             .chunk_by(|one, next| one.request == next.request)
@@ -73,8 +77,13 @@ fn turns(life: &Life, dead: &BTreeSet<EventId>, wrong: &mut Vec<String>) {
             let repeats = after
                 .iter()
                 .all(|it| before.iter().any(|old| same(&old.track, &it.track)));
+            // Whoever is forgotten while a request is under way begins anew: nothing is known of it any more.
+            let is_gone = |write: &&Write| {
+                let mut names = write.track.attributes.keys();
+                names.any(|name| gone.contains(name.as_str()))
+            };
             let apart = after[0].sent.since(before[0].sent);
-            if apart < gap && !repeats {
+            if apart < gap && !repeats && !before.iter().any(is_gone) {
                 wrong.push(format!(
                     "{workspace}: two requests for one participant within {apart:?}: {before:?}, {after:?}"
                 ));
