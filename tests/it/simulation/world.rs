@@ -544,8 +544,17 @@ impl World {
         calls.iter().filter_map(email).collect()
     }
 
+    /// Whose profiles these calls delete.
+    fn deleted(&self, lane: &Lane, calls: &[Call]) -> Vec<String> {
+        let deletes = calls.iter().any(|call| matches!(call, Call::Delete(_)));
+        let erasing = self.erasing(lane).into_iter();
+        erasing.filter(|_| deletes).collect()
+    }
+
     fn steps(&self, lane: &Lane, calls: &[Call]) -> Vec<String> {
-        let emails = self.emails(lane, calls);
+        let mut emails = self.emails(lane, calls);
+        // Whoever is deleted is not asked for; a crash hits the job all the same.
+        emails.extend(self.deleted(lane, calls));
         let store = self.store.lock().unwrap();
         store
             .as_ref()

@@ -68,6 +68,8 @@ impl<H: Harness> Pair<H> {
     pub async fn carry(&mut self, way: Way) {
         // Whoever was lent something is not known any more.
         self.restart_map();
+        // A token is of one store: what it would mean in another one nobody asks.
+        self.spent.clear();
         match way {
             Way::AdapterToAdapter => {
                 let (secret, told) = self.told().await;
