@@ -6,6 +6,7 @@
 //! then is what it holds.
 
 #[path = "support/people.rs"]
+#[expect(dead_code, reason = "of what benches share not all is needed here")]
 mod people;
 
 use std::collections::VecDeque;

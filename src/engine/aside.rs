@@ -34,9 +34,10 @@ pub(super) async fn run<S: Store, C: Client>(
             tracing::info!(%workspace, %activation, "the activation's hold has ended");
         }
         let next_end = shared.holds().next_end(workspace);
-        let again = match is_any_free(&shared, &lane).await? {
-            true => bring_back(&shared, &lane, &stop).await?,
-            false => None,
+        let again = if is_any_free(&shared, &lane).await? {
+            bring_back(&shared, &lane, &stop).await?
+        } else {
+            None
         };
         let next = next_end.into_iter().chain(again).min();
         tokio::select! {

@@ -256,10 +256,9 @@ impl<S: Store, C: Client> Worker<S, C> {
         if probes {
             // Another one than the last time.
             let nth = probe(self.pending.iter().map(|asked| asked.who), self.probes);
-            let chosen = self.pending.remove(nth);
-            chosen
-                .into_iter()
-                .for_each(|it| self.pending.push_front(it));
+            if let Some(chosen) = self.pending.remove(nth) {
+                self.pending.push_front(chosen);
+            }
             self.probes = self.probes.wrapping_add(1);
         }
         let calls = self

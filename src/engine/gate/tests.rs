@@ -53,7 +53,6 @@ fn a_stop_is_kept_by_the_process_after_this_one_and_not_believed_for_longer_than
     assert_eq!(after(at(1000)).paused(at(1000), at(1500)).as_secs(), 500);
     assert_eq!(after(at(3000)).opening(at(3000)), Opening::Open);
     let set_back = Timestamp::ZERO + STOP_TOLD_MAX;
-    used.stopped_until.unwrap();
     let mut long = used.clone();
     long.stopped_until = Some(set_back + STOP_TOLD_MAX);
     let mut gate = Gate::default();
