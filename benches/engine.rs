@@ -90,6 +90,7 @@ impl Client for AtOnce {
                     Call::ReadStatus { .. } => Reply::Status(Subscription::Subscribed),
                     Call::SetStatus(_) => Reply::StatusSet,
                     Call::Credit(_) => Reply::Credited,
+                    Call::Delete(_) => Reply::Deleted,
                 })
             })
             .collect();

@@ -90,6 +90,7 @@ fn participation(event: &Event, rules: &Rules) -> u32 {
             State::Email(_) | State::Progress(_) | State::Outgrow => Reply::Tracked,
             State::Sms(_) | State::DoubleOptIn(_) => Reply::Status(Subscription::Subscribed),
             State::Credit { .. } | State::Webhook => Reply::Credited,
+            State::Erase(_) => Reply::Deleted,
         };
         steps += 1;
         let event = own.as_ref().unwrap_or(event);

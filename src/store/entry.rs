@@ -361,7 +361,7 @@ pub struct Account {
     pub forgotten: u64,
 }
 
-/// [`KnownKind`], as it is told.
+/// What is known, as it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventOf {
