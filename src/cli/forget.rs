@@ -16,9 +16,9 @@ const INPUT_BYTES_MAX: u64 = 1024;
 /// Forget a person: everything in queue, dead letters and memory; on request their profiles in Braze, too
 ///
 /// Without --yes it only says what would be removed. A repetition of an event of theirs stays a duplicate, and credits
-/// nothing: hashes keyed with a secret of the store are kept for that, as long as the configuration says.
-/// Somebody is found by /// e-mail; by external id, where a lead without an e-mail carries the address; and by phone through whatever is queued or
-/// dead at that moment. What other people's events say about them is not found.
+/// nothing: hashes keyed with a secret of the store are kept for that, as long as the configuration says. Somebody is
+/// found by e-mail; by external id, where a lead without an e-mail carries the address; and by phone through whatever is
+/// queued or dead at that moment. What other people's events say about them is not found.
 ///
 /// An argument stands in the shell's history and in the list of processes: --email-stdin and --phone-stdin do not, such
 /// as `braze-relay forget --email-stdin --yes < address.txt`.

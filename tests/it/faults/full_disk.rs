@@ -62,7 +62,7 @@ async fn below_the_watermark_new_events_are_turned_away_and_the_queue_is_drained
     let mut rig = rig(&image, 64 * MEBIBYTE).await;
     // Nothing gets through for now.
     let held =
-        json!({"rules": [{"lane": "users_track", "next": 1000000, "action": {"status": 500}}]});
+        json!({"rules": [{"lane": "users_track", "next": 1_000_000, "action": {"status": 500}}]});
     let script = rig.sandbox.question("script");
     let told = rig
         .client

@@ -25,7 +25,7 @@ fn progress(email: &str, key: &str, scope: &str) -> Value {
 
 /// What a command prints to who gives it this on standard input; it must end with this code.
 async fn told(scene: &Scene, relay: &Relay, words: &[&str], input: &str, code: i32) -> Value {
-    let mut child = begun(scene, relay, &[words, &["--json"]].concat());
+    let mut child = begun(relay, &[words, &["--json"]].concat());
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(input.as_bytes()).await.unwrap();
     drop(pipe);
@@ -40,8 +40,8 @@ async fn told(scene: &Scene, relay: &Relay, words: &[&str], input: &str, code: i
     serde_json::from_str(&said).unwrap()
 }
 
-fn begun(scene: &Scene, relay: &Relay, words: &[&str]) -> Child {
-    let mut command = scene.asking(relay, words);
+fn begun(relay: &Relay, words: &[&str]) -> Child {
+    let mut command = Scene::asking(relay, words);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     command
         .stderr(Stdio::null())
@@ -160,7 +160,7 @@ async fn whoever_was_said_to_be_forgotten_is_and_what_was_cut_off_can_be_repeate
         let relay = scene.relay().await;
         let letters = (0..200).map(|key| progress(ADA, &format!("{round}-{key}"), "nowhere"));
         scene.events(&relay, &letters.collect::<Vec<_>>()).await;
-        let mut child = begun(&scene, &relay, &["forget", ADA, "--yes", "--json"]);
+        let mut child = begun(&relay, &["forget", ADA, "--yes", "--json"]);
         let patience = Duration::from_millis(dice.below(80));
         let ended = tokio::time::timeout(patience, child.wait()).await;
         relay.kill().await;

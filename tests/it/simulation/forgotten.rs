@@ -109,9 +109,12 @@ async fn nothing_is_left(life: &Life, email: &str) {
 }
 
 fn storm(dice: &Lab) -> Weather {
-    let some = |most: u64| match dice.chance(0.5) {
-        true => dice.below(most) as f64 / 1e3,
-        false => 0.0,
+    let some = |most: u64| {
+        if dice.chance(0.5) {
+            dice.below(most) as f64 / 1e3
+        } else {
+            0.0
+        }
     };
     Weather {
         until: START + Duration::from_millis(some(1_800_000) as u64 * 1000),
@@ -168,7 +171,7 @@ async fn live(seed: u64) -> Life {
         life.start().await;
         for _ in 0..2 + dice.below(5) {
             let mut chunk = Vec::new();
-            for _ in 0..1 + dice.below(8) {
+            for _ in 0..=dice.below(8) {
                 key += 1;
                 let email = &people[dice.below(6) as usize];
                 if !all.is_empty() && dice.chance(0.2) {
@@ -195,10 +198,8 @@ async fn live(seed: u64) -> Life {
                     asks_no_more(&life, &email, then, slowness);
                 }
                 forget(&mut life, &email, &mut gone).await;
-                if dice.chance(0.5) {
-                    if !back.contains(&email) {
-                        remove(&mut life, &format!("{seed}/{key}"), &email).await;
-                    }
+                if dice.chance(0.5) && !back.contains(&email) {
+                    remove(&mut life, &format!("{seed}/{key}"), &email).await;
                 }
             }
             // Some come back, unless they are being removed; from then on there may be requests for them again.

@@ -166,11 +166,11 @@ impl Scene {
 
     /// The same, however it ends.
     pub async fn output(&self, relay: &Relay, words: &[&str]) -> Output {
-        self.asking(relay, words).output().await.unwrap()
+        Scene::asking(relay, words).output().await.unwrap()
     }
 
     /// The command, not yet run.
-    pub fn asking(&self, relay: &Relay, words: &[&str]) -> Command {
+    pub fn asking(relay: &Relay, words: &[&str]) -> Command {
         let ops = relay.ops("/");
         let mut command = Command::new(BINARY);
         command.args(words).args(["--ops", ops.as_str()]);
