@@ -24,7 +24,7 @@ fn progress(email: &str, key: &str, scope: &str) -> Value {
 }
 
 /// What a command prints to who gives it this on standard input; it must end with this code.
-async fn told(scene: &Scene, relay: &Relay, words: &[&str], input: &str, code: i32) -> Value {
+async fn told(relay: &Relay, words: &[&str], input: &str, code: i32) -> Value {
     let mut child = begun(relay, &[words, &["--json"]].concat());
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(input.as_bytes()).await.unwrap();
@@ -81,20 +81,20 @@ async fn one_command_forgets_a_person_in_queue_letters_and_braze_and_a_kill_brin
 
     let removed =
         json!({"events": 5, "jobs": 3, "in_flight": 0, "dead_letters": 2, "addresses": 1});
-    let preview = told(&scene, &relay, &["forget", ADA], "", 0).await;
+    let preview = told(&relay, &["forget", ADA], "", 0).await;
     assert_eq!(
         (&preview["removed"], &preview["id"]),
         (&removed, &Value::Null)
     );
     assert_eq!(scene.dead(&relay).await.len(), 2);
     let words = ["forget", "--email-stdin", "--yes", "--delete-in-braze"];
-    let receipt = told(&scene, &relay, &words, "  Ada@Example.com\n", 0).await;
+    let receipt = told(&relay, &words, "  Ada@Example.com\n", 0).await;
     assert_eq!((&receipt["removed"], &receipt["id"]), (&removed, &json!(1)));
     assert!(receipt["done_at"].is_string(), "{receipt}");
     relay.kill().await;
 
     let relay = scene.relay().await;
-    let nothing = told(&scene, &relay, &["forget", ADA], "", 0).await;
+    let nothing = told(&relay, &["forget", ADA], "", 0).await;
     assert_eq!(nothing["removed"]["events"], 0, "{nothing}");
     let again = scene.events(&relay, &hers).await;
     assert_eq!(
@@ -112,9 +112,9 @@ async fn one_command_forgets_a_person_in_queue_letters_and_braze_and_a_kill_brin
     let his = scene.profile(BO).await.unwrap();
     assert_eq!(his["custom_attributes"]["level"], "b1");
     assert_eq!(scene.lines("credits?wait=false").await.len(), 22);
-    let shown = told(&scene, &relay, &["forget", "show", "1"], "", 0).await;
+    let shown = told(&relay, &["forget", "show", "1"], "", 0).await;
     assert_eq!(shown["erasures"][0]["state"], "ended", "{shown}");
-    let listed = told(&scene, &relay, &["forget", "list"], "", 0).await;
+    let listed = told(&relay, &["forget", "list"], "", 0).await;
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     let audit = scene.client.text(&relay.ops("/api/v1/audit")).await;
     assert!(audit.contains("\"forget\""), "{audit}");
@@ -129,7 +129,7 @@ async fn one_command_forgets_a_person_in_queue_letters_and_braze_and_a_kill_brin
     phoned["phone"] = PHONE.into();
     scene.events(&relay, &[phoned]).await;
     let words = ["forget", "--phone-stdin", "--yes"];
-    let receipt = told(&scene, &relay, &words, PHONE, 0).await;
+    let receipt = told(&relay, &words, PHONE, 0).await;
     assert_eq!(
         (&receipt["people"], &receipt["removed"]["events"]),
         (&json!(1), &json!(1))
@@ -141,7 +141,7 @@ async fn one_command_forgets_a_person_in_queue_letters_and_braze_and_a_kill_brin
         (&["forget", ADA, "--workspace", "nowhere"], 1),
         (&["forget", "show", "99"], 1),
     ] {
-        told(&scene, &relay, words, "", code).await;
+        told(&relay, words, "", code).await;
     }
     relay.stop(&scene.setup).await;
 }
@@ -169,9 +169,9 @@ async fn whoever_was_said_to_be_forgotten_is_and_what_was_cut_off_can_be_repeate
             answered += 1;
         } else {
             cut += 1;
-            told(&scene, &relay, &["forget", ADA, "--yes"], "", 0).await;
+            told(&relay, &["forget", ADA, "--yes"], "", 0).await;
         }
-        let left = told(&scene, &relay, &["forget", ADA], "", 0).await;
+        let left = told(&relay, &["forget", ADA], "", 0).await;
         assert_eq!(left["removed"]["events"], 0, "{left}");
         let counted = events(&scene, &relay).await;
         assert_eq!(counted["forgotten"], 200 * (round + 1), "{counted}");
