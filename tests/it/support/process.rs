@@ -139,7 +139,12 @@ impl Relay {
 
     /// Starts it where it may refuse: its exit code then.
     pub async fn ready_or_gone(setup: &Setup) -> Result<Relay, Option<i32>> {
-        Relay::told(setup.command(&[])).await
+        Relay::ready_or_gone_by(setup, &[]).await
+    }
+
+    /// The same, run by another program, which must become it.
+    pub async fn ready_or_gone_by(setup: &Setup, wrapper: &[&str]) -> Result<Relay, Option<i32>> {
+        Relay::told(setup.command(wrapper)).await
     }
 
     async fn started(setup: &Setup, command: Command) -> Relay {
