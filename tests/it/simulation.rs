@@ -119,15 +119,7 @@ const STEPS: [&str; 7] = [
 fn required() -> Vec<String> {
     let mut all = Vec::new();
     for step in STEPS {
-        for class in [
-            "ok",
-            "transient",
-            "unknown, resent",
-            "throttled",
-            "rejected",
-            "denied",
-            "apart",
-        ] {
+        for class in lab::CLASSES {
             all.push(format!("{step} × {class}"));
         }
         let look_up = step.ends_with("look_up");

@@ -42,6 +42,22 @@ fn post(number: u64) -> Post {
     Post(vec![Item::new(number, "resend", number)])
 }
 
+/// With what little room there is the queue is drained; once there is more, new events are taken.
+async fn drained_and_taken_again(rig: &Rig, relay: &Relay, image: &Image) {
+    until("the queue is drained", WITHIN, async || {
+        let status = rig.client.document(&relay.ops("/api/v1/status")).await;
+        (status["events"]["queued"] == json!(0)).then_some(())
+    })
+    .await;
+    std::fs::remove_file(image.folder("filler")).unwrap();
+    until("new events are taken again", WITHIN, async || {
+        let body = post(20_000_000).body();
+        let answer = rig.client.post(relay.events(), body).await.unwrap();
+        (answer.status == 202).then_some(())
+    })
+    .await;
+}
+
 async fn rig(image: &Image, reserve: u64) -> Rig {
     let mut rig = Rig::new("").await;
     let text = std::fs::read_to_string(rig.setup.config()).unwrap();
@@ -88,24 +104,7 @@ async fn below_the_watermark_new_events_are_turned_away_and_the_queue_is_drained
     assert!(refused.header("retry-after").is_some());
     let none = json!({ "rules": [] }).to_string();
     rig.client.post(&script, none.into()).await.unwrap();
-    let queued = async || {
-        let status = rig.client.document(&relay.ops("/api/v1/status")).await;
-        status["events"]["queued"].as_u64().unwrap()
-    };
-    until("the queue is drained", WITHIN, async || {
-        (queued().await == 0).then_some(())
-    })
-    .await;
-    std::fs::remove_file(image.folder("filler")).unwrap();
-    until("new events are taken again", WITHIN, async || {
-        let answer = rig
-            .client
-            .post(relay.events(), post(20_000_000).body())
-            .await
-            .unwrap();
-        (answer.status == 202).then_some(())
-    })
-    .await;
+    drained_and_taken_again(&rig, &relay, &image).await;
     relay.stop(&rig.setup).await;
 }
 
@@ -133,24 +132,7 @@ async fn a_disk_without_room_ends_it_and_the_next_start_drains_by_way_of_the_bal
     // The disk is as full as before but for the ballast.
     let relay = Relay::start(&rig.setup).await;
     assert!(rig.setup.log().contains("the ballast was given up"));
-    let queued = async || {
-        let status = rig.client.document(&relay.ops("/api/v1/status")).await;
-        status["events"]["queued"].as_u64().unwrap()
-    };
-    until("the queue is drained", WITHIN, async || {
-        (queued().await == 0).then_some(())
-    })
-    .await;
-    std::fs::remove_file(image.folder("filler")).unwrap();
-    until("events are taken again", WITHIN, async || {
-        let answer = rig
-            .client
-            .post(relay.events(), post(20_000_000).body())
-            .await
-            .unwrap();
-        (answer.status == 202).then_some(())
-    })
-    .await;
+    drained_and_taken_again(&rig, &relay, &image).await;
     let kept = rig.campaign.kept(&rig.client, &relay).await;
     assert_eq!(kept, Some(true));
     relay.stop(&rig.setup).await;

@@ -64,6 +64,15 @@ impl World {
     }
 }
 
+/// A replay of sixty letters that has let at least so many live.
+async fn under_way(world: &World, revived: u64) {
+    rejected(world, 60).await;
+    let asked = json!({"filter": {"reason": "rejected"}, "rate": 25});
+    world.post(REPLAYS, &asked).await;
+    let enough = |row: &Value| row["revived"].as_u64().unwrap() >= revived;
+    world.until(1, enough).await;
+}
+
 #[tokio::test]
 async fn a_replay_lets_all_that_match_live_once_and_tells_what_becomes_of_them() {
     let world = World::free().await;
@@ -159,16 +168,7 @@ async fn what_dies_after_it_began_is_not_its_own() {
 #[tokio::test]
 async fn more_than_its_share_of_deaths_stops_it_and_resume_begins_to_count_anew() {
     let world = World::free().await;
-    rejected(&world, 60).await;
-    world
-        .post(
-            REPLAYS,
-            &json!({"filter": {"reason": "rejected"}, "rate": 25}),
-        )
-        .await;
-    world
-        .until(1, |row| row["revived"].as_u64().unwrap() >= 20)
-        .await;
+    under_way(&world, 20).await;
     let lived = world.settle_all(|place| place < 5).await.len();
     assert!(lived < 60, "there must be some left to stop for");
     let row = world.until(1, |row| row["state"] != "running").await;
@@ -193,16 +193,7 @@ async fn more_than_its_share_of_deaths_stops_it_and_resume_begins_to_count_anew(
 #[tokio::test]
 async fn a_restart_goes_on_where_it_was_and_lets_nothing_live_twice() {
     let world = World::free().await;
-    rejected(&world, 60).await;
-    world
-        .post(
-            REPLAYS,
-            &json!({"filter": {"reason": "rejected"}, "rate": 25}),
-        )
-        .await;
-    world
-        .until(1, |row| row["revived"].as_u64().unwrap() >= 5)
-        .await;
+    under_way(&world, 5).await;
     // Whoever lives dies again, at a moment before it began: as after a leap of the clock.
     world.settle_all(|_| true).await;
     let crashed = world.store.crash();

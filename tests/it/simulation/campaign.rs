@@ -415,13 +415,7 @@ pub async fn live_again(life: &mut Life) {
 }
 
 fn storm(dice: &Lab) -> Weather {
-    let some = |most: u64| {
-        if dice.chance(0.5) {
-            dice.below(most) as f64 / 1e3
-        } else {
-            0.0
-        }
-    };
+    let some = |most| dice.some(most);
     Weather {
         until: START + Duration::from_millis(some(180_000) as u64 * 1000),
         transient: some(200),

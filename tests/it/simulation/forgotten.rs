@@ -14,7 +14,7 @@ use braze_relay::model::time::Timestamp;
 use braze_relay::store::{Held, Operate, Person as Whom, Standing};
 
 use super::campaign::{LONG, Life, START, event, rich, rules};
-use super::lab::{Coverage, Lab, PLACES, saw_all};
+use super::lab::{CLASSES, Coverage, Lab, PLACES, saw_all};
 use super::world::{Delays, Person, Weather};
 use super::{invariants, number, on_paused_time, rows};
 
@@ -109,13 +109,7 @@ async fn nothing_is_left(life: &Life, email: &str) {
 }
 
 fn storm(dice: &Lab) -> Weather {
-    let some = |most: u64| {
-        if dice.chance(0.5) {
-            dice.below(most) as f64 / 1e3
-        } else {
-            0.0
-        }
-    };
+    let some = |most| dice.some(most);
     Weather {
         until: START + Duration::from_millis(some(1_800_000) as u64 * 1000),
         transient: some(200),
@@ -273,15 +267,7 @@ async fn remove(life: &mut Life, key: &str, email: &str) {
 fn required() -> Vec<String> {
     let mut all = Vec::new();
     for step in ["erase/look_up", "erase/delete"] {
-        for class in [
-            "ok",
-            "transient",
-            "unknown, resent",
-            "throttled",
-            "rejected",
-            "denied",
-            "apart",
-        ] {
+        for class in CLASSES {
             all.push(format!("{step} × {class}"));
         }
         for place in [

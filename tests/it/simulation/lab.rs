@@ -20,6 +20,17 @@ pub const PLACES: [&str; 7] = [
     "after_commit",
 ];
 
+/// How a call can be answered, whatever it is.
+pub const CLASSES: [&str; 7] = [
+    "ok",
+    "transient",
+    "unknown, resent",
+    "throttled",
+    "rejected",
+    "denied",
+    "apart",
+];
+
 /// Clones share everything.
 #[derive(Clone)]
 pub struct Lab(Arc<Mutex<State>>, Arc<Notify>);
@@ -73,6 +84,15 @@ impl Lab {
 
     pub fn chance(&self, probability: f64) -> bool {
         (self.below(1_000_000) as f64) < probability * 1e6
+    }
+
+    /// Some thousandths below `most`, or none: as likely.
+    pub fn some(&self, most: u64) -> f64 {
+        if self.chance(0.5) {
+            self.below(most) as f64 / 1e3
+        } else {
+            0.0
+        }
     }
 
     pub fn cover(&self, what: String) {
