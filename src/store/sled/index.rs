@@ -4,6 +4,8 @@
 //! once the tree is larger than the cache it reads one first. Here what a commit remembers is written behind one key of
 //! its own (the log), collected in memory, and now and then written down in order as a run of blocks of up to 4 KiB;
 //! runs of one size are merged into a longer one, in slices, a little with every commit (a log-structured merge tree).
+//! What is forgotten hides what is older until it meets it in the oldest run: where most is forgotten again, all runs are
+//! merged into one long before there are enough of one size.
 //!
 //! Invariants: what is newer hides what is older: young, then frozen, then runs from the last to the first. A run is
 //! read only when it is complete; what a crash leaves of an unfinished one is in `garbage`. The log is kept until the
@@ -18,6 +20,7 @@ mod slice;
 mod wipe;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use self::block::Writer;
 use self::books::{Books, Manifest, Run};
@@ -32,6 +35,10 @@ use ::sled::{Db, IVec};
 
 /// Runs of one level that are merged into one of the next.
 const FAN_IN: usize = 4;
+
+/// With so many times the entries of the oldest run, and as many as fit in memory so many times, all runs are merged: what
+/// was left of them the last time tells how much of them is worth keeping.
+const WORTH_MAX: u64 = 3;
 
 /// How many entries are flushed for each that is remembered: it must be done before the next flush is due.
 const FLUSH_PACE: usize = 4;
@@ -288,8 +295,14 @@ impl Index {
         Held { run, filter }
     }
 
-    /// The first of `FAN_IN` runs of one level, of the lowest level that has so many.
-    fn mergeable(&self) -> Option<usize> {
+    /// The runs that are to be merged next: all, where most of what they say is likely to be forgotten; else the first
+    /// `FAN_IN` of one level, of the lowest level that has so many.
+    fn mergeable(&self) -> Option<Range<usize>> {
+        let entries = |held: &Held| held.run.entries;
+        let worth = entries(self.runs.first()?) + self.young_max as u64;
+        if self.runs.len() > 1 && self.runs.iter().map(entries).sum::<u64>() > WORTH_MAX * worth {
+            return Some(0..self.runs.len());
+        }
         let level = |index: usize| self.runs[index].run.level;
         let from = self.runs.len().checked_sub(FAN_IN)?;
         (0..=from)
@@ -297,6 +310,7 @@ impl Index {
             .find(|first| (*first..first + FAN_IN).all(|index| level(index) == level(*first)))
             // Of more than that the oldest: an order of sizes is kept.
             .and_then(|first| (0..=first).find(|index| level(*index) == level(first)))
+            .map(|first| first..first + FAN_IN)
     }
 
     fn merge(&mut self, db: &Db, draft: &mut Draft, entries: usize) -> Result<(), StoreError> {
@@ -310,22 +324,28 @@ impl Index {
         let (inputs, written) = merge.into_parts();
         let of = |held: &Held| inputs.contains(&held.run.number);
         if let Some(first) = self.runs.iter().position(of) {
-            let level = self.runs[first].run.level + 1;
+            let level = self.level(written.entries);
             let held = self.complete(draft, written, level);
-            self.runs.splice(first..first + FAN_IN, [held]);
+            self.runs.splice(first..first + inputs.len(), [held]);
         }
         self.books.garbage.extend(inputs);
         Ok(())
     }
 
+    /// How long a run of so many entries is: each level is `FAN_IN` times the one below.
+    fn level(&self, entries: u64) -> u8 {
+        let flushes = entries.div_ceil(self.young_max as u64).max(1);
+        flushes.ilog(FAN_IN as u64) as u8
+    }
+
     fn begin_merge(&mut self) -> Option<Merge> {
-        let first = self.mergeable()?;
-        let inputs = &self.runs[first..first + FAN_IN];
+        let range = self.mergeable()?;
+        let oldest = range.start == 0;
+        let inputs = &self.runs[range];
         self.changed = true;
         let entries: u64 = inputs.iter().map(|held| held.run.entries).sum();
         let inputs: Vec<u32> = inputs.iter().map(|held| held.run.number).collect();
         // Nothing is older than the oldest: what hides nothing may go.
-        let oldest = first == 0;
         Some(Merge::new(
             &inputs,
             self.books.begin(),
