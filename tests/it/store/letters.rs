@@ -1,5 +1,7 @@
 //! What operators may rely on.
 
+use std::time::Duration;
+
 use braze_relay::flow::job::{Flow, Job, Profile, Reason, Start, State};
 use braze_relay::model::id::JobId;
 use braze_relay::store::{DeadFilter, DeadLetter, Operate, Settings, Store};
