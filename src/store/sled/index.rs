@@ -4,8 +4,8 @@
 //! once the tree is larger than the cache it reads one first. Here what a commit remembers is written behind one key of
 //! its own (the log), collected in memory, and now and then written down in order as a run of blocks of up to 4 KiB;
 //! runs of one size are merged into a longer one, in slices, a little with every commit (a log-structured merge tree).
-//! What is forgotten hides what is older until it meets it in the oldest run: where most is forgotten again, all runs are
-//! merged into one long before there are enough of one size.
+//! What is forgotten hides what is older until it meets it in the oldest run. That one's size is what is left of it, and
+//! not how often it was merged: where most is forgotten again it stays short, and is soon merged with what is new.
 //!
 //! Invariants: what is newer hides what is older: young, then frozen, then runs from the last to the first. A run is
 //! read only when it is complete; what a crash leaves of an unfinished one is in `garbage`. The log is kept until the
@@ -20,7 +20,6 @@ mod slice;
 mod wipe;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use self::block::Writer;
 use self::books::{Books, Manifest, Run};
@@ -35,10 +34,6 @@ use ::sled::{Db, IVec};
 
 /// Runs of one level that are merged into one of the next.
 const FAN_IN: usize = 4;
-
-/// With so many times the entries of the oldest run, and as many as fit in memory so many times, all runs are merged: what
-/// was left of them the last time tells how much of them is worth keeping.
-const WORTH_MAX: u64 = 3;
 
 /// How many entries are flushed for each that is remembered: it must be done before the next flush is due.
 const FLUSH_PACE: usize = 4;
@@ -295,14 +290,8 @@ impl Index {
         Held { run, filter }
     }
 
-    /// The runs that are to be merged next: all, where most of what they say is likely to be forgotten; else the first
-    /// `FAN_IN` of one level, of the lowest level that has so many.
-    fn mergeable(&self) -> Option<Range<usize>> {
-        let entries = |held: &Held| held.run.entries;
-        let worth = entries(self.runs.first()?) + self.young_max as u64;
-        if self.runs.len() > 1 && self.runs.iter().map(entries).sum::<u64>() > WORTH_MAX * worth {
-            return Some(0..self.runs.len());
-        }
+    /// The first of `FAN_IN` runs of one level, of the lowest level that has so many.
+    fn mergeable(&self) -> Option<usize> {
         let level = |index: usize| self.runs[index].run.level;
         let from = self.runs.len().checked_sub(FAN_IN)?;
         (0..=from)
@@ -310,7 +299,6 @@ impl Index {
             .find(|first| (*first..first + FAN_IN).all(|index| level(index) == level(*first)))
             // Of more than that the oldest: an order of sizes is kept.
             .and_then(|first| (0..=first).find(|index| level(*index) == level(first)))
-            .map(|first| first..first + FAN_IN)
     }
 
     fn merge(&mut self, db: &Db, draft: &mut Draft, entries: usize) -> Result<(), StoreError> {
@@ -326,7 +314,7 @@ impl Index {
         if let Some(first) = self.runs.iter().position(of) {
             let level = self.level(written.entries);
             let held = self.complete(draft, written, level);
-            self.runs.splice(first..first + inputs.len(), [held]);
+            self.runs.splice(first..first + FAN_IN, [held]);
         }
         self.books.garbage.extend(inputs);
         Ok(())
@@ -339,13 +327,13 @@ impl Index {
     }
 
     fn begin_merge(&mut self) -> Option<Merge> {
-        let range = self.mergeable()?;
-        let oldest = range.start == 0;
-        let inputs = &self.runs[range];
+        let first = self.mergeable()?;
+        let inputs = &self.runs[first..first + FAN_IN];
         self.changed = true;
         let entries: u64 = inputs.iter().map(|held| held.run.entries).sum();
         let inputs: Vec<u32> = inputs.iter().map(|held| held.run.number).collect();
         // Nothing is older than the oldest: what hides nothing may go.
+        let oldest = first == 0;
         Some(Merge::new(
             &inputs,
             self.books.begin(),

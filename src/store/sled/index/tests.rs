@@ -174,7 +174,10 @@ fn what_is_no_longer_needed_is_cleared_away_and_what_was_forgotten_leaves_nothin
         levels.is_sorted_by(|older, younger| older >= younger),
         "{levels:?}"
     );
-    assert!(levels[0] >= 2, "6400 entries are 64 flushes: {levels:?}");
+    assert_eq!(
+        levels[0], 3,
+        "6400 entries are 64 flushes, and so many make three levels"
+    );
     assert!(blocks < 6400 * 60 / PIECE_BYTES_MAX * 2, "{blocks} blocks");
     assert!(house.keys(b"l") <= 10, "{} pieces of log", house.keys(b"l"));
     assert_eq!(
@@ -208,8 +211,8 @@ fn where_as_much_is_forgotten_as_is_remembered_the_runs_stay_short() {
         let entries = house.index.runs.iter().map(|held| held.run.entries);
         most = most.max(entries.sum::<u64>());
     }
-    // What is worth keeping three times over, and what comes while that is merged.
-    let bound = 2 * WORTH_MAX * (live as u64 + 100);
+    // Runs of the level of what is remembered, as many as make a merge, and what comes while they are merged.
+    let bound = 2 * FAN_IN as u64 * (live as u64 + 100);
     assert!(
         most <= bound,
         "{most} entries of {live} that are remembered"
