@@ -13,6 +13,7 @@ mod dead;
 mod forget;
 mod guard;
 mod lanes;
+mod live;
 mod metrics;
 mod problem;
 mod replays;
@@ -82,6 +83,7 @@ pub struct Ops<S> {
 pub struct Office {
     audit: audit::Audit,
     forgetting: forget::Desk,
+    live: live::Seen,
     replays: replays::Replays,
 }
 
@@ -111,6 +113,7 @@ pub async fn serve<S: Store + Operate>(
     // Dropped, and with it whatever replay runs, when this returns.
     let mut replaying = JoinSet::new();
     replaying.spawn(replays::run(ops.clone()));
+    replaying.spawn(live::run(ops.clone()));
     let (tell, mut told) = watch::channel(());
     let server = axum::serve(listener, router(ops)).with_graceful_shutdown(async move {
         let _ = told.changed().await;
@@ -136,6 +139,8 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/", get(front))
         .route("/metrics", get(metrics::scrape::<S>))
         .route("/api/v1/status", get(status::status::<S>))
+        .route("/api/v1/live", get(live::live::<S>))
+        .route("/api/v1/history", get(live::history::<S>))
         .route("/api/v1/audit", get(audit::list::<S>))
         .route("/api/v1/dead", get(dead::list::<S>))
         .route("/api/v1/dead/counts", get(dead::counts::<S>))
