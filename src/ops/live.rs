@@ -81,7 +81,9 @@ impl Totals {
             credits_per_second: rate(self.credits, before.credits),
             depth: lanes.clone().map(|lane| lane.depth).sum(),
             waiting: lanes.clone().map(|lane| lane.waiting).sum(),
-            oldest_seconds: lanes.filter_map(|lane| lane.oldest_seconds).reduce(f64::max),
+            oldest_seconds: lanes
+                .filter_map(|lane| lane.oldest_seconds)
+                .reduce(f64::max),
             dead: status.events.dead,
         }
     }
@@ -120,7 +122,8 @@ pub(super) async fn run<S: Store + Operate>(ops: Arc<Ops<S>>) {
             }
             hour = Some((Stopwatch::start(), totals));
         }
-        seen.now.send_replace(Some(Arc::new(Live { moment, status })));
+        seen.now
+            .send_replace(Some(Arc::new(Live { moment, status })));
     }
 }
 

@@ -15,8 +15,10 @@ mod guard;
 mod lanes;
 mod live;
 mod metrics;
+mod page;
 mod problem;
 mod replays;
+mod session;
 mod status;
 pub mod wire;
 
@@ -29,9 +31,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use secrecy::SecretString;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -134,9 +136,18 @@ pub async fn serve<S: Store + Operate>(
 }
 
 fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
-    let guard = Arc::new(Guard::new(&ops.tokens));
+    let guard = Arc::new(Guard::new(&ops.tokens, ops.clock.clone()));
+    let named = Router::new()
+        .route("/", get(page::front))
+        .route("/page/{name}", get(page::file))
+        .route("/api/v1/login", post(session::login))
+        .route("/api/v1/logout", post(session::logout))
+        .layer(middleware::from_fn_with_state(
+            guard.clone(),
+            guard::check_name,
+        ));
     let guarded = Router::new()
-        .route("/", get(front))
+        .route("/api/v1/me", get(session::me))
         .route("/metrics", get(metrics::scrape::<S>))
         .route("/api/v1/status", get(status::status::<S>))
         .route("/api/v1/live", get(live::live::<S>))
@@ -167,11 +178,13 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/api/v1/dead/{id}", get(dead::show::<S>))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(guard, guard::check));
+        .layer(middleware::from_fn_with_state(guard.clone(), guard::check));
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz::<S>))
+        .merge(named)
         .merge(guarded)
+        .layer(Extension(guard))
         .layer(middleware::map_response(dress))
         .with_state(ops)
 }
@@ -220,10 +233,6 @@ async fn readyz<S: Store>(State(ops): State<Arc<Ops<S>>>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-async fn front() -> Html<&'static str> {
-    Html(include_str!("front.html"))
-}
-
 async fn nowhere() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is nothing here; see /")
 }
@@ -242,7 +251,7 @@ async fn dress(mut response: Response) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         ),
     ] {
         response

@@ -8,22 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::Ops;
 use super::audit::Who;
 use super::dead::parsed;
 use super::guard::Guard;
 use super::problem::Problem;
-use crate::clock::Clock;
 use crate::config::Role;
 use crate::model::time::Timestamp;
-use crate::store::{Operate, Store};
 
 /// How long a session lasts.
 const LASTS: Duration = Duration::from_hours(12);
@@ -48,7 +44,8 @@ struct Session {
 impl Sessions {
     /// A session of this token: the cookie's value.
     fn begin(&self, role: Role, number: usize, now: Timestamp) -> String {
-        let value = uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
+        let value =
+            uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
         let until = now + LASTS;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, session| session.until > now);
@@ -58,7 +55,14 @@ impl Sessions {
                 all.remove(&key);
             }
         }
-        all.insert(digest(&value), Session { role, number, until });
+        all.insert(
+            digest(&value),
+            Session {
+                role,
+                number,
+                until,
+            },
+        );
         value
     }
 
@@ -91,8 +95,12 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 
 fn set(value: &str, seconds: u64) -> Result<HeaderValue, Problem> {
     let text = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}");
-    HeaderValue::from_str(&text)
-        .map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the cookie cannot be written"))
+    HeaderValue::from_str(&text).map_err(|_| {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the cookie cannot be written",
+        )
+    })
 }
 
 #[derive(Deserialize)]
@@ -102,39 +110,42 @@ struct Login {
 }
 
 /// `POST /api/v1/login`: `{"token":"…"}`.
-pub(super) async fn login<S: Store + Operate>(
-    State(ops): State<Arc<Ops<S>>>,
+pub(super) async fn login(
     Extension(guard): Extension<Arc<Guard>>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     // What cannot be read is not repeated: it may be a token.
-    let Login { token } = parsed(&body).map_err(|_| Problem::bad_request("send {\"token\":\"…\"}"))?;
+    let Login { token } =
+        parsed(&body).map_err(|_| Problem::bad_request("send {\"token\":\"…\"}"))?;
     let Some((role, number)) = guard.token(token.trim().as_bytes()) else {
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "no token of ops.tokens"));
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "no token of ops.tokens",
+        ));
     };
-    let value = ops.office.sessions.begin(role, number, ops.clock.now());
+    let value = guard.sessions.begin(role, number, guard.clock.now());
     let cookie = set(&value, LASTS.as_secs())?;
     let said = Json(json!({ "role": role.as_str() }));
     Ok(([(header::SET_COOKIE, cookie)], said).into_response())
 }
 
 /// `POST /api/v1/logout`.
-pub(super) async fn logout<S: Store + Operate>(
-    State(ops): State<Arc<Ops<S>>>,
+pub(super) async fn logout(
+    Extension(guard): Extension<Arc<Guard>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    ops.office.sessions.end(&headers);
+    guard.sessions.end(&headers);
     Ok(([(header::SET_COOKIE, set("", 0)?)], Json(json!({}))).into_response())
 }
 
 /// `GET /api/v1/me`.
-pub(super) async fn me<S: Store + Operate>(
-    State(ops): State<Arc<Ops<S>>>,
+pub(super) async fn me(
+    Extension(guard): Extension<Arc<Guard>>,
     Extension(who): Extension<Who>,
     headers: HeaderMap,
 ) -> Response {
-    let session = ops.office.sessions.of(&headers, ops.clock.now());
-    let role = match (ops.tokens.is_empty(), session) {
+    let session = guard.sessions.of(&headers, guard.clock.now());
+    let role = match (guard.is_open(), session) {
         (true, _) => Role::Operator.as_str(),
         (false, Some((role, _))) => role.as_str(),
         (false, None) => who.0.split('-').next().unwrap_or_default(),
