@@ -128,6 +128,8 @@ macro_rules! conformance {
                 a_replay_counts_what_lives_what_is_spawned_what_is_delivered_and_what_dies
                 a_job_buried_with_its_creation_has_died_in_its_replay
                 the_counts_of_the_last_replays_are_kept
+                what_belongs_to_a_replay_never_goes_before_fresh_work
+                what_is_noted_of_letters_is_written_with_what_becomes_of_them
                 letters_are_filtered_by_class_time_participant_and_words
             }
             papers {

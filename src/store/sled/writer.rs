@@ -198,16 +198,24 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
         Request::Revive {
             replay,
             letters,
+            note,
             now,
             reply,
         } => {
+            base.note(draft, letters.iter().map(|(id, _)| *id), note)?;
             let mut done = Vec::with_capacity(letters.len());
             for (id, start) in letters {
                 done.push(base.revive(draft, id, start, replay, now)?);
             }
             later(reply, Ok(done))
         }
-        Request::Discard { ids, now, reply } => {
+        Request::Discard {
+            ids,
+            note,
+            now,
+            reply,
+        } => {
+            base.note(draft, ids.iter().copied(), note)?;
             let mut done = Vec::with_capacity(ids.len());
             for id in ids {
                 done.push(base.discard(draft, id, now)?);
@@ -220,8 +228,8 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             now,
             reply,
         } => later(reply, Ok(base.forget(draft, &person, before, now)?)),
-        Request::PutPapers { put, remove, reply } => {
-            Base::put_papers(draft, &put, &remove);
+        Request::PutPapers { papers, reply } => {
+            Base::put_papers(draft, &papers);
             // Also when there is nothing to write: what is answered is answered behind a sync.
             draft.used = true;
             later(reply, Ok(()))
