@@ -94,6 +94,7 @@ impl<S: Store + Operate> Ops<S> {
                 ("delivered", counts.delivered),
                 ("died_again", counts.died),
                 ("still_dead", replay.still_dead),
+                ("left_out", replay.left_out),
             ],
             outcome: match why {
                 Some(why) => format!("{state}: {why}"),
@@ -119,6 +120,11 @@ impl<S: Store + Operate> Ops<S> {
         let (mut starts, mut wait) = (Vec::new(), None);
         let seen = page.items.len();
         for letter in page.items {
+            if replay.filter.leaves_out(letter.burial.reason) {
+                replay.left_out += 1;
+                replay.cursor = Some(letter.id);
+                continue;
+            }
             match self.next_start(&letter, replay, pace) {
                 Ok(Some(start)) => starts.push((letter.id, start)),
                 Ok(None) => replay.still_dead += 1,

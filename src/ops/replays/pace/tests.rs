@@ -52,6 +52,7 @@ fn replay(rate: Option<f64>, budget: Option<f64>) -> Replay {
         why: None,
         cursor: None,
         still_dead: 0,
+        left_out: 0,
         judged_from: (0, 0),
         ended_at: None,
     }

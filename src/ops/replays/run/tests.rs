@@ -16,6 +16,7 @@ fn replay(stop_at: f64) -> Replay {
         why: None,
         cursor: None,
         still_dead: 0,
+        left_out: 0,
         judged_from: (0, 0),
         ended_at: None,
     }
