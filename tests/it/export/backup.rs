@@ -129,8 +129,11 @@ async fn what_breaks_off_says_so_and_leaves_what_another_one_wrote_under_the_nam
     let parts = || {
         let files = fs::read_dir(&folder).unwrap();
         let names = files.map(|it| it.unwrap().file_name().into_string().unwrap());
-        let parts = names.filter(|it| it.starts_with("same.ndjson.") && it.ends_with(".part"));
-        parts.count()
+        let middle = |name: String| {
+            let rest = name.strip_prefix("same.ndjson.")?;
+            rest.strip_suffix(".part").map(str::to_owned)
+        };
+        names.filter_map(middle).count()
     };
     until("it has begun", Duration::from_secs(20), async || {
         (parts() == 1).then_some(())
