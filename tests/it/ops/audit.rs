@@ -198,17 +198,17 @@ async fn a_number_or_address_in_a_filter_is_refused_and_nowhere_kept() {
 }
 
 #[tokio::test]
-async fn an_entry_that_is_too_long_says_so() {
+async fn a_filter_that_is_too_long_to_be_kept_is_refused() {
     let world = World::open().await;
-    let long = json!({"filter": {"activation": "x".repeat(600)}, "because": "x"});
-    let said = world.post("/api/v1/dead/discard", &long).await;
-    assert_eq!(said.refusal(), 400);
-    assert_eq!(
-        world
-            .post("/api/v1/replays", &long["filter"])
-            .await
-            .refusal(),
-        400
-    );
+    let filter = json!({"activation": "x".repeat(600)});
+    let discard = json!({"filter": filter, "because": "x"});
+    for (path, body) in [
+        ("/api/v1/dead/discard", discard),
+        ("/api/v1/replays", json!({ "filter": filter })),
+    ] {
+        let said = world.post(path, &body).await;
+        assert_eq!(said.refusal(), 400, "{path}");
+        assert!(said.text.contains("too long"), "{}", said.text);
+    }
     assert_eq!(world.get(AUDIT).await.json()["items"], json!([]));
 }
