@@ -34,7 +34,7 @@ async fn told(relay: &Relay, words: &[&str], input: &str, code: i32) -> Value {
     assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
     let low = said.to_lowercase();
     assert!(
-        !low.contains("ada") && !low.contains("bo@") && !low.contains(PHONE),
+        !low.contains("ada@") && !low.contains("bo@") && !low.contains(PHONE),
         "{said}"
     );
     serde_json::from_str(&said).unwrap()
