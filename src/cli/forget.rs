@@ -53,7 +53,7 @@ struct Whom {
     /// The e-mail address
     #[arg(value_name = "EMAIL")]
     address: Option<String>,
-    /// The same
+    /// The e-mail address, as EMAIL
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
     /// Read the e-mail address from standard input
