@@ -53,7 +53,7 @@ impl Format {
         };
         let number = value.first_chunk().copied().map(u32::from_be_bytes);
         let number = number
-            .ok_or_else(|| StoreError::Refused("the store's format cannot be read".into()))?;
+            .ok_or_else(|| StoreError::Failed("the store's format cannot be read".into()))?;
         let half = value.get(4).copied() == Some(1);
         Ok(Format { number, half })
     }

@@ -1,6 +1,7 @@
 //! Opening: the lock, the ballast, sled, the account, and whether the store is where the mark says it was.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,8 +36,16 @@ const CACHE_BYTES_MIN: u64 = 1024 * 1024;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
 const LOCK_WAITS_MAX: u32 = 500;
 
-const WAY_ON: &str = "Restore a backup; or save what can be read with braze-relay export --salvage, and import that into an empty store.path; \
-     or, if the database opens, go on without what is missing by moving the file `mark` away";
+const WAY_ON: &str = "Restore a backup; or save what can be read with braze-relay export --salvage, and import that into an \
+     empty store.path";
+
+/// Where the database may be sound, and only short of what the mark says.
+const WITHOUT_MARK: &str = "; or, if the database opens, go on without what is missing by moving the file `mark` away";
+
+/// What is wrong with the database of this folder, and the way on.
+pub fn damaged(path: &Path, what: &str) -> String {
+    format!("{}: {what}. {WAY_ON}", path.join("sled").display())
+}
 
 /// What a store is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +66,20 @@ impl Base {
         Base::open_for(Purpose::Work, place, settings, metrics)
     }
 
-    /// Opens or makes the store of a folder.
+    /// Opens or makes the store of a folder. What cannot be read there is a refusal.
     pub fn open_for(
+        purpose: Purpose,
+        place: &Place,
+        settings: Settings,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Result<Base, StoreError> {
+        Base::open_at(purpose, place, settings, metrics).map_err(|error| match error {
+            StoreError::Failed(what) => StoreError::Refused(damaged(&place.path, &what)),
+            other => other,
+        })
+    }
+
+    fn open_at(
         purpose: Purpose,
         place: &Place,
         settings: Settings,
@@ -108,7 +129,7 @@ impl Base {
             Some(came) if head.commit < came => {
                 return Err(StoreError::Refused(format!(
                     "store.path {}: the database ends at commit {}, but commit {came} was durable: its tail is \
-                     damaged or missing. {WAY_ON}",
+                     damaged or missing. {WAY_ON}{WITHOUT_MARK}",
                     place.path.display(),
                     head.commit
                 )));
@@ -187,11 +208,9 @@ pub fn open_sled(folder: &Folder, cache_bytes: u64) -> Result<Db, StoreError> {
         .mode(Mode::HighThroughput)
         .cache_capacity((cache_bytes / CACHE_MEMORY_FACTOR).max(CACHE_BYTES_MIN))
         .flush_every_ms(Some(FLUSH_EVERY_MS));
-    let damaged = |what: String| {
-        StoreError::Refused(format!(
-            "{}: the database cannot be opened: {what}. {WAY_ON}",
-            folder.database().display()
-        ))
+    let damaged = |what: &str| {
+        let what = format!("the database cannot be opened: {what}");
+        StoreError::Refused(damaged(folder.path(), &what))
     };
     let mut waits = LOCK_WAITS_MAX;
     loop {
@@ -201,8 +220,8 @@ pub fn open_sled(folder: &Folder, cache_bytes: u64) -> Result<Db, StoreError> {
                 waits -= 1;
                 std::thread::sleep(LOCK_WAIT);
             }
-            Ok(Err(error)) => return Err(damaged(error.to_string())),
-            Err(_) => return Err(damaged("sled found damage and panicked".into())),
+            Ok(Err(error)) => return Err(damaged(&error.to_string())),
+            Err(_) => return Err(damaged("sled found damage and panicked")),
         }
     }
 }
@@ -233,7 +252,7 @@ pub fn read_table<T: Decode<()> + Default>(
     let table = codec::decode_table(&pieces.concat());
     table
         .map(|table| (table, pieces))
-        .map_err(|error| StoreError::Refused(format!("the store's account: {error}")))
+        .map_err(|error| StoreError::Failed(format!("the store's account: {error}")))
 }
 
 fn secret(db: &Db) -> Result<[u8; 32], StoreError> {

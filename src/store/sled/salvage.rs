@@ -137,7 +137,10 @@ fn copy(path: &Path, with_snapshot: bool, bytes: u64) -> io::Result<tempfile::Te
 /// Looks, and makes an error of a panic.
 fn contained<T>(look: impl FnOnce() -> Result<T, StoreError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(look)) {
-        Ok(found) => found.map_err(|error| error.to_string()),
+        Ok(found) => found.map_err(|error| match error {
+            StoreError::Failed(what) => what,
+            other => other.to_string(),
+        }),
         Err(_) => Err("sled panicked".into()),
     }
 }
