@@ -13,7 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::disk::Folder;
 use super::import::Origin;
-use super::mark::Mark;
+use super::mark::Came;
 use super::{Place, SledStore};
 use crate::store::entry::{Account, Entry};
 use crate::store::{Operate, Settings, StoreError};
@@ -94,11 +94,11 @@ impl SledStore {
         let told = copy_into(&store, &fresh, settings).await;
         store.close().await?;
         let told = told?;
-        let came = Mark::open(&place.path.join("mark")).map(|(_, came)| came);
+        let came = Came::read(&place.path.join("mark"));
         let came = came.map_err(|error| refuse("the mark cannot be read", error))?;
         let found = sum_of(&fresh, settings).await?;
         let folder = Folder::open(&place.path)?;
-        let now = Mark::open(&folder.mark()).map(|(_, came)| came);
+        let now = Came::read(&folder.mark());
         if now.map_err(|error| refuse("the mark cannot be read", error))? != came {
             return Err(StoreError::Refused(format!(
                 "store.path {}: somebody has used the store meanwhile; nothing was changed",

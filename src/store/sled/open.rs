@@ -13,7 +13,7 @@ use super::counts::{Head, Names, StoredNames};
 use super::disk::Folder;
 use super::format::{Format, migrate};
 use super::index::Index;
-use super::mark::Mark;
+use super::mark::{Came, Mark};
 use super::weigh::Weight;
 use super::{Place, budgets, keys, replays};
 use crate::model::time::Timestamp;
@@ -112,6 +112,12 @@ impl Base {
         }
         let (mark, came) =
             Mark::open(&folder.mark()).map_err(|error| refuse("the mark cannot be read", error))?;
+        if came == Came::Unreadable {
+            return Err(StoreError::Refused(format!(
+                "{}: the mark is damaged: whether the database is complete cannot be told. {WAY_ON}{WITHOUT_MARK}",
+                folder.mark().display()
+            )));
+        }
         let db = open_sled(&folder, place.cache_bytes)?;
         folder
             .sync_all()
@@ -126,7 +132,7 @@ impl Base {
         let (head, written) = read_table::<Head>(&db, keys::HEAD)?;
         let (names, _) = read_table::<StoredNames>(&db, keys::NAMES)?;
         match came {
-            Some(came) if head.commit < came => {
+            Came::To(came) if head.commit < came => {
                 return Err(StoreError::Refused(format!(
                     "store.path {}: the database ends at commit {}, but commit {came} was durable: its tail is \
                      damaged or missing. {WAY_ON}{WITHOUT_MARK}",
@@ -134,7 +140,7 @@ impl Base {
                     head.commit
                 )));
             }
-            None if head.commit > 0 => {
+            Came::Unsaid if head.commit > 0 => {
                 tracing::warn!(
                     commit = head.commit,
                     "no mark: whether the store is complete cannot be told"

@@ -17,7 +17,7 @@ use super::counts::{Head, Names, StoredNames};
 use super::disk::{Folder, is_locked};
 use super::index::Index;
 use super::keys::{self, Place as Remembered};
-use super::mark::Mark;
+use super::mark::Came;
 use super::open::{open_sled, read_table};
 use super::told::{Raw, Teller, account, is_told};
 use super::{Place, SledStore};
@@ -178,14 +178,14 @@ impl Salvage {
             );
         }
         let here = salvage.head.as_ref().map_or(0, |head| head.commit);
-        match Mark::open(&folder.mark()) {
-            Ok((_, Some(came))) if came > here => salvage.missing.push(format!(
+        match Came::read(&folder.mark()) {
+            Ok(Came::To(came)) if came > here => salvage.missing.push(format!(
                 "sled/db: the last {} commits, from {} to {came}: its log breaks off there",
                 came - here,
                 here + 1
             )),
-            Ok((_, Some(_))) => {}
-            Ok((_, None)) | Err(_) => salvage.missing.push(
+            Ok(Came::To(_)) => {}
+            Ok(Came::Unsaid | Came::Unreadable) | Err(_) => salvage.missing.push(
                 "mark: missing or unreadable: whether the last commits are there cannot be told"
                     .into(),
             ),

@@ -166,6 +166,58 @@ pub async fn work_off(store: &SledStore) {
 }
 
 #[tokio::test]
+async fn a_damaged_mark_is_refused_and_one_that_was_moved_away_is_not_missed() {
+    let setup = nowhere();
+    let store = open(&setup.store());
+    fill(&store, 20).await;
+    let before = store.counts(second(2)).await.unwrap().events;
+    store.close().await.unwrap();
+    let mark = setup.store().join("mark");
+    let sound = fs::read(&mark).unwrap();
+    let damaged: Vec<u8> = sound.iter().map(|byte| byte ^ 0x10).collect();
+    fs::write(&mark, &damaged).unwrap();
+    let (code, said) = setup.refused().await;
+    assert_eq!(code, Some(3), "{said}");
+    assert!(
+        said.contains("mark: the mark is damaged") && said.contains("moving the file `mark` away"),
+        "{said}"
+    );
+    assert_eq!(fs::read(&mark).unwrap(), damaged, "it was written to");
+    // An empty one is what a power cut may leave of a store's first moments.
+    for emptied in [false, true] {
+        fs::remove_file(&mark).unwrap();
+        if emptied {
+            fs::write(&mark, "").unwrap();
+        }
+        let store = open(&setup.store());
+        assert_eq!(store.counts(second(2)).await.unwrap().events, before);
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_import_beside_the_mark_of_another_store_is_refused_and_leaves_it() {
+    let (here, there) = (nowhere(), nowhere());
+    let store = open(&here.store());
+    fill(&store, 20).await;
+    store.close().await.unwrap();
+    let file = here.file("all.ndjson");
+    run(&here, &["export", file.to_str().unwrap()]).ok();
+    fs::create_dir(there.store()).unwrap();
+    let mark = there.store().join("mark");
+    fs::copy(here.store().join("mark"), &mark).unwrap();
+    let ran = run(&there, &["import", file.to_str().unwrap()]);
+    assert_eq!(ran.code, 3, "{}", ran.said);
+    assert!(ran.said.contains("without its database"), "{}", ran.said);
+    assert_eq!(
+        fs::read(&mark).unwrap(),
+        fs::read(here.store().join("mark")).unwrap()
+    );
+    fs::remove_file(mark).unwrap();
+    run(&there, &["import", file.to_str().unwrap()]).ok();
+}
+
+#[tokio::test]
 async fn a_store_behind_its_mark_is_refused_and_salvage_counts_what_is_missing() {
     let setup = nowhere();
     let store = open(&setup.store());
