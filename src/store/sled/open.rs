@@ -11,7 +11,7 @@ use bincode::Decode;
 use super::base::{Base, Draft, broken};
 use super::counts::{Head, Names, StoredNames};
 use super::disk::Folder;
-use super::format::{Format, migrate};
+use super::format::{Format, Old, STEPS, Step, after, migrate};
 use super::index::Index;
 use super::mark::{Came, Mark};
 use super::weigh::Weight;
@@ -73,17 +73,19 @@ impl Base {
         settings: Settings,
         metrics: Option<Arc<Metrics>>,
     ) -> Result<Base, StoreError> {
-        Base::open_at(purpose, place, settings, metrics).map_err(|error| match error {
+        Base::open_at(purpose, place, settings, metrics, STEPS).map_err(|error| match error {
             StoreError::Failed(what) => StoreError::Refused(damaged(&place.path, &what)),
             other => other,
         })
     }
 
-    fn open_at(
+    /// The same, brought forward by these steps.
+    pub(super) fn open_at(
         purpose: Purpose,
         place: &Place,
         settings: Settings,
         metrics: Option<Arc<Metrics>>,
+        steps: &[Step],
     ) -> Result<Base, StoreError> {
         let folder = Folder::open(&place.path)?;
         let refuse = |what: &str, error: std::io::Error| {
@@ -127,7 +129,12 @@ impl Base {
             .map_err(|error| refuse("sled/db cannot be opened", error))?;
         let format = Format::read(&db)?;
         if purpose == Purpose::Work {
-            format.admit()?;
+            format.admit(after(steps))?;
+            let old = Old {
+                db: &db,
+                data_file: &data_file,
+            };
+            migrate(&old, format, steps)?;
         }
         let (head, written) = read_table::<Head>(&db, keys::HEAD)?;
         let (names, _) = read_table::<StoredNames>(&db, keys::NAMES)?;
@@ -194,12 +201,13 @@ impl Base {
         };
         base.reopen_budgets(&mut draft)?;
         if purpose == Purpose::Work {
+            let format = Format {
+                number: after(steps),
+                half: false,
+            };
             draft.insert(keys::FORMAT, format.bytes());
         }
         base.apply(draft, true)?;
-        if purpose == Purpose::Work {
-            migrate(&mut base, format)?;
-        }
         base.mark
             .sync()
             .map_err(|error| refuse("the mark cannot be written", error))?;
