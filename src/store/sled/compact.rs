@@ -6,9 +6,9 @@
 //! to go on behind it. The lock is let go for a moment before the exchange; had anybody used it, the mark would say so, and
 //! nothing is done.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -58,21 +58,6 @@ impl Sum {
         self.hash = self.hash.wrapping_add(u128::from_le_bytes(part));
         self.entries += 1;
         Ok(())
-    }
-}
-
-impl Folder {
-    /// Where a fresh store is made while this one is compacted.
-    pub fn fresh(&self) -> PathBuf {
-        self.path().join("compact")
-    }
-
-    /// Removes what a compaction that did not end has left.
-    pub fn remove_fresh(&self) -> io::Result<()> {
-        match fs::remove_dir_all(self.fresh()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -130,7 +115,7 @@ impl SledStore {
             .map_err(|error| refuse("the fresh store cannot take its place", error))?;
         let after = folder.data_bytes();
         folder
-            .remove_fresh()
+            .remove_leftovers()
             .map_err(|error| refuse("the old database cannot be removed", error))?;
         Ok(Sizes {
             before: before.unwrap_or_default(),

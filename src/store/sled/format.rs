@@ -287,6 +287,11 @@ mod tests {
         assert!(refused(&[]).contains("in format 2, and this version"));
         let base = open(&[never, whole]).unwrap();
         assert_eq!(Format::read(&base.db).unwrap().number, 3);
+        // A new one is of today's format from the start.
+        let folder = tempfile::tempdir().unwrap();
+        let place = self::place(folder.path());
+        let new = Base::open_at(Purpose::Work, &place, Settings::default(), None, &[never]);
+        assert_eq!(Format::read(&new.unwrap().db).unwrap().number, 2);
     }
 
     #[test]

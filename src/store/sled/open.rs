@@ -1,5 +1,6 @@
 //! Opening: the lock, the ballast, sled, the account, and whether the store is where the mark says it was.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -40,7 +41,8 @@ const WAY_ON: &str = "Restore a backup; or save what can be read with braze-rela
      empty store.path";
 
 /// Where the database may be sound, and only short of what the mark says.
-const WITHOUT_MARK: &str = "; or, if the database opens, go on without what is missing by moving the file `mark` away";
+const WITHOUT_MARK: &str =
+    "; or, if the database opens, go on without what is missing by moving the file `mark` away";
 
 /// What is wrong with the database of this folder, and the way on.
 pub fn damaged(path: &Path, what: &str) -> String {
@@ -88,29 +90,12 @@ impl Base {
         steps: &[Step],
     ) -> Result<Base, StoreError> {
         let folder = Folder::open(&place.path)?;
-        let refuse = |what: &str, error: std::io::Error| {
-            StoreError::Refused(format!(
-                "store.path {}: {what}: {error}",
-                place.path.display()
-            ))
-        };
-        let free = folder
-            .free_bytes()
-            .map_err(|error| refuse("free space cannot be read", error))?;
-        if free < place.ballast_bytes
-            && folder
-                .release_ballast()
-                .map_err(|error| refuse("ballast", error))?
-        {
-            tracing::warn!(
-                free_bytes = free,
-                "the disk is full: the ballast was given up to drain the queue"
-            );
-        }
+        let refuse = |what: &str, error: io::Error| refused(&folder, what, &error);
+        make_room(&folder, place)?;
         if purpose == Purpose::Work {
             folder
-                .remove_fresh()
-                .map_err(|error| refuse("what a compaction left cannot be removed", error))?;
+                .remove_leftovers()
+                .map_err(|error| refuse("what was left in it cannot be removed", error))?;
         }
         let (mark, came) =
             Mark::open(&folder.mark()).map_err(|error| refuse("the mark cannot be read", error))?;
@@ -130,32 +115,18 @@ impl Base {
         let format = Format::read(&db)?;
         if purpose == Purpose::Work {
             format.admit(after(steps))?;
-            let old = Old {
-                db: &db,
-                data_file: &data_file,
-            };
-            migrate(&old, format, steps)?;
+            if is_used(&db)? {
+                let old = Old {
+                    db: &db,
+                    data_file: &data_file,
+                };
+                migrate(&old, format, steps)?;
+            }
         }
         let (head, written) = read_table::<Head>(&db, keys::HEAD)?;
         let (names, _) = read_table::<StoredNames>(&db, keys::NAMES)?;
-        match came {
-            Came::To(came) if head.commit < came => {
-                return Err(StoreError::Refused(format!(
-                    "store.path {}: the database ends at commit {}, but commit {came} was durable: its tail is \
-                     damaged or missing. {WAY_ON}{WITHOUT_MARK}",
-                    place.path.display(),
-                    head.commit
-                )));
-            }
-            Came::Unsaid if head.commit > 0 => {
-                tracing::warn!(
-                    commit = head.commit,
-                    "no mark: whether the store is complete cannot be told"
-                );
-            }
-            _ => {}
-        }
-        let secret = secret(&db)?;
+        compare(&folder, came, &head)?;
+        let secret = secret(&db, &head)?;
         let index = Index::open(&db, place.young_max)?;
         let names = Names::from_stored(names);
         let budgets = budgets::read(&db, &names)?;
@@ -210,8 +181,52 @@ impl Base {
         base.apply(draft, true)?;
         base.mark
             .sync()
-            .map_err(|error| refuse("the mark cannot be written", error))?;
+            .map_err(|error| refused(&base.folder, "the mark cannot be written", &error))?;
         Ok(base)
+    }
+}
+
+fn refused(folder: &Folder, what: &str, error: &io::Error) -> StoreError {
+    StoreError::Refused(format!(
+        "store.path {}: {what}: {error}",
+        folder.path().display()
+    ))
+}
+
+/// Gives the ballast up, if the disk is full.
+fn make_room(folder: &Folder, place: &Place) -> Result<(), StoreError> {
+    let free = folder.free_bytes();
+    let free = free.map_err(|error| refused(folder, "free space cannot be read", &error))?;
+    if free >= place.ballast_bytes {
+        return Ok(());
+    }
+    let released = folder.release_ballast();
+    if released.map_err(|error| refused(folder, "ballast", &error))? {
+        tracing::warn!(
+            free_bytes = free,
+            "the disk is full: the ballast was given up to drain the queue"
+        );
+    }
+    Ok(())
+}
+
+/// Whether the store has come as far as its mark says.
+fn compare(folder: &Folder, came: Came, head: &Head) -> Result<(), StoreError> {
+    let commit = head.commit;
+    match came {
+        Came::To(came) if commit < came => Err(StoreError::Refused(format!(
+            "store.path {}: the database ends at commit {commit}, but commit {came} was durable: its tail is damaged or \
+             missing. {WAY_ON}{WITHOUT_MARK}",
+            folder.path().display()
+        ))),
+        Came::Unsaid if commit > 0 => {
+            tracing::warn!(
+                commit,
+                "no mark: whether the store is complete cannot be told"
+            );
+            Ok(())
+        }
+        Came::To(_) | Came::Unsaid | Came::Unreadable => Ok(()),
     }
 }
 
@@ -269,20 +284,48 @@ pub fn read_table<T: Decode<()> + Default>(
         .map_err(|error| StoreError::Failed(format!("the store's account: {error}")))
 }
 
-fn secret(db: &Db) -> Result<[u8; 32], StoreError> {
+/// Whether anything was ever committed to a store that is to be worked. Format and account are written with the first commit;
+/// before formats had numbers there was the account alone.
+fn is_used(db: &Db) -> Result<bool, StoreError> {
+    let has = |key: &[u8]| db.contains_key(key).map_err(|error| broken(&error));
+    let has_account = has(&keys::table(keys::HEAD, 0))?;
+    if !has_account && has(keys::FORMAT)? {
+        return Err(StoreError::Failed("the store's account is missing".into()));
+    }
+    Ok(has_account)
+}
+
+/// The store's secret; one that was just made gets one.
+fn secret(db: &Db, head: &Head) -> Result<[u8; 32], StoreError> {
     if let Some(bytes) = db.get(keys::SECRET).map_err(|error| broken(&error))?
         && let Ok(secret) = <[u8; 32]>::try_from(&bytes[..])
     {
         return Ok(secret);
     }
+    if head.commit > 0 {
+        return Err(StoreError::Failed(
+            "the store's secret is missing: without it nothing that is remembered can be found"
+                .into(),
+        ));
+    }
+    let secret = new_secret()?;
+    db.insert(keys::SECRET, &secret)
+        .map_err(|error| broken(&error))?;
+    Ok(secret)
+}
+
+/// Random bytes.
+pub fn new_secret() -> Result<[u8; 32], StoreError> {
     let mut secret = [0; 32];
-    std::io::Read::read_exact(
+    io::Read::read_exact(
         &mut std::fs::File::open("/dev/urandom")
             .map_err(|error| StoreError::Refused(error.to_string()))?,
         &mut secret,
     )
     .map_err(|error| StoreError::Refused(format!("/dev/urandom: {error}")))?;
-    db.insert(keys::SECRET, &secret)
-        .map_err(|error| broken(&error))?;
     Ok(secret)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+mod tests;
