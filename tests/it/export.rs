@@ -4,6 +4,7 @@ mod backup;
 mod damage;
 mod files;
 mod golden;
+mod killed;
 
 use std::fs;
 use std::path::Path;

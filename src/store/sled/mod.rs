@@ -181,13 +181,14 @@ impl SledStore {
                 StoreError::Refused(format!("the store's thread cannot be started: {error}"))
             })?;
         match answer.recv() {
-            Ok(Ok(hasher)) => Ok(SledStore { shared, requests, hasher, max_jobs: settings.max_jobs }),
+            Ok(Ok(hasher)) => Ok(SledStore {
+                shared,
+                requests,
+                hasher,
+                max_jobs: settings.max_jobs,
+            }),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(StoreError::Refused(
-                "the store's files are damaged: sled panicked while it opened them. Restore a backup; save what can be \
-                 read with braze-relay export --salvage; or move the folder away to begin with an empty store"
-                    .into(),
-            )),
+            Err(_) => Err(StoreError::Closed),
         }
     }
 
@@ -198,7 +199,7 @@ impl SledStore {
 
     /// Why the store does not work; `None` while it does.
     pub fn trouble(&self) -> Option<String> {
-        self.shared.failed.get().cloned()
+        self.shared.failure().map(|error| error.to_string())
     }
 
     /// Returns when the store has failed, with the reason.

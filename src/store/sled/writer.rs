@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use super::base::{Base, Draft};
+use super::open::damaged;
 use super::request::{Reply, Request};
 use super::room::look_at_disk;
 use super::{Place, Shared};
@@ -40,14 +41,17 @@ pub fn run(
     opened: &Sender<Result<Hasher, StoreError>>,
     shared: &Shared,
 ) {
-    let mut base = match catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics))) {
-        Ok(Ok(base)) => base,
-        Ok(Err(error)) => {
+    let base = catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics)));
+    let base = base.unwrap_or_else(|_| {
+        let what = damaged(&place.path, "sled panicked while it was opened");
+        Err(StoreError::Refused(what))
+    });
+    let mut base = match base {
+        Ok(base) => base,
+        Err(error) => {
             let _ = opened.send(Err(error));
             return;
         }
-        // The closed channel says it.
-        Err(_) => return,
     };
     look_at_disk(&base, place, shared);
     shared.crowded.store(
@@ -68,10 +72,15 @@ pub fn run(
             shared.ended.send_replace(true);
             return;
         }
+        Ok(Err(StoreError::Failed(what))) => what,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the database panicked, as it does on damaged files".to_owned(),
     };
-    shared.fail(&failed);
+    // A disk that fails for a moment and damaged files look alike from here; only the latter come again.
+    let what = format!(
+        "{failed}. Should that come again after a restart, on a disk that is neither full nor failing, the files are damaged"
+    );
+    shared.fail(&damaged(&place.path, &what));
     shared.ended.send_replace(true);
     // sled flushes once more when it is dropped, and may panic when its files are broken: leave it alone.
     std::mem::forget(base);
