@@ -1,5 +1,7 @@
 //! What happens to dead letters whose time ran out while nothing ran that could announce it.
 
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
 use std::path::Path;
 use std::time::Duration;
 
