@@ -110,9 +110,10 @@ pub async fn serve<S: Store + Operate>(
     }
     ops.metrics
         .announce(ops.desk.lanes().iter().map(|view| &view.lane));
-    // Dropped, and with it whatever replay runs, when this returns.
-    let mut replaying = JoinSet::new();
-    replaying.spawn(replays::run(ops.clone()));
+    // Dropped, and with it whatever replay or forgetting runs, when this returns.
+    let mut working = JoinSet::new();
+    working.spawn(replays::run(ops.clone()));
+    working.spawn(forget::run(ops.clone()));
     let (tell, mut told) = watch::channel(());
     let server = axum::serve(listener, router(ops.clone())).with_graceful_shutdown(async move {
         let _ = told.changed().await;
@@ -122,7 +123,7 @@ pub async fn serve<S: Store + Operate>(
         ended = &mut server => return Ok(ended?),
         () = stop => {
             drop(tell);
-            replaying.abort_all();
+            working.abort_all();
         }
     }
     // Whoever is not done by then is cut: nothing here must keep the process from stopping.

@@ -175,7 +175,7 @@ pub(super) async fn begin<S: Store + Operate>(
     }
     let office = ops.clone();
     office
-        .to_the_end(async move { ops.begin(&who, asked).await })
+        .to_the_end(async move { ops.begin_replay(&who, asked).await })
         .await
 }
 
@@ -199,13 +199,13 @@ pub(super) async fn change<S: Store + Operate>(
     };
     let office = ops.clone();
     office
-        .to_the_end(async move { ops.change(&who, number, what, to).await })
+        .to_the_end(async move { ops.change_replay(&who, number, what, to).await })
         .await
 }
 
 impl<S: Store + Operate> Ops<S> {
     /// Begins a replay.
-    async fn begin(&self, who: &Who, asked: NewReplay) -> Result<Json<ReplayRow>, Problem> {
+    async fn begin_replay(&self, who: &Who, asked: NewReplay) -> Result<Json<ReplayRow>, Problem> {
         let mut kept = self.office.replays.open(&self.store).await?;
         let unfinished = kept.values_mut().filter(|it| !it.state.is_over()).count();
         if unfinished >= UNFINISHED_MAX {
@@ -252,7 +252,7 @@ impl<S: Store + Operate> Ops<S> {
     }
 
     /// Pauses, resumes or cancels one.
-    async fn change(
+    async fn change_replay(
         &self,
         who: &Who,
         number: u32,

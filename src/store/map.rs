@@ -22,9 +22,9 @@ use tokio::sync::Notify;
 use self::maps::{Living, Maps};
 use super::entry::Entries;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Operate,
-    PARTICIPANT_HASH_CHARS, Page, Paper, Papers, Person, Portion, Position, ReplayCounts, Settings,
-    Shelf, Standing, Store, StoreError, Token, Trace, paper,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Operate, Page, Paper,
+    Papers, Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError,
+    Token, Trace, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -243,7 +243,7 @@ impl Operate for MapStore {
             .dead
             .values()
             .filter(|letter| after.is_none_or(|after| letter.id > after))
-            .filter(|letter| filter.matches(letter, shown))
+            .filter(|letter| filter.matches(letter, |it| maps.hasher.shown(it)))
             .take(limit.saturating_add(1))
             .cloned()
             .collect();
@@ -352,16 +352,6 @@ impl Operate for MapStore {
     }
 
     fn participant_hash(&self, email: &str) -> String {
-        shown(email)
+        self.maps().hasher.shown(email)
     }
-}
-
-/// Without a secret: what is in memory alone is shown to nobody else.
-fn shown(email: &str) -> String {
-    let hash = blake3::hash(email.as_bytes());
-    hash.to_hex()
-        .as_str()
-        .chars()
-        .take(PARTICIPANT_HASH_CHARS)
-        .collect()
 }

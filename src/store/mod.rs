@@ -69,7 +69,7 @@ pub use self::letters::{
     DeadFilter, DeadLetter, PARTICIPANT_HASH_CHARS, REPLAYS_MAX, ReplayCounts,
 };
 pub use self::paper::{Note, Paper, Papers, Shelf};
-pub use self::person::{Found, Held, Person, Portion, Position, Standing, Trace};
+pub use self::person::{Found, Held, Named, Person, Portion, Position, Standing, Trace};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -341,7 +341,7 @@ pub trait Operate: Clone + Send + Sync + 'static {
 
     /// Removes what [`Operate::held`] tells, in one atomic write; durable when it returns. To be repeated from `next` on.
     ///
-    /// An event of which a job is in the person's workspace goes whole, wherever its jobs are: living ones of every
+    /// An event of theirs of which a job is in the person's workspace goes whole, wherever its jobs are: living ones of every
     /// place, lent ones (their leases are lost), dead letters. It counts as forgotten; what was done or discarded before
     /// stays counted so. Addresses go with the last slice. Of every event, and of every `once`, stays what tells a
     /// repetition, keyed with the store's secret, for as long as it would have stayed otherwise. A living

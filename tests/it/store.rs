@@ -157,6 +157,7 @@ macro_rules! conformance {
                 nothing_that_comes_in_the_same_moment_brings_somebody_back
                 a_removal_under_way_is_left_alone_and_its_letter_is_not
                 somebody_is_found_by_phone_and_by_what_nameless_leads_say
+                whoever_has_the_same_name_by_another_brand_or_key_is_left_alone
                 updates_lent_along_with_a_forgotten_holder_are_lost_with_it
             }
             restarting {

@@ -82,6 +82,10 @@ pub struct Base {
     pub sweeping: bool,
     /// Where the sweep of dead letters goes on.
     pub sweep_from: Option<JobId>,
+    /// How many slices were swept.
+    pub sweeps: u64,
+    /// The last slice of dead letters met one that was past its time.
+    pub is_discarding: bool,
     /// Leases were lost with a person in this batch.
     pub revokes: bool,
     /// Keys written since sled was last made to free what they replaced.

@@ -4,6 +4,8 @@
 //! once the tree is larger than the cache it reads one first. Here what a commit remembers is written behind one key of
 //! its own (the log), collected in memory, and now and then written down in order as a run of blocks of up to 4 KiB;
 //! runs of one size are merged into a longer one, in slices, a little with every commit (a log-structured merge tree).
+//! What is forgotten hides what is older until it meets it in the oldest run. That one's size is what is left of it, and
+//! not how often it was merged: where most is forgotten again it stays short, and is soon merged with what is new.
 //!
 //! Invariants: what is newer hides what is older: young, then frozen, then runs from the last to the first. A run is
 //! read only when it is complete; what a crash leaves of an unfinished one is in `garbage`. The log is kept until the
@@ -310,12 +312,18 @@ impl Index {
         let (inputs, written) = merge.into_parts();
         let of = |held: &Held| inputs.contains(&held.run.number);
         if let Some(first) = self.runs.iter().position(of) {
-            let level = self.runs[first].run.level + 1;
+            let level = self.level(written.entries);
             let held = self.complete(draft, written, level);
             self.runs.splice(first..first + FAN_IN, [held]);
         }
         self.books.garbage.extend(inputs);
         Ok(())
+    }
+
+    /// How long a run of so many entries is: each level is `FAN_IN` times the one below.
+    fn level(&self, entries: u64) -> u8 {
+        let flushes = entries.div_ceil(self.young_max as u64).max(1);
+        flushes.ilog(FAN_IN as u64) as u8
     }
 
     fn begin_merge(&mut self) -> Option<Merge> {

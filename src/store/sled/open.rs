@@ -21,8 +21,10 @@ use crate::store::hash::Hasher;
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
 
-/// sled's flusher is also the only one that reclaims space; the faster it runs, the less people who wait for weeks pin.
-const FLUSH_EVERY_MS: u64 = 20;
+/// sled's flusher is also the only one that reclaims space, a segment of half a megabyte each time it runs: it must run as
+/// often as segments are filled, or who waits for weeks pins one after the other (2 million events at full speed, one in a
+/// hundred of them staying: 1.5 GB at 20 ms, 0.9 GB at 5 ms, 0.2 GB at 2 ms).
+const FLUSH_EVERY_MS: u64 = 2;
 
 /// sled counts its cache in bytes as they are on disk; in memory small entries take a multiple of that. It is told half
 /// of what it may take: a million events waiting are then 209 MB resident with the default of 64 MiB.
@@ -152,6 +154,8 @@ impl Base {
             written,
             sweeping: true,
             sweep_from: None,
+            sweeps: 0,
+            is_discarding: false,
             revokes: false,
             replaced: 0,
             weight: Weight::default(),

@@ -15,7 +15,7 @@ use crate::model::event::{Event, EventKind, Source};
 use crate::model::json::{Object, ObjectText};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
-use crate::store::{Operate, Person, Settings, Store};
+use crate::store::{Named, Operate, Person, Settings, Store};
 
 const ADA: &str = "ada.lovelace@example.com";
 const PHONE: &str = "+15550177777";
@@ -156,8 +156,9 @@ async fn forget(store: &SledStore) {
     let mut before = None;
     loop {
         let person = Person {
-            participant: ADA.into(),
+            participant: store.participant_hash(ADA),
             workspace: None,
+            named: Named::Email,
         };
         before = store.forget(person, before, NOW).await.unwrap().next;
         if before.is_none() {
