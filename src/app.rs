@@ -204,10 +204,10 @@ impl App {
         }
         if ended.is_ok() {
             let _ = tokio::time::timeout(deadline, engine).await;
-            store
-                .close()
-                .await
-                .map_err(|error| AppError::Failed(error.to_string()))?;
+            tokio::select! {
+                closed = store.close() => closed.map_err(|error| AppError::Failed(error.to_string()))?,
+                why = store.failed() => return Err(AppError::Failed(why)),
+            }
         }
         ended
     }

@@ -59,6 +59,7 @@ mod tally;
 mod time;
 mod told;
 mod turns;
+mod watch;
 mod weigh;
 mod writer;
 mod writes;
@@ -69,7 +70,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use self::append::Prepared;
 pub use self::compact::Sizes;
@@ -122,7 +123,7 @@ pub struct Shared {
     /// The latest time that an earlier process is known to have seen.
     last_time: OnceLock<Timestamp>,
     /// The writer's life is over, and it has said why if it failed.
-    ended: watch::Sender<bool>,
+    ended: tokio::sync::watch::Sender<bool>,
     /// Why no new event is taken now.
     full: RwLock<Option<String>>,
     /// What was noted of budgets since the last batch.
@@ -131,6 +132,8 @@ pub struct Shared {
     crowded: AtomicBool,
     /// How often leases were lost with a person.
     revoked: AtomicU64,
+    /// How often the writer has moved.
+    beats: AtomicU64,
 }
 
 impl Shared {

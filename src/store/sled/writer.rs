@@ -14,7 +14,7 @@ use super::base::{Base, Draft};
 use super::open::damaged;
 use super::request::{Reply, Request};
 use super::room::look_at_disk;
-use super::{Place, Shared};
+use super::{Place, Shared, watch};
 use crate::clock::Stopwatch;
 use crate::store::hash::Hasher;
 use crate::store::{Settings, StoreError};
@@ -39,7 +39,7 @@ pub fn run(
     metrics: Option<Arc<Metrics>>,
     inbox: &Receiver<Request>,
     opened: &Sender<Result<Hasher, StoreError>>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) {
     let base = catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics)));
     let base = base.unwrap_or_else(|_| {
@@ -60,6 +60,11 @@ pub fn run(
     );
     let last_time = base.head.promoted_to.max(base.head.last_id.accepted_at());
     let _ = shared.last_time.set(last_time);
+    if let Err(error) = watch::begin(shared) {
+        let why = format!("the thread that watches the store cannot be started: {error}");
+        let _ = opened.send(Err(StoreError::Refused(why)));
+        return;
+    }
     let _ = opened.send(Ok(base.hasher));
     let life = AssertUnwindSafe(|| work(&mut base, place, inbox, shared));
     let failed = match catch_unwind(life) {
@@ -113,6 +118,7 @@ fn work(
         {
             requests.push(request);
         }
+        shared.beats.fetch_add(1, Ordering::Relaxed);
         if let ControlFlow::Break(reply) = serve(base, shared, &mut requests)? {
             return stop(base, shared).map(|()| Some(reply));
         }
