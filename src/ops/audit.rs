@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 
 use super::Ops;
 use super::problem::Problem;
+use super::sheet;
 use super::wire::{AuditEntry, AuditPage, Which};
 use crate::model::id::{EventId, JobId};
 use crate::model::lookalike::without_lookalikes;
@@ -98,7 +99,9 @@ impl<S: Store + Operate> Ops<S> {
         let mut next = self.office.audit.0.lock().await;
         let number = match *next {
             Some(number) => number,
-            None => last(&self.store).await?.map_or(1, |last| last + 1),
+            None => sheet::last(&self.store, PREFIX)
+                .await?
+                .map_or(1, |last| last + 1),
         };
         *next = Some(number + 1);
         Ok(AuditEntry {
@@ -134,29 +137,15 @@ fn name(number: u64) -> String {
     format!("{PREFIX}{number:020}")
 }
 
-/// The number of the last entry there is.
-async fn last<S: Operate>(store: &S) -> Result<Option<u64>, StoreError> {
-    let shelf = Shelf {
-        last_first: true,
-        ..Shelf::of(PREFIX)
-    };
-    let found = store.papers(shelf, 1).await?;
-    let number = |paper: &Paper| paper.name().strip_prefix(PREFIX)?.parse().ok();
-    Ok(found.first().and_then(number))
-}
-
 /// The entry as a paper; without what it was done to, where that is too long.
 fn written(mut entry: AuditEntry) -> Result<Paper, StoreError> {
     let name = name(entry.number);
-    let text = |entry: &AuditEntry| {
-        serde_json::to_string(entry).map_err(|error| StoreError::Failed(error.to_string()))
-    };
     blot(&mut entry.which);
-    if let Ok(paper) = Paper::new(name.as_str(), text(&entry)?) {
+    if let Ok(paper) = sheet::write(name.as_str(), &entry) {
         return Ok(paper);
     }
     entry.which = Value::from("too long to be kept");
-    Paper::new(name, text(&entry)?).map_err(|error| StoreError::Failed(error.to_string()))
+    sheet::write(name, &entry)
 }
 
 fn blot(value: &mut Value) {
@@ -257,11 +246,7 @@ pub(super) async fn list<S: Store + Operate>(
         ..Shelf::of(PREFIX)
     };
     let papers = ops.store.papers(shelf, limit).await?;
-    let items: Result<Vec<AuditEntry>, _> = papers
-        .iter()
-        .map(|paper| serde_json::from_str(paper.text()))
-        .collect();
-    let items = items.map_err(|error| StoreError::Failed(format!("the audit: {error}")))?;
+    let items: Vec<AuditEntry> = papers.iter().map(sheet::read).collect::<Result<_, _>>()?;
     let full = items.len() == limit;
     Ok(Json(AuditPage {
         next: items.last().filter(|_| full).map(|entry| entry.number),

@@ -22,8 +22,11 @@ use super::wire::{
     Which,
 };
 use crate::flow;
+use crate::flow::job::{Reason, Start};
 use crate::model::email;
 use crate::model::id::JobId;
+use crate::model::rules::RuleBook;
+use crate::model::time::Timestamp;
 use crate::store::{Counts, DeadLetter, Operate, PARTICIPANT_HASH_CHARS, Page, Store};
 use crate::telemetry::NONE;
 
@@ -299,6 +302,16 @@ pub(super) fn kept<S: Operate>(store: &S, which: Which) -> Result<Which, Problem
     resolved(store, which)
 }
 
+/// How a letter lives again by today's settings; why not, where it cannot.
+pub(super) fn start_of(
+    letter: &DeadLetter,
+    book: &RuleBook,
+    now: Timestamp,
+) -> Result<Start, Reason> {
+    let (workspace, job) = (letter.workspace.as_ref(), letter.job.as_ref());
+    flow::revive(&letter.event, workspace, letter.flow, job, book, now)
+}
+
 /// Lets those of these live that can.
 async fn revive<S: Store + Operate>(
     ops: &Ops<S>,
@@ -314,14 +327,7 @@ async fn revive<S: Store + Operate>(
             not_found.push(id);
             continue;
         };
-        let DeadLetter {
-            workspace,
-            flow,
-            event,
-            job,
-            ..
-        } = letter;
-        match flow::revive(&event, workspace.as_ref(), flow, job.as_ref(), &book, now) {
+        match start_of(&letter, &book, now) {
             Ok(start) => starts.push((id, start)),
             Err(reason) => still_dead.push(StillDead { id, reason }),
         }

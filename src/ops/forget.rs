@@ -19,6 +19,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use super::Ops;
 use super::audit::Who;
 use super::problem::Problem;
+use super::sheet;
 use super::wire::{ErasingState, Forget, Receipt, Receipts, Removed};
 use crate::model::email::normalised;
 use crate::model::phone::is_e164;
@@ -140,7 +141,7 @@ pub(super) async fn list<S: Store + Operate>(
         ..Shelf::of(PREFIX)
     };
     let papers = ops.store.papers(shelf, PAGE).await?;
-    let items = papers.iter().map(read).collect::<Result<_, _>>()?;
+    let items = papers.iter().map(sheet::read).collect::<Result<_, _>>()?;
     Ok(Json(Receipts { items }))
 }
 
@@ -175,7 +176,9 @@ impl<S: Store + Operate> Ops<S> {
         let mut next = desk.next.lock().await;
         let id = match *next {
             Some(id) => id,
-            None => last(&self.store).await?.map_or(1, |last| last + 1),
+            None => sheet::last(&self.store, PREFIX)
+                .await?
+                .map_or(1, |last| last + 1),
         };
         receipt.id = Some(id);
         let old = id.checked_sub(RECEIPTS_MAX).map(name);
@@ -202,7 +205,7 @@ impl<S: Store + Operate> Ops<S> {
 
     async fn receipt(&self, id: u64) -> Result<Option<Receipt>, StoreError> {
         let papers = self.store.papers(Shelf::of(&name(id)), 1).await?;
-        papers.first().map(read).transpose()
+        papers.first().map(sheet::read).transpose()
     }
 
     /// Everybody who is meant: whoever has an event with the trace. By e-mail also whoever has nothing but a memory.
@@ -273,23 +276,5 @@ fn name(id: u64) -> String {
 }
 
 fn written(id: u64, receipt: &Receipt) -> Result<Paper, StoreError> {
-    let text = serde_json::to_string(receipt);
-    let text = text.map_err(|error| StoreError::Failed(error.to_string()))?;
-    Paper::new(name(id), text).map_err(|error| StoreError::Failed(error.to_string()))
-}
-
-fn read(paper: &Paper) -> Result<Receipt, StoreError> {
-    serde_json::from_str(paper.text())
-        .map_err(|error| StoreError::Failed(format!("a receipt cannot be read: {error}")))
-}
-
-/// The number of the last receipt there is.
-async fn last<S: Operate>(store: &S) -> Result<Option<u64>, StoreError> {
-    let shelf = Shelf {
-        last_first: true,
-        ..Shelf::of(PREFIX)
-    };
-    let found = store.papers(shelf, 1).await?;
-    let number = |paper: &Paper| paper.name().strip_prefix(PREFIX)?.parse().ok();
-    Ok(found.first().and_then(number))
+    sheet::write(name(id), receipt)
 }

@@ -17,6 +17,7 @@ mod lanes;
 mod metrics;
 mod problem;
 mod replays;
+mod sheet;
 mod status;
 pub mod wire;
 

@@ -21,6 +21,7 @@ use super::Ops;
 use super::audit::{Deed, Who};
 use super::dead::{kept, parsed};
 use super::problem::Problem;
+use super::sheet;
 use super::wire::{
     NewReplay, Replay, ReplayPage, ReplayRow, ReplayState, USUAL_BUDGET, USUAL_STOP_AT,
 };
@@ -70,9 +71,7 @@ impl Replays {
                 .papers(Shelf::of(PREFIX), REPLAYS_MAX as usize)
                 .await?;
             let read = |paper: &Paper| {
-                let replay: Replay = serde_json::from_str(paper.text()).map_err(|error| {
-                    StoreError::Failed(format!("{} cannot be read: {error}", paper.name()))
-                })?;
+                let replay: Replay = sheet::read(paper)?;
                 Ok((replay.number, replay))
             };
             *all = Some(papers.iter().map(read).collect::<Result<_, StoreError>>()?);
@@ -86,9 +85,29 @@ fn name(number: u32) -> String {
 }
 
 fn paper(replay: &Replay) -> Result<Paper, StoreError> {
-    let failed = |error: &dyn std::fmt::Display| StoreError::Failed(error.to_string());
-    let text = serde_json::to_string(replay).map_err(|error| failed(&error))?;
-    Paper::new(name(replay.number), text).map_err(|error| failed(&error))
+    sheet::write(name(replay.number), replay)
+}
+
+/// A replay that has just begun.
+#[cfg(test)]
+fn begun() -> Replay {
+    Replay {
+        number: 1,
+        who: "local".into(),
+        began_at: crate::model::time::Timestamp::ZERO,
+        filter: super::wire::Which::default(),
+        rate: None,
+        budget: None,
+        stop_at: USUAL_STOP_AT,
+        expected: None,
+        state: ReplayState::Running,
+        why: None,
+        cursor: None,
+        still_dead: 0,
+        left_out: 0,
+        judged_from: (0, 0),
+        ended_at: None,
+    }
 }
 
 /// The next letters of a replay.

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::super::Ops;
 use super::super::audit::{Deed, Who};
+use super::super::sheet;
 use super::super::wire::{Erasing, Forget, Receipt};
 use super::{NAMED_MAX, People, Wanted, written};
 use crate::flow;
@@ -86,7 +87,7 @@ impl<S: Store + Operate> Ops<S> {
 
     /// Finds everybody who is meant, asks for their deletion in Braze, and writes down who is to go.
     async fn look(&self, id: u64, mut receipt: Receipt, order: &Paper) -> Result<(), StoreError> {
-        let asked: Forget = parsed(order)?;
+        let asked: Forget = sheet::read(order)?;
         let wanted = Wanted::by(&asked).map_err(StoreError::Failed)?;
         let people = self.people(&wanted).await?;
         receipt.name(&people);
@@ -113,7 +114,7 @@ impl<S: Store + Operate> Ops<S> {
 
     /// Removes those who are named on the first paper; with the last one it is done.
     async fn remove(&self, id: u64, mut receipt: Receipt, list: &Paper) -> Result<(), StoreError> {
-        let people: Vec<Person> = parsed(list)?;
+        let people: Vec<Person> = sheet::read(list)?;
         for person in &people {
             self.forget_one(person, &mut receipt).await?;
         }
@@ -247,13 +248,5 @@ fn name(id: u64, what: &str) -> String {
 }
 
 fn paper(id: u64, what: &str, says: &impl serde::Serialize) -> Result<Paper, StoreError> {
-    let text = serde_json::to_string(says);
-    let text = text.map_err(|error| StoreError::Failed(error.to_string()))?;
-    Paper::new(name(id, what), text).map_err(|error| StoreError::Failed(error.to_string()))
-}
-
-fn parsed<T: serde::de::DeserializeOwned>(paper: &Paper) -> Result<T, StoreError> {
-    // The reason may repeat what is in it.
-    serde_json::from_str(paper.text())
-        .map_err(|_| StoreError::Failed(format!("the paper {} cannot be read", paper.name())))
+    sheet::write(name(id, what), says)
 }

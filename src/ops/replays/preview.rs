@@ -9,10 +9,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 
 use super::super::Ops;
+use super::super::dead::start_of;
 use super::super::problem::Problem;
 use super::super::wire::{LetterRow, NewReplay, Preview, PreviewLane};
 use super::{pace, read};
-use crate::flow;
 use crate::flow::job::Start;
 use crate::model::time::Timestamp;
 use crate::store::{DeadFilter, DeadLetter, Operate, Store};
@@ -69,19 +69,17 @@ impl<S: Store + Operate> Ops<S> {
         now: Timestamp,
     ) {
         let book = self.rules.borrow().clone();
-        let (workspace, job) = (letter.workspace.as_ref(), letter.job.as_ref());
-        let (lane, flow) =
-            match flow::revive(&letter.event, workspace, letter.flow, job, &book, now) {
-                Ok(Start::Run { lane, job }) => (lane, job.state.flow()),
-                Ok(Start::Bury { burial, .. }) => {
-                    *preview.still_dead.entry(burial.reason).or_default() += 1;
-                    return;
-                }
-                Err(reason) => {
-                    *preview.still_dead.entry(reason).or_default() += 1;
-                    return;
-                }
-            };
+        let (lane, flow) = match start_of(letter, &book, now) {
+            Ok(Start::Run { lane, job }) => (lane, job.state.flow()),
+            Ok(Start::Bury { burial, .. }) => {
+                *preview.still_dead.entry(burial.reason).or_default() += 1;
+                return;
+            }
+            Err(reason) => {
+                *preview.still_dead.entry(reason).or_default() += 1;
+                return;
+            }
+        };
         let lanes = self.desk.lanes();
         let way = pace::way(&lane, Some(flow), book.of(&letter.event));
         for (place, per_second) in pace::places(asked.rate, asked.budget, &way, &lanes) {

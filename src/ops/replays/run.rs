@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::super::Ops;
 use super::super::audit::{Deed, Who};
+use super::super::dead::start_of;
 use super::super::wire::{Replay, ReplayState};
 use super::pace::{Pace, Wait, way};
 use super::{SLICE, page_of, paper};
-use crate::flow;
 use crate::flow::job::Start;
 use crate::model::time::Timestamp;
 use crate::store::{DeadLetter, Operate, ReplayCounts, Store, StoreError};
@@ -174,21 +174,13 @@ impl<S: Store + Operate> Ops<S> {
     ) -> Result<Option<Start>, Wait> {
         let book = self.rules.borrow().clone();
         let now = self.clock.now();
-        let DeadLetter {
-            workspace,
-            flow,
-            event,
-            job,
-            ..
-        } = letter;
-        let revived = flow::revive(event, workspace.as_ref(), *flow, job.as_ref(), &book, now);
-        let Ok(Start::Run { lane, job }) = revived else {
+        let Ok(Start::Run { lane, job }) = start_of(letter, &book, now) else {
             return Ok(None);
         };
         let held = self.desk.held_activations();
-        let activation = (lane.workspace.clone(), event.scope.as_str().into());
+        let activation = (lane.workspace.clone(), letter.event.scope.as_str().into());
         pace.active(held.iter().find(|view| view.is_of(&activation)), now)?;
-        let way = way(&lane, Some(job.state.flow()), book.of(event));
+        let way = way(&lane, Some(job.state.flow()), book.of(&letter.event));
         pace.take(replay, &way, &self.desk.lanes(), now)?;
         Ok(Some(Start::Run { lane, job }))
     }

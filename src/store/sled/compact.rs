@@ -214,13 +214,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_store_that_went_on_after_it_was_told_is_no_further_than_the_fresh_one() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place {
-            path: folder.path().to_owned(),
-            cache_bytes: 1 << 20,
-            reserve_bytes: 0,
-            ballast_bytes: 0,
-            young_max: 64,
-        };
+        let place = Place::small(folder.path(), 64);
         let fresh = Place {
             path: folder.path().join("compact"),
             ..place.clone()

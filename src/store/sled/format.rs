@@ -145,13 +145,7 @@ mod tests {
     use crate::store::sled::{Place, SledStore};
 
     fn place(path: &std::path::Path) -> Place {
-        Place {
-            path: path.to_owned(),
-            cache_bytes: 1 << 20,
-            reserve_bytes: 0,
-            ballast_bytes: 0,
-            young_max: 64,
-        }
+        Place::small(path, 64)
     }
 
     fn opened(place: &Place) -> Result<Base, StoreError> {

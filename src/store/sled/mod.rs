@@ -103,6 +103,18 @@ pub struct Place {
 impl Place {
     /// A `young_max` of some megabytes, and some thousand events to read again at a start.
     pub const YOUNG_MAX: usize = 1 << 16;
+
+    /// A small one, for tests.
+    #[cfg(test)]
+    fn small(path: &Path, young_max: usize) -> Place {
+        Place {
+            path: path.to_owned(),
+            cache_bytes: 1 << 20,
+            reserve_bytes: 0,
+            ballast_bytes: 0,
+            young_max,
+        }
+    }
 }
 
 /// The store. Clones share it; when the last one is gone, the writer stops cleanly.

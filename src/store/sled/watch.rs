@@ -104,13 +104,7 @@ mod tests {
     #[tokio::test]
     async fn the_writer_of_every_store_beats_and_is_watched() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place {
-            path: folder.path().to_owned(),
-            cache_bytes: 1 << 20,
-            reserve_bytes: 0,
-            ballast_bytes: 0,
-            young_max: 5,
-        };
+        let place = Place::small(folder.path(), 5);
         let store = SledStore::open(place, Settings::default(), None).unwrap();
         let before = store.shared.beats.load(Ordering::Relaxed);
         store.make_a_round().await;

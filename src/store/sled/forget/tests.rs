@@ -22,13 +22,7 @@ const PHONE: &str = "+15550177777";
 const NOW: Timestamp = Timestamp::from_millis(1_795_770_600_000);
 
 fn place(path: &Path, young_max: usize) -> Place {
-    Place {
-        path: path.to_owned(),
-        cache_bytes: 1 << 20,
-        reserve_bytes: 0,
-        ballast_bytes: 0,
-        young_max,
-    }
+    Place::small(path, young_max)
 }
 
 fn seed(email: &str, key: usize, state: State) -> Seed {

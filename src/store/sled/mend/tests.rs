@@ -17,13 +17,7 @@ use crate::store::{Committed, Settings, Store};
 pub const NOW: Timestamp = Timestamp::from_millis(1_795_770_600_000);
 
 pub fn at(path: &Path) -> At {
-    At {
-        path: path.to_owned(),
-        cache_bytes: 1 << 20,
-        reserve_bytes: 0,
-        ballast_bytes: 0,
-        young_max: 4,
-    }
+    At::small(path, 4)
 }
 
 pub fn opened(path: &Path) -> SledStore {
