@@ -9,6 +9,7 @@
 
 mod audit;
 mod backup;
+mod change;
 mod dead;
 mod forget;
 mod guard;
@@ -19,6 +20,7 @@ mod page;
 mod problem;
 mod replays;
 mod session;
+mod sheet;
 mod status;
 pub mod wire;
 
@@ -84,6 +86,7 @@ pub struct Ops<S> {
 #[derive(Debug, Default)]
 pub struct Office {
     audit: audit::Audit,
+    changes: change::Changes,
     forgetting: forget::Desk,
     live: live::Seen,
     replays: replays::Replays,
@@ -100,7 +103,7 @@ pub enum OpsError {
     Listener(#[from] std::io::Error),
 }
 
-/// Serves `listener` until `stop` is done, then answers what has begun, for a second at most.
+/// Serves `listener` until `stop` is done, then answers, and carries out, what has begun, for a second at most.
 pub async fn serve<S: Store + Operate>(
     listener: TcpListener,
     ops: Arc<Ops<S>>,
@@ -112,12 +115,13 @@ pub async fn serve<S: Store + Operate>(
     }
     ops.metrics
         .announce(ops.desk.lanes().iter().map(|view| &view.lane));
-    // Dropped, and with it whatever replay runs, when this returns.
-    let mut replaying = JoinSet::new();
-    replaying.spawn(replays::run(ops.clone()));
-    replaying.spawn(live::run(ops.clone()));
+    // Dropped, and with it whatever replay or forgetting runs, when this returns.
+    let mut working = JoinSet::new();
+    working.spawn(replays::run(ops.clone()));
+    working.spawn(forget::run(ops.clone()));
+    working.spawn(live::run(ops.clone()));
     let (tell, mut told) = watch::channel(());
-    let server = axum::serve(listener, router(ops)).with_graceful_shutdown(async move {
+    let server = axum::serve(listener, router(ops.clone())).with_graceful_shutdown(async move {
         let _ = told.changed().await;
     });
     let mut server = pin!(server.into_future());
@@ -125,11 +129,16 @@ pub async fn serve<S: Store + Operate>(
         ended = &mut server => return Ok(ended?),
         () = stop => {
             drop(tell);
-            replaying.abort_all();
+            working.abort_all();
         }
     }
     // Whoever is not done by then is cut: nothing here must keep the process from stopping.
-    match tokio::time::timeout(CLOSE_WITHIN, server).await {
+    let closed = async {
+        let ended = server.await;
+        ops.office.changes.over().await;
+        ended
+    };
+    match tokio::time::timeout(CLOSE_WITHIN, closed).await {
         Ok(ended) => Ok(ended?),
         Err(_) => Ok(()),
     }
@@ -245,7 +254,8 @@ async fn wrong_method() -> Problem {
 }
 
 /// What every answer carries: people are in some of them, and no browser is to guess what they are.
-async fn dress(mut response: Response) -> Response {
+async fn dress(response: Response) -> Response {
+    let mut response = problem::told(response);
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

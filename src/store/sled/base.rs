@@ -110,13 +110,7 @@ impl From<CodecError> for StoreError {
 
 /// An error of the engine itself: final.
 pub fn broken(error: &::sled::Error) -> StoreError {
-    let way_on = match error {
-        ::sled::Error::Corruption { .. } => {
-            ". It is damaged: restore a backup, or save what can be read with braze-relay export --salvage"
-        }
-        _ => "",
-    };
-    StoreError::Failed(format!("sled/db: {error}{way_on}"))
+    StoreError::Failed(format!("sled/db: {error}"))
 }
 
 /// A record as sled takes it. Made on the caller's thread: sled copies every value of more than 22 bytes, and the

@@ -111,9 +111,9 @@ mod tests {
         assert!(!expiring.is_announced(DAY, now + DAY), "never looked at");
         expiring.come_round(None, now);
         expiring.come_round(None, now + DAY);
-        let (hour, second) = (Duration::from_hours(1), Duration::from_secs(1));
-        assert!(!expiring.is_announced(DAY, now + (hour - second)));
-        assert!(expiring.is_announced(DAY, now + hour));
+        let (nearly, second) = (Duration::from_secs(3599), Duration::from_secs(1));
+        assert!(!expiring.is_announced(DAY, now + nearly));
+        assert!(expiring.is_announced(DAY, now + nearly + second));
         assert!(expiring.is_announced(second * 4, now + second));
         assert!(!expiring.is_announced(second * 5, now + second));
     }

@@ -92,7 +92,7 @@ impl Index {
         let Manifest { runs, books } =
             match db.get(keys::MANIFEST).map_err(|error| broken(&error))? {
                 Some(bytes) => codec::decode_table(&bytes)?,
-                None => Manifest::default(),
+                None => no_runs(db)?,
             };
         let mut young = Table::default();
         let mut hurries = false;
@@ -359,6 +359,17 @@ impl Index {
             self.log_to_clear = remove(draft, old)?;
         }
         Ok(())
+    }
+}
+
+/// The manifest of an index without runs. It is written with the first block of the first run.
+fn no_runs(db: &Db) -> Result<Manifest, StoreError> {
+    match db.scan_prefix(keys::RUN_PREFIX).next() {
+        None => Ok(Manifest::default()),
+        Some(Ok(_)) => Err(StoreError::Failed(
+            "the index of participants: which runs it has is missing".into(),
+        )),
+        Some(Err(error)) => Err(broken(&error)),
     }
 }
 

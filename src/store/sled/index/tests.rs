@@ -212,7 +212,7 @@ fn where_as_much_is_forgotten_as_is_remembered_the_runs_stay_short() {
         most = most.max(entries.sum::<u64>());
     }
     // Runs of the level of what is remembered, as many as make a merge, and what comes while they are merged.
-    let bound = 2 * FAN_IN as u64 * (live as u64 + 100);
+    let bound = 2 * FAN_IN as u64 * (u64::from(live) + 100);
     assert!(
         most <= bound,
         "{most} entries of {live} that are remembered"

@@ -1,5 +1,7 @@
 //! What happens to dead letters whose time ran out while nothing ran that could announce it.
 
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,13 +17,7 @@ const NOW: Timestamp = Timestamp::from_millis(1_795_770_600_000);
 const HOUR: Duration = Duration::from_hours(1);
 
 fn open(path: &Path) -> SledStore {
-    let place = Place {
-        path: path.to_owned(),
-        cache_bytes: 1 << 20,
-        reserve_bytes: 0,
-        ballast_bytes: 0,
-        young_max: 5,
-    };
+    let place = Place::small(path, 5);
     SledStore::open(place, Settings::default(), None).unwrap()
 }
 
