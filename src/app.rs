@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::client::Outside;
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Part};
 use crate::engine::{Engine, EngineSettings};
 use crate::flow;
 use crate::ingest::{self, Ingest};
@@ -71,6 +71,7 @@ pub struct App {
     engine: Engine<SledStore, Outside>,
     metrics: Arc<Metrics>,
     rules: watch::Sender<Arc<RuleBook>>,
+    effective: watch::Sender<Arc<[Part]>>,
     ingest: TcpListener,
     ops: TcpListener,
 }
@@ -113,6 +114,7 @@ impl App {
         )
         .await
         .map_err(AppError::Refused)?;
+        let effective = config.effective.clone();
         Ok(App {
             config,
             clock,
@@ -120,6 +122,7 @@ impl App {
             engine,
             metrics,
             rules: watch::Sender::new(book),
+            effective: watch::Sender::new(effective),
             ingest,
             ops,
         })
@@ -143,6 +146,7 @@ impl App {
             engine,
             metrics,
             rules,
+            effective,
             ingest: ingest_listener,
             ops: ops_listener,
         } = self;
@@ -169,6 +173,7 @@ impl App {
             clock: clock.clone(),
             metrics: metrics.clone(),
             rules: rules.subscribe(),
+            effective: effective.subscribe(),
             desk: Arc::new(engine.clone()),
             trouble: Arc::new(move || failing.trouble()),
             tokens: config.ops.tokens.clone(),

@@ -111,6 +111,7 @@ fn document(
             "workspaces": workspaces(config),
             "activations": activations(config),
             "contents": contents(config),
+            "effective": config.effective,
         }),
         Err(mistakes) => json!({ "ok": false, "file": file, "mistakes": mistakes }),
     };

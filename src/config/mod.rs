@@ -5,6 +5,7 @@
 
 mod activations;
 mod attributes;
+mod effective;
 mod env;
 pub(crate) mod field;
 mod mistake;
@@ -18,8 +19,10 @@ mod webhook;
 mod workspaces;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -30,6 +33,7 @@ use crate::model::Name;
 use crate::model::event::Source;
 use crate::model::rules::{RuleBook, Rules};
 
+pub use effective::{MASK, Part, Setting};
 pub use env::{Env, PREFIX};
 pub use mistake::{Mistake, Mistakes, Warning};
 
@@ -59,6 +63,8 @@ pub struct Config {
     pub hold_after: u32,
     /// Settings that are valid but ask for what this version does not do yet; `serve` refuses to start with any.
     pub not_yet: Vec<NotYet>,
+    /// Every key as it is followed, without secrets.
+    pub effective: Arc<[Part]>,
 }
 
 /// A configuration that can be used, and what should be thought about.
@@ -95,6 +101,7 @@ impl Config {
         schema::note_unknown(&tree, schema::ROOT, "", &notes);
         let context = Context { env, notes: &notes };
         let root = Section::root(context, &tree);
+        notes.written(&tree);
 
         let ingest = settings::ingest(&root.table_or_empty("ingest"));
         let ops = settings::ops(&root.table_or_empty("ops"), &ingest);
@@ -109,7 +116,7 @@ impl Config {
         webhook::check(&root, &known, &ingest, &rules);
         let contents = outgrow::read(&root, &known, retry);
 
-        let (warnings, not_yet) = notes.close()?;
+        let (warnings, not_yet, effective) = notes.close()?;
         let config = Config {
             ingest,
             ops,
@@ -127,6 +134,7 @@ impl Config {
             workspaces,
             hold_after,
             not_yet,
+            effective: effective.into(),
         };
         Ok(Loaded { config, warnings })
     }
@@ -262,6 +270,22 @@ pub struct Quikly {
     pub max_in_flight: usize,
     /// `timeout` of one request.
     pub timeout: Duration,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, unit) = match self.window.as_secs() {
+            seconds if seconds.is_multiple_of(3600) => (seconds / 3600, "h"),
+            seconds if seconds.is_multiple_of(60) => (seconds / 60, "min"),
+            seconds => (seconds, "s"),
+        };
+        let count = if count == 1 {
+            String::new()
+        } else {
+            count.to_string()
+        };
+        write!(f, "{}/{count}{unit}", self.requests)
+    }
 }
 
 /// So many requests in so long: `"3000/3s"`.

@@ -149,12 +149,11 @@ enum Engine {
 }
 
 pub(super) fn store(section: &Section<'_>) -> Store {
-    let engine = section
-        .choice(
-            "engine",
-            &[("sled", Engine::Sled), ("postgres", Engine::Postgres)],
-        )
-        .unwrap_or(Engine::Sled);
+    let engine = section.choice_or(
+        "engine",
+        &[("sled", Engine::Sled), ("postgres", Engine::Postgres)],
+        Engine::Sled,
+    );
     let url = section.secret("url", engine == Engine::Postgres, false);
     if let Some(url) = &url {
         postgres_url(section, url.expose_secret(), engine);

@@ -56,9 +56,15 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let authority = request.uri().authority();
-    match guard.admit(request.method(), authority, request.headers()) {
-        Ok(who) => {
+    match guard.admit(
+        request.method(),
+        request.uri().path(),
+        authority,
+        request.headers(),
+    ) {
+        Ok((who, role)) => {
             request.extensions_mut().insert(who);
+            request.extensions_mut().insert(role);
             next.run(request).await
         }
         Err(problem) => problem.into_response(),
@@ -86,19 +92,16 @@ impl Guard {
     fn admit(
         &self,
         method: &Method,
+        path: &str,
         authority: Option<&Authority>,
         headers: &HeaderMap,
-    ) -> Result<Who, Problem> {
-        let mut who = Who("local".into());
+    ) -> Result<(Who, Role), Problem> {
+        let mut found = (Who("local".into()), Role::Operator);
         let changes = !method.is_safe();
         if self.is_open() {
             only_loopback(authority, headers)?;
         } else {
-            let needed = if changes {
-                Role::Operator
-            } else {
-                Role::Viewer
-            };
+            let needed = needed(changes, path);
             match self.role(headers) {
                 None => {
                     return Err(Problem::new(
@@ -112,14 +115,14 @@ impl Guard {
                         "this token may look, not change: its role is viewer, and this needs operator",
                     ));
                 }
-                Some((role, number)) => who = Who(format!("{}-{number}", role.as_str())),
+                Some((role, number)) => found = (Who::of(role, number), role),
             }
         }
         if changes {
             same_origin(headers)?;
             json(headers)?;
         }
-        Ok(who)
+        Ok(found)
     }
 
     /// The role of the token, and its number among all, from 1.
@@ -138,6 +141,17 @@ impl Guard {
             let same: bool = known.ct_eq(&token).into();
             found.max(same.then_some((*role, number)))
         })
+    }
+}
+
+/// What is posted and changes nothing: it is asked with more than belongs into an address.
+const LOOKS: [&str; 2] = ["/api/v1/participants", "/api/v1/replays/preview"];
+
+/// The role that a request needs.
+pub(super) fn needed(posts: bool, path: &str) -> Role {
+    match posts && !LOOKS.contains(&path) {
+        true => Role::Operator,
+        false => Role::Viewer,
     }
 }
 

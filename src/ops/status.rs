@@ -20,7 +20,14 @@ use crate::model::time::Timestamp;
 use crate::store::{self, Counts, EventCounts, LaneCounts, Operate, States, Store};
 use crate::telemetry::NONE;
 
-/// Answers it.
+/// How much there is of everything.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status",
+    operation_id = "status",
+    tag = "now",
+    responses((status = 200, description = "All of it.", body = Status)),
+)]
 pub(super) async fn status<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
 ) -> Result<Json<Status>, Problem> {
@@ -118,7 +125,7 @@ fn done(counts: &Counts) -> Vec<Done> {
     .collect()
 }
 
-fn held(view: &ActivationView) -> HeldActivation {
+pub(super) fn held(view: &ActivationView) -> HeldActivation {
     HeldActivation {
         workspace: view.workspace.to_string(),
         activation: view.activation.to_string(),

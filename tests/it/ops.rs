@@ -6,6 +6,7 @@
 mod access;
 mod audit;
 mod backup;
+mod document;
 mod forget;
 mod health;
 mod lanes;
@@ -125,6 +126,7 @@ impl<S: Store + Operate> World<S> {
             clock: Clock::starting_at(today() + DAY, 1.0),
             metrics: metrics.clone(),
             rules: rules.subscribe(),
+            effective: watch::Sender::new(Arc::default()).subscribe(),
             desk: Arc::new(Seen(told.clone(), free)),
             trouble: Arc::new(move || trouble_told.lock().unwrap().clone()),
             tokens,

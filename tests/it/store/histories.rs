@@ -349,8 +349,10 @@ impl<H: Harness> Pair<H> {
         let in_lanes = |of: fn(&LaneCounts) -> u64| counts.lanes.values().map(of).sum::<u64>();
         assert_eq!(in_lanes(|lane| lane.depth + lane.waiting), alive);
         for (lane, row) in &counts.lanes {
-            let of = counts.due.iter().filter(|((due_at, _), _)| due_at == lane);
-            assert_eq!(of.map(|(_, count)| count).sum::<u64>(), row.depth);
+            for (whose, in_all) in [(&counts.due, row.depth), (&counts.later, row.waiting)] {
+                let of = whose.iter().filter(|((at, _), _)| at == lane);
+                assert_eq!(of.map(|(_, count)| count).sum::<u64>(), in_all);
+            }
         }
         assert_eq!(sum(|states| states.in_flight), self.out.len() as u64);
     }
