@@ -13,6 +13,7 @@ mod change;
 mod dead;
 mod forget;
 mod guard;
+mod jobs;
 mod lanes;
 mod live;
 mod metrics;
@@ -162,6 +163,8 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/api/v1/live", get(live::live::<S>))
         .route("/api/v1/history", get(live::history::<S>))
         .route("/api/v1/audit", get(audit::list::<S>))
+        .route("/api/v1/jobs", get(jobs::list::<S>))
+        .route("/api/v1/jobs/{id}", get(jobs::show::<S>))
         .route("/api/v1/dead", get(dead::list::<S>))
         .route("/api/v1/dead/counts", get(dead::counts::<S>))
         .route("/api/v1/dead/discard", post(dead::discard::<S>))

@@ -5,6 +5,7 @@
 
 mod audit;
 mod forget;
+mod jobs;
 mod lanes;
 mod letters;
 mod live;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use audit::{AuditEntry, AuditPage};
 pub use forget::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};
+pub use jobs::{JobHeld, JobPage, JobRow, JobShown, LastFailure, WhichJobs, lane_of};
 pub use lanes::{LanesChanged, WhichLanes};
 pub use letters::{Discard, Discarded, Ids, LetterCounts, Replayed, StillDead, Which};
 pub use live::{History, Live, Moment};

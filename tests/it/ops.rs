@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod forget;
 mod health;
+mod jobs;
 mod lanes;
 mod letters;
 mod mortal;
