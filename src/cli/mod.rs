@@ -9,6 +9,7 @@ mod demo;
 mod export;
 mod forget;
 mod import;
+mod jobs;
 mod lane;
 mod outgrow;
 mod remote;
@@ -38,6 +39,7 @@ enum Command {
     Serve(serve::Args),
     Check(check::Args),
     Status(status::Args),
+    Jobs(jobs::Args),
     Dead(dead::Args),
     Replay(replay::Args),
     Lane(lane::Args),
@@ -64,6 +66,7 @@ pub fn run() -> u8 {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Lane(args) => lane::run(&args),

@@ -306,23 +306,26 @@ fn asked<S: Operate>(
 
 /// The same filter with its participant as a hash, whichever way it was given: an address goes no further than here.
 pub(super) fn resolved<S: Operate>(store: &S, mut which: Which) -> Result<Which, Problem> {
-    which.participant = match which.participant {
-        Some(given) if given.contains('@') => {
-            let email = email::normalised(&given)
-                .map_err(|why| Problem::bad_request(format!("the e-mail {why}")))?;
-            Some(store.participant_hash(&email))
-        }
-        Some(hash)
-            if hash.len() != PARTICIPANT_HASH_CHARS
-                || !hash.bytes().all(|it| it.is_ascii_hexdigit()) =>
-        {
-            return Err(Problem::bad_request(
-                "`participant` is an e-mail, or the hash that lists show",
-            ));
-        }
-        given => given.map(|hash| hash.to_lowercase()),
-    };
+    let given = which.participant.take();
+    which.participant = given.map(|given| participant(store, given)).transpose()?;
     Ok(which)
+}
+
+/// The hash of a participant who was named by an e-mail or by that hash.
+pub(super) fn participant<S: Operate>(store: &S, given: String) -> Result<String, Problem> {
+    if given.contains('@') {
+        let email = email::normalised(&given)
+            .map_err(|why| Problem::bad_request(format!("the e-mail {why}")))?;
+        return Ok(store.participant_hash(&email));
+    }
+    let is_hash =
+        given.len() == PARTICIPANT_HASH_CHARS && given.bytes().all(|it| it.is_ascii_hexdigit());
+    if !is_hash {
+        return Err(Problem::bad_request(
+            "`participant` is an e-mail, or the hash that lists show",
+        ));
+    }
+    Ok(given.to_lowercase())
 }
 
 /// The same of a filter that is kept, and shown to whoever may look: it must not say who is meant in other words.

@@ -15,6 +15,7 @@ mod config;
 mod dead;
 mod forget;
 mod guard;
+mod jobs;
 mod lanes;
 mod live;
 mod metrics;
@@ -193,6 +194,8 @@ fn table<S: Store + Operate>() -> Table<Arc<Ops<S>>> {
         .route(activations::__path_show, activations::show::<S>)
         .route(audit::__path_list, audit::list::<S>)
         .route(config::__path_show, config::show::<S>)
+        .route(jobs::__path_list, jobs::list::<S>)
+        .route(jobs::__path_show, jobs::show::<S>)
         .route(dead::__path_list, dead::list::<S>)
         .route(dead::__path_counts, dead::counts::<S>)
         .route(dead::__path_show, dead::show::<S>)

@@ -6,7 +6,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::flow::job::{Attempt, Class, Flow, Outcome, Reason};
+use crate::flow::job::{Attempt, Class, Flow, JobState, Outcome, Reason};
 use crate::model::call::Answer;
 use crate::model::event::{EventKind, Source};
 use crate::model::id::{EventId, JobId};
@@ -43,6 +43,7 @@ looks! {
     JobId: text("A job: its event's id, and `.N` behind it for those that the first one spawned."),
     Flow: one_of("A state machine.", Flow::ALL),
     Reason: one_of("Why a job is a dead letter.", Reason::ALL),
+    JobState: one_of("Where a job is.", JobState::ALL),
     Class: one_of("Of which failure it died.", Class::ALL),
     Outcome: one_of("How a job ended well.", Outcome::ALL),
     Source: text("Who posts to us: `quikly`, `outgrow`, `braze`; `operator` for what was asked of the relay itself."),

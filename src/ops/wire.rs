@@ -7,6 +7,7 @@ mod activations;
 mod audit;
 mod config;
 mod forget;
+mod jobs;
 mod lanes;
 mod letters;
 mod live;
@@ -21,6 +22,7 @@ pub use activations::{Activation, Credits, DeadReason, DoneOutcome, Step, StepKi
 pub use audit::{AuditEntry, AuditPage};
 pub use config::{Configuration, ConfigurationSetting, ConfigurationTable};
 pub use forget::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};
+pub use jobs::{JobHeld, JobPage, JobRow, JobShown, LastFailure, WhichJobs, lane_of};
 pub use lanes::{LanesChanged, WhichLanes};
 pub use letters::{Discard, Discarded, Ids, LetterCounts, Replayed, StillDead, Which};
 pub use live::{History, Live, Moment};

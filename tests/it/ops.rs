@@ -9,6 +9,7 @@ mod backup;
 mod document;
 mod forget;
 mod health;
+mod jobs;
 mod lanes;
 mod letters;
 mod mortal;

@@ -11,6 +11,7 @@ mod copying;
 mod counting;
 mod forgetting;
 mod histories;
+mod jobs;
 mod leasing;
 mod letters;
 mod material;
@@ -122,6 +123,14 @@ macro_rules! conformance {
                 a_letter_buried_anew_keeps_its_job
                 a_revival_is_not_refused_when_the_queue_is_full
                 an_old_letter_is_discarded_and_its_key_forgotten
+            }
+            jobs {
+                jobs_are_listed_page_by_page_wherever_they_stand
+                jobs_are_told_in_the_state_they_are_in
+                jobs_are_filtered_by_what_they_are
+                a_participants_jobs_are_found_without_looking_at_others
+                whatever_lies_far_behind_is_found_slice_by_slice
+                a_job_that_moves_between_two_pages_is_told_once
             }
             replays {
                 a_discarded_letter_is_gone_and_counted_and_its_key_remembered_no_longer_than_done

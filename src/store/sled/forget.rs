@@ -25,11 +25,13 @@ use crate::store::{Held, Person, Portion, ReplayCounts, StoreError};
 const EVENTS_MAX: usize = 16;
 
 /// A job of somebody.
-struct Theirs {
-    id: JobId,
+pub struct Theirs {
+    /// The job.
+    pub id: JobId,
     stand: Stands,
     first: IVec,
-    record: Record,
+    /// Its record.
+    pub record: Record,
 }
 
 /// Where a job stands.
@@ -180,7 +182,7 @@ impl Base {
     }
 
     /// Every job of an event that lives or is dead.
-    fn jobs_of(&self, event: EventId) -> Result<Vec<Theirs>, StoreError> {
+    pub fn jobs_of(&self, event: EventId) -> Result<Vec<Theirs>, StoreError> {
         let mut places = vec![
             (keys::MOVED_PREFIX.to_vec(), Stands::Moved),
             (keys::DEAD_PREFIX.to_vec(), Stands::Dead),
@@ -260,7 +262,7 @@ impl Base {
     }
 
     /// The turn that the job of a record holds or waits for, if it lives.
-    fn turn_at(&self, record: &Record, home: &Place) -> Option<Participant> {
+    pub fn turn_at(&self, record: &Record, home: &Place) -> Option<Participant> {
         let number = self.names.known_workspace(record.workspace.as_deref()?)?;
         let takes = record.burial.is_none() && takes_turn(record);
         takes.then(|| keys::participant(LaneKey::new(number, LaneKind::UsersTrack), home))

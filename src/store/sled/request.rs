@@ -14,8 +14,9 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Page, Paper, Papers,
-    Person, Portion, Position, ReplayCounts, Shelf, Standing, StoreError, Token, Trace,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, JobFilter, Leased, Note, Page,
+    Paper, Papers, Person, Portion, Position, ReplayCounts, Shelf, Standing, StoreError, StoredJob,
+    Token, Trace,
 };
 
 /// Where an answer goes.
@@ -95,6 +96,20 @@ pub enum Request {
     DeadGet {
         id: JobId,
         reply: Reply<Option<DeadLetter>>,
+    },
+    /// A question.
+    JobList {
+        filter: JobFilter,
+        after: Option<JobId>,
+        limit: usize,
+        now: Timestamp,
+        reply: Reply<Page<StoredJob>>,
+    },
+    /// A question.
+    JobGet {
+        id: JobId,
+        now: Timestamp,
+        reply: Reply<Option<StoredJob>>,
     },
     /// In memory.
     BeginCopy { reply: Reply<u64> },

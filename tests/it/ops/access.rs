@@ -146,6 +146,7 @@ async fn without_tokens_nothing_but_loopback_is_served() {
         clock: Clock::starting_at(today(), 1.0),
         metrics: world.metrics.clone(),
         rules: world.rules.subscribe(),
+        effective: watch::Sender::new(Arc::default()).subscribe(),
         desk: Arc::new(Seen(Arc::default(), false)),
         trouble: Arc::new(|| None),
         tokens: Vec::new(),

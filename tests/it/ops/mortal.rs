@@ -12,8 +12,9 @@ use braze_relay::model::time::Timestamp;
 use braze_relay::store::entry::Entries;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Operate, Page, Paper,
-    Person, Portion, Position, ReplayCounts, Shelf, Standing, Store, StoreError, Token, Trace,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, JobFilter, Leased, Note, Operate,
+    Page, Paper, Person, Portion, Position, ReplayCounts, Shelf, Standing, Store, StoreError,
+    StoredJob, Token, Trace,
 };
 use tokio::sync::Notify;
 
@@ -126,6 +127,20 @@ impl Operate for Mortal {
 
     async fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
         self.map.dead_get(id).await
+    }
+
+    async fn job_list(
+        &self,
+        filter: JobFilter,
+        after: Option<JobId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<StoredJob>, StoreError> {
+        self.map.job_list(filter, after, limit, now).await
+    }
+
+    async fn job_get(&self, id: JobId, now: Timestamp) -> Result<Option<StoredJob>, StoreError> {
+        self.map.job_get(id, now).await
     }
 
     async fn copy(&self) -> Result<Entries, StoreError> {

@@ -16,8 +16,8 @@ use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Held, LaneCounts, Leased, Operate,
-    Portion, Settings, States, Store, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Held, JobFilter, LaneCounts, Leased,
+    Operate, Portion, Settings, States, Store, StoreError, StoredJob, Token,
 };
 use proptest::test_runner::{Config, TestRunner};
 
@@ -326,6 +326,18 @@ impl<H: Harness> Pair<H> {
             })
             .collect();
         assert_eq!(read, self.map.letters(DeadFilter::default()).await);
+        let jobs = store.jobs(JobFilter::default(), self.now, 7).await;
+        let read_jobs = jobs.into_iter().map(|job| StoredJob {
+            id: self.read(job.id),
+            ..job
+        });
+        let plain = self.map.jobs(JobFilter::default(), self.now, 100).await;
+        assert_eq!(read_jobs.collect::<Vec<_>>(), plain);
+        if let Some(job) = plain.last() {
+            let id = self.back[&job.id.event].job(job.id.number);
+            let got = store.job_get(id, self.now).await.unwrap().unwrap();
+            assert_eq!((got.id, got.state, &got.job), (id, job.state, &job.job));
+        }
         if let Some(letter) = read.last() {
             let id = self.back[&letter.id.event].job(letter.id.number);
             let got = store.dead_get(id).await.unwrap().unwrap();

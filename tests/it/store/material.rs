@@ -15,8 +15,8 @@ use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Group, LaneCounts, Leased, Operate,
-    Settings, States, Store, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Group, JobFilter, LaneCounts, Leased,
+    Operate, Settings, States, Store, StoredJob, Token,
 };
 use tokio::sync::Notify;
 
@@ -284,6 +284,25 @@ pub trait Ask: Store + Operate {
     async fn settle_next(&self, lane: &Lane, commit: Commit, now: Timestamp) -> Committed {
         let token = self.lend_one(lane, now).await.token;
         self.settle(token, commit, now).await
+    }
+
+    /// Every job that matches, asked for in pages of this size.
+    async fn jobs(&self, filter: JobFilter, now: Timestamp, limit: usize) -> Vec<StoredJob> {
+        let mut jobs = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.job_list(filter.clone(), after, limit, now).await;
+            let page = page.unwrap();
+            assert!(page.items.len() <= limit);
+            jobs.extend(page.items);
+            match page.next {
+                None => return jobs,
+                next => {
+                    assert!(next > after, "a page that does not go on");
+                    after = next;
+                }
+            }
+        }
     }
 
     async fn letters(&self, filter: DeadFilter) -> Vec<DeadLetter> {
