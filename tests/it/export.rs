@@ -92,6 +92,7 @@ fn seed(person: usize, key: &str) -> Seed {
         scope: "spring-drop".into(),
         email: format!("p{person}@example.com"),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: None,
         sms_consent: false,

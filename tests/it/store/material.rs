@@ -77,6 +77,7 @@ pub fn event(email: &str, key: &str, accepted_at: Timestamp) -> Event {
         scope: SCOPE.into(),
         email: email.into(),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: Some("+15550100".into()),
         sms_consent: true,
