@@ -26,6 +26,7 @@ use secrecy::ExposeSecret;
 use self::answer::not_configured;
 use self::braze::Braze;
 use self::http::RawAnswer;
+pub use self::http::in_trace;
 use self::quikly::Quikly;
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -44,6 +45,8 @@ pub struct Heard {
     pub answers: Answers,
     /// What it said about the lane's budget.
     pub told: Told,
+    /// The HTTP status, where there was an answer.
+    pub status: Option<u16>,
     /// `false`: there was nothing that could be sent; the answers say why, and say nothing about the other side.
     pub sent: bool,
 }
@@ -54,6 +57,7 @@ impl Heard {
         Heard {
             answers,
             told: Told::Nothing,
+            status: None,
             sent: true,
         }
     }
@@ -71,6 +75,7 @@ impl Heard {
         Heard {
             answers,
             told: throttle::told(answer),
+            status: Some(answer.status),
             sent: true,
         }
     }
@@ -163,6 +168,7 @@ impl Client for Outside {
             let one = workspace.perform(call).await;
             heard.answers.extend(one.answers);
             heard.told = one.told;
+            heard.status = one.status;
         }
         heard
     }

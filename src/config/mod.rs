@@ -55,6 +55,8 @@ pub struct Config {
     pub store: Store,
     /// `[serve] stop_within`.
     pub stop_within: Duration,
+    /// `[telemetry] otlp_…`: where traces are exported to; `None`: nowhere.
+    pub traces: Option<Traces>,
     /// `[workspaces.NAME]`.
     pub workspaces: BTreeMap<Name, Workspace>,
     /// `[activations.Q_SCOPE]` and `[outgrow.CONTENT]` with `[retry]`, as flows read them.
@@ -110,6 +112,7 @@ impl Config {
             .table_or_empty("serve")
             .duration("stop_within", Duration::from_secs(10));
         let (retry, hold_after) = settings::retry(&root.table_or_empty("retry"));
+        let traces = settings::traces(&root.table_or_empty("telemetry"));
         let known = workspaces::Known::of(&root);
         let workspaces = workspaces::read(&known);
         let rules = activations::read(&root, &known, retry);
@@ -122,6 +125,7 @@ impl Config {
             ops,
             store,
             stop_within,
+            traces,
             rules: RuleBook::new(rules.into_iter().chain(contents).map(|rules| {
                 let braze = workspaces.get(&rules.workspace).map(|it| &it.braze);
                 Rules {
@@ -138,6 +142,15 @@ impl Config {
         };
         Ok(Loaded { config, warnings })
     }
+}
+
+/// The export of traces.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// Takes OTLP over HTTP, protobuf.
+    pub endpoint: Url,
+    /// Of events that come without a trace, the part that begins one; 0 to 1.
+    pub sample: f64,
 }
 
 /// A feature that is switched on and not built yet.

@@ -18,6 +18,7 @@ mod outcome;
 mod prepare;
 mod recent;
 mod request;
+mod spans;
 mod tempo;
 mod worker;
 

@@ -249,6 +249,7 @@ mod tests {
             scope: "quiz".into(),
             email: email.into(),
             email_given: None,
+            trace: None,
             external_id: None,
             phone: None,
             sms_consent: false,

@@ -22,4 +22,5 @@ mod sandbox;
 mod simulation;
 mod store;
 mod support;
+mod traces;
 mod webhook;

@@ -317,6 +317,7 @@ fn event(scope: &str, email: &str) -> Event {
         scope: scope.into(),
         email: email.into(),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: Some("+15550100".into()),
         sms_consent: false,

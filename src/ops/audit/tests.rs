@@ -61,6 +61,7 @@ async fn office(letters: usize) -> (Arc<Ops<MapStore>>, Vec<JobId>) {
             scope: "gone".into(),
             email: format!("p{number}@example.com"),
             email_given: None,
+            trace: None,
             external_id: None,
             phone: None,
             sms_consent: false,

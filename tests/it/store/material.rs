@@ -14,6 +14,7 @@ use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
+use braze_relay::model::trace::TraceContext;
 use braze_relay::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Group, JobFilter, LaneCounts, Leased,
     Operate, Settings, States, Store, StoredJob, Token,
@@ -77,6 +78,11 @@ pub fn event(email: &str, key: &str, accepted_at: Timestamp) -> Event {
         scope: SCOPE.into(),
         email: email.into(),
         email_given: None,
+        trace: Some(TraceContext {
+            trace: *b"sixteen bytes of",
+            parent: *b"eight of",
+            sampled: true,
+        }),
         external_id: None,
         phone: Some("+15550100".into()),
         sms_consent: true,
