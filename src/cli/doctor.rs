@@ -13,6 +13,8 @@ mod limits;
 mod observe;
 mod plan;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -44,7 +44,7 @@ pub(super) struct Finding {
     pub status: Status,
     /// What was seen.
     pub detail: String,
-    /// What to do.
+    /// What to do; several ways a line each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }

@@ -237,7 +237,7 @@ pub(super) fn activation(
                     Some(seconds) => format!("{}: {}", switch.setting, text::remaining(seconds)),
                     None => switch.setting.clone(),
                 });
-                let remedy = switches.collect::<Vec<_>>().join("; or ");
+                let remedy = switches.collect::<Vec<_>>().join("\nor ");
                 match (fit.fits, fit.tight) {
                     (false, _) => fail(format!("does not fit: {detail}"), remedy),
                     (true, true) => warn(format!("fits, with little to spare: {detail}"), remedy),

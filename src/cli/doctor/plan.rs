@@ -260,31 +260,38 @@ fn switches(
         let lanes = lanes(rules, workspace, reported, campaign.within);
         lanes.first().map(|lane| lane.seconds(campaign.expect))
     };
-    let mut switches = Vec::new();
+    let mut switches: Vec<Switch> = Vec::new();
+    // Only what is quicker than all that is offered already.
+    let mut best = tightest.seconds(campaign.expect);
     let mut offer = |setting: String, rules: &Rules, workspace: &Workspace| {
-        let now = tightest.seconds(campaign.expect);
-        let seconds = takes(rules, workspace).filter(|then| *then < now * 0.99);
+        let seconds = takes(rules, workspace).filter(|then| *then < best * 0.99);
+        best = seconds.unwrap_or(best);
         switches.extend(seconds.map(|seconds| Switch {
             setting,
             seconds: Some(seconds),
         }));
     };
+    if workspace.braze.share < 1.0 {
+        let mut whole = workspace.clone();
+        whole.braze.share = 1.0;
+        offer("share = 1.0".into(), rules, &whole);
+    }
     let mut other = rules.clone();
+    let mut email = String::from("identity = \"email\"");
     if rules.identity == Identity::Export {
         other.identity = Identity::Email;
-        let mut setting = String::from("identity = \"email\"");
         if rules.created_event.is_some() || !rules.created_attributes.is_empty() {
             other.created_event = None;
             other.created_attributes.clear();
-            setting += " without created_event and created_attributes";
+            email += " without created_event and created_attributes";
         }
         if let Some(phone) = &mut other.phone
             && phone.mismatch == PhoneMismatch::Dead
         {
             phone.mismatch = PhoneMismatch::Replace;
-            setting += " with phone_mismatch = \"replace\"";
+            email += " with phone_mismatch = \"replace\"";
         }
-        offer(setting, &other, workspace);
+        offer(email.clone(), &other, workspace);
     }
     if let Some(phone) = &mut other.phone
         && phone.subscribe == SubscribeBy::Delayed
@@ -297,13 +304,12 @@ fn switches(
         phone.subscribe = SubscribeBy::Inline;
         offer("subscribe = \"inline\"".into(), &inline, workspace);
         if rules.identity == Identity::Export {
-            offer("both of them".into(), &other, workspace);
+            offer(
+                format!("{email} and subscribe = \"inline\""),
+                &other,
+                workspace,
+            );
         }
-    }
-    if workspace.braze.share < 1.0 {
-        let mut whole = workspace.clone();
-        whole.braze.share = 1.0;
-        offer("share = 1.0".into(), rules, &whole);
     }
     let wanted = campaign.expect as f64 * tightest.requests_each / campaign.within.as_secs_f64();
     let (whom, share) = match tightest.lane {

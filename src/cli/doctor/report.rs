@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::finding::{Findings, Status};
+use super::finding::{Finding, Findings, Status};
 use super::plan::Room;
 use crate::cli::text::{Column, bytes, plain, remaining, table};
 
@@ -32,7 +32,11 @@ impl Report {
     pub fn told(&self) -> String {
         let mut text = String::new();
         let all = &self.findings.all;
-        let width = all.iter().map(|it| it.id.len()).max().unwrap_or_default();
+        let width = all
+            .iter()
+            .map(|it| label(it).len())
+            .max()
+            .unwrap_or_default();
         let mut subject = "";
         for finding in all {
             if finding.subject != subject {
@@ -45,10 +49,10 @@ impl Report {
             let _ = writeln!(
                 text,
                 "  {word:<4}  {:<width$}  {}",
-                finding.id,
+                label(finding),
                 plain(&finding.detail)
             );
-            if let Some(remedy) = &finding.remedy {
+            for remedy in finding.remedy.iter().flat_map(|it| it.lines()) {
                 let _ = writeln!(text, "  {:4}  {:<width$}  -> {}", "", "", plain(remedy));
             }
             if finding.id == "room" {
@@ -91,6 +95,11 @@ impl Report {
             "plan": self.rooms.iter().map(document).collect::<Vec<_>>(),
         })
     }
+}
+
+/// What a finding is called on its line.
+fn label(finding: &Finding) -> String {
+    finding.id.replacen("permission.", "may ", 1)
 }
 
 /// What each lane has to do.
