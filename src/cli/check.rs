@@ -102,9 +102,10 @@ pub(super) fn refused(
     out: &mut impl Write,
     err: &mut impl Write,
 ) -> io::Result<u8> {
-    match json {
-        true => document(file, &Err(mistakes), out)?,
-        false => bad(file, &mistakes, err)?,
+    if json {
+        document(file, &Err(mistakes), out)?
+    } else {
+        bad(file, &mistakes, err)?
     }
     Ok(2)
 }

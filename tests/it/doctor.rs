@@ -300,7 +300,8 @@ async fn dead_hosts_are_told_from_live_ones_and_nobody_at_all_is_exit_code_3() {
     let seen = doctor(&setup, &[]).await;
     assert_eq!(seen.code, Some(3), "{}", seen.text);
     assert_eq!(seen.failed(), ["braze.tcp", "quikly.tcp"]);
-    assert_eq!(seen.status("braze.key"), None, "{}", seen.text);
+    assert_eq!(seen.status("braze.key"), Some("unknown"), "{}", seen.text);
+    assert_eq!(seen.status("permission.users.track"), Some("unknown"));
 
     let sandbox = Sandbox::start(&[]).await;
     let alive = sandbox.braze.as_str().trim_end_matches('/');

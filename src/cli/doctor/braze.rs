@@ -36,7 +36,7 @@ pub(super) fn key(answers: &Answers) -> Verdict {
             format!("this is no REST endpoint of Braze's: {}", told(answer)),
             "look at url: Braze's dashboard shows it under Settings > APIs and Identifiers",
         ),
-        None => unknown("Braze did not say"),
+        None => unknown("Braze was not asked, or did not say"),
     }
 }
 
@@ -133,10 +133,4 @@ fn told(answer: &crate::model::call::Answer) -> String {
         Some(status) => format!("{status} {}", answer.text),
         None => answer.text.clone(),
     }
-}
-
-/// Whether none of the answers is one.
-pub(super) fn is_silent(answers: &Answers) -> bool {
-    let silent = |(_, seen): &(Question, Observed)| matches!(seen.said, Said::Silent { .. });
-    answers.iter().all(silent)
 }

@@ -86,13 +86,14 @@ pub(super) fn judge(
             return;
         }
     };
-    let place = match disk.is_store {
-        true => disk.folder.display().to_string(),
-        false => format!(
+    let place = if disk.is_store {
+        disk.folder.display().to_string()
+    } else {
+        format!(
             "{} ({} does not exist yet)",
             disk.folder.display(),
             store.display()
-        ),
+        )
     };
     let speed = format!(
         "{:.0} durable commits a second at {place}, the longest {} ms",
@@ -101,12 +102,13 @@ pub(super) fn judge(
     );
     findings.add(
         "disk.commits",
-        match disk.commits_per_second < SLOW {
-            true => warn(
+        if disk.commits_per_second < SLOW {
+            warn(
                 speed,
                 "that is slow: a local SSD or NVMe does thousands; network disks do not",
-            ),
-            false => ok(speed),
+            )
+        } else {
+            ok(speed)
         },
     );
     let free = text::bytes(disk.free_bytes);

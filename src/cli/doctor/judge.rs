@@ -117,21 +117,19 @@ pub(super) fn workspace(
 ) {
     let answers: Vec<_> = seen.answers.iter().map(|(_, seen)| seen).collect();
     host::judge(findings, "braze", &seen.braze, &answers);
-    if !answers.is_empty() && !braze::is_silent(&seen.answers) {
-        findings.add("braze.key", braze::key(&seen.answers));
-        let mut named = BTreeSet::new();
-        for question in questions {
-            let name = question.permission();
-            let optional = (*question == Question::Delete).then_some("forget --delete-in-braze");
-            if named.insert(name) {
-                findings.add(
-                    format!("permission.{name}"),
-                    braze::permission(question, &seen.answers, optional),
-                );
-            }
+    findings.add("braze.key", braze::key(&seen.answers));
+    let mut named = BTreeSet::new();
+    for question in questions {
+        let name = question.permission();
+        let optional = (*question == Question::Delete).then_some("forget --delete-in-braze");
+        if named.insert(name) {
+            findings.add(
+                format!("permission.{name}"),
+                braze::permission(question, &seen.answers, optional),
+            );
         }
-        limits(findings, settings, &seen.answers);
     }
+    limits(findings, settings, &seen.answers);
     if let Some((host, knocked)) = &seen.quikly {
         let answers: Vec<_> = knocked.iter().collect();
         host::judge(findings, "quikly", host, &answers);
@@ -160,9 +158,10 @@ pub(super) fn reports(answers: &Answers) -> Reports {
     for (question, seen) in answers {
         let theirs = seen.theirs.unwrap_or(seen.ours);
         let apart = theirs.since(seen.ours).max(seen.ours.since(theirs));
-        let at = match apart > CLOCK_SLACK {
-            true => theirs,
-            false => seen.ours,
+        let at = if apart > CLOCK_SLACK {
+            theirs
+        } else {
+            seen.ours
         };
         if let Told::Word(word) = seen.told {
             reports.insert(question.lane(), Report { word, at });
@@ -285,12 +284,13 @@ pub(super) fn machine_room(
     );
     findings.add(
         "room.disk",
-        match needed > free {
-            true => fail(
+        if needed > free {
+            fail(
                 detail,
                 "make room: at the reserve every event is answered 503",
-            ),
-            false => ok(detail),
+            )
+        } else {
+            ok(detail)
         },
     );
 }

@@ -81,9 +81,10 @@ pub(super) fn compare(
     let ours = same_window.map(scaled);
     let ours = ours.or_else(|| configured.iter().map(scaled).reduce(f64::min));
     let used = ours.unwrap_or(f64::INFINITY) * share;
-    let of_share = match share < 1.0 {
-        true => format!(" at share {share}"),
-        false => String::new(),
+    let of_share = if share < 1.0 {
+        format!(" at share {share}")
+    } else {
+        String::new()
     };
     let left = report.word.remaining;
     let all: Vec<String> = configured.iter().map(written).collect();

@@ -40,9 +40,10 @@ pub(super) async fn look(
             return Ok(None);
         };
         let host = reach(&settings.url).await;
-        let seen = match host.is_there() {
-            true => Some(knock(&settings.url, ANSWER_WITHIN, clock).await?),
-            false => None,
+        let seen = if host.is_there() {
+            Some(knock(&settings.url, ANSWER_WITHIN, clock).await?)
+        } else {
+            None
         };
         Ok(Some((host, seen)))
     };

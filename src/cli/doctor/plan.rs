@@ -123,9 +123,10 @@ pub(super) fn room(
             fits,
             tight,
             disk_bytes: waiting.saturating_mul(BYTES_PER_WAITING),
-            switches: match fits && !tight {
-                true => Vec::new(),
-                false => switches(rules, workspace, reported, campaign, tightest),
+            switches: if fits && !tight {
+                Vec::new()
+            } else {
+                switches(rules, workspace, reported, campaign, tightest)
             },
         }
     });
@@ -218,10 +219,13 @@ fn dearest(call: &Call, job: &Job, rules: &Rules, over: Timestamp) -> Reply {
                 job.state,
                 State::Sms(Join::Check) | State::DoubleOptIn(Join::Check)
             );
-            let confirmed = !first && (!waits_for_people || job.due >= over);
-            Reply::Status(match confirmed {
-                true => Subscription::Subscribed,
-                false => Subscription::Unsubscribed,
+            let last = matches!(&job.state, State::DoubleOptIn(Join::Confirm { until, .. })
+                if job.due >= *until);
+            let confirmed = !first && (!waits_for_people || last || job.due >= over);
+            Reply::Status(if confirmed {
+                Subscription::Subscribed
+            } else {
+                Subscription::Unsubscribed
             })
         }
         Call::SetStatus(_) => Reply::StatusSet,

@@ -1,3 +1,5 @@
+//! The doctor's judgement, in tables: what was seen, and what is found.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -434,7 +436,7 @@ fn what_to_switch_is_what_makes_it_quicker_and_says_what_comes_with_it() {
 #[test]
 fn polls_of_those_who_do_not_confirm_are_counted_as_long_as_the_campaign_lasts() {
     let opt_in = SMS.replace("sms", "double_opt_in") + "\nopt_in = { event = \"e\" }";
-    let config = config("", &opt_in);
+    let config = self::config("", &opt_in);
     let reads = |hours: u64| {
         let room = room(&config, &Reports::new(), 1, hours * 3600);
         let lane = room.lanes.iter().find(|it| it.lane == LaneKind::Default);
@@ -442,6 +444,9 @@ fn polls_of_those_who_do_not_confirm_are_counted_as_long_as_the_campaign_lasts()
     };
     assert!(reads(1) > 0.2 && reads(1) < 0.6, "{}", reads(1));
     assert!(reads(24) > reads(1) + 0.3, "{}", reads(24));
+    // Who confirms at the last moment is credited all the same.
+    let short = opt_in + "\nconfirm_every = { within = \"10m\" }\ncredit = { event = \"c\" }";
+    assert!(costs(&self::config("", &short)).contains_key(&LaneKind::Quikly));
 }
 
 #[test]
