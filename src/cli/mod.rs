@@ -6,6 +6,7 @@ mod check;
 mod compact;
 mod dead;
 mod demo;
+mod doctor;
 mod export;
 mod forget;
 mod import;
@@ -38,6 +39,7 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Doctor(doctor::Args),
     Status(status::Args),
     Jobs(jobs::Args),
     Dead(dead::Args),
@@ -65,6 +67,7 @@ pub fn run() -> u8 {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Jobs(args) => jobs::run(&args),
         Command::Dead(args) => dead::run(&args),

@@ -11,6 +11,7 @@ pub mod braze;
 mod delete;
 pub mod http;
 pub mod pack;
+pub mod probe;
 pub mod quikly;
 mod status;
 mod throttle;
@@ -33,7 +34,7 @@ use crate::config::{self, Config};
 use crate::model::Name;
 use crate::model::budget::Told;
 use crate::model::call::{Call, Failure, Reply, SetStatus, Track};
-use crate::model::lane::{Lane, LaneKind};
+use crate::model::lane::Lane;
 
 /// One answer for each call of a request, in order.
 pub type Answers = Vec<Result<Reply, Failure>>;
@@ -174,11 +175,9 @@ impl Client for Outside {
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {
-        match (lane.kind, self.workspaces.get(&lane.workspace)) {
-            (LaneKind::UsersTrack, Some(workspace)) => workspace.braze.objects_max(),
-            (LaneKind::Default | LaneKind::SubscriptionStatusSet, _) => status::PHONES_MAX,
-            _ => 1,
-        }
+        let workspace = self.workspaces.get(&lane.workspace);
+        let tracked = workspace.map_or(1, |workspace| workspace.braze.objects_max());
+        pack::objects_max(lane.kind, tracked)
     }
 }
 

@@ -10,6 +10,7 @@
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod export;
 mod faults;
 mod golden;
