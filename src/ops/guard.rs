@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn verdict(guard: &Guard, method: &Method, pairs: &[(header::HeaderName, &str)]) -> u16 {
-        match guard.admit(method, None, &headers(pairs)) {
+        match guard.admit(method, "/api/v1/dead/replay", None, &headers(pairs)) {
             Ok(_) => 200,
             Err(problem) => problem.into_response().status().as_u16(),
         }
@@ -274,7 +274,29 @@ mod tests {
         assert_eq!(verdict(&open, &Method::GET, &two), 403);
         let evil = "evil.example".parse().unwrap();
         let named = headers(&[(header::HOST, "localhost")]);
-        assert!(open.admit(&Method::GET, Some(&evil), &named).is_err());
+        assert!(
+            open.admit(&Method::GET, "/metrics", Some(&evil), &named)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_viewer_may_ask_by_post_what_changes_nothing() {
+        let guard = guard_of(&[("look".into(), Role::Viewer)]);
+        let asking = headers(&[
+            (header::AUTHORIZATION, "Bearer look"),
+            (header::CONTENT_TYPE, "application/json"),
+        ]);
+        for (path, may) in [
+            ("/api/v1/participants", true),
+            ("/api/v1/replays/preview", true),
+            ("/api/v1/replays", false),
+            ("/api/v1/participants/", false),
+            ("/api/v1/forget", false),
+        ] {
+            let admitted = guard.admit(&Method::POST, path, None, &asking);
+            assert_eq!(admitted.is_ok(), may, "{path}");
+        }
     }
 
     #[test]

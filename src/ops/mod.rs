@@ -20,6 +20,7 @@ mod lanes;
 mod live;
 mod metrics;
 mod page;
+mod participants;
 mod problem;
 mod replays;
 mod schema;
@@ -194,6 +195,7 @@ fn table<S: Store + Operate>() -> Table<Arc<Ops<S>>> {
         .route(activations::__path_show, activations::show::<S>)
         .route(audit::__path_list, audit::list::<S>)
         .route(config::__path_show, config::show::<S>)
+        .route(participants::__path_show, participants::show::<S>)
         .route(jobs::__path_list, jobs::list::<S>)
         .route(jobs::__path_show, jobs::show::<S>)
         .route(dead::__path_list, dead::list::<S>)

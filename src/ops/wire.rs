@@ -11,6 +11,7 @@ mod jobs;
 mod lanes;
 mod letters;
 mod live;
+mod participants;
 mod replays;
 mod session;
 mod status;
@@ -26,6 +27,7 @@ pub use jobs::{JobHeld, JobPage, JobRow, JobShown, LastFailure, WhichJobs, lane_
 pub use lanes::{LanesChanged, WhichLanes};
 pub use letters::{Discard, Discarded, Ids, LetterCounts, Replayed, StillDead, Which};
 pub use live::{History, Live, Moment};
+pub use participants::{KnownAddress, Participant, TimelineEvent, WhichParticipant};
 pub use replays::{
     NewReplay, Preview, PreviewLane, Replay, ReplayPage, ReplayRow, ReplayState, USUAL_BUDGET,
     USUAL_STOP_AT,

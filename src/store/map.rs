@@ -25,7 +25,7 @@ use super::entry::Entries;
 use super::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, JobFilter, Leased, Note, Operate,
     Page, Paper, Papers, Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store,
-    StoreError, StoredJob, Token, Trace, paper,
+    StoreError, StoredJob, Timeline, Token, Trace, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -321,6 +321,15 @@ impl Operate for MapStore {
         maps.commit += 1;
         let held = maps.forget(&person, before, now);
         Ok(Portion { held, next: None })
+    }
+
+    async fn timeline(
+        &self,
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Timeline, StoreError> {
+        Ok(self.open()?.timeline(&participant, limit, now))
     }
 
     async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {

@@ -71,7 +71,7 @@ pub use self::letters::{
     DeadFilter, DeadLetter, PARTICIPANT_HASH_CHARS, REPLAYS_MAX, ReplayCounts,
 };
 pub use self::paper::{Note, Paper, Papers, Shelf};
-pub use self::person::{Found, Held, Named, Person, Portion, Position, Standing, Trace};
+pub use self::person::{Found, Held, Named, Person, Portion, Position, Standing, Timeline, Trace};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -377,6 +377,14 @@ pub trait Operate: Clone + Send + Sync + 'static {
     /// How an event stands.
     fn standing(&self, event: EventId)
     -> impl Future<Output = Result<Standing, StoreError>> + Send;
+
+    /// What is remembered of the participant with this hash: at most `limit` of their events.
+    fn timeline(
+        &self,
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Timeline, StoreError>> + Send;
 
     /// Whose events a trace [is in](Trace::is_in): a bounded slice of what lives or is dead. Whoever comes or lives again
     /// while one searches may be passed over.

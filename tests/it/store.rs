@@ -161,6 +161,7 @@ macro_rules! conformance {
                 what_a_lent_job_learns_after_its_person_was_forgotten_is_not_kept
                 only_what_is_in_the_workspace_goes_when_one_is_named
                 what_was_done_or_discarded_stays_counted_so
+                a_timeline_tells_what_has_ended_too_the_newest_first_and_of_nobody_else
                 a_long_life_goes_slice_by_slice_and_nobody_else_with_it
                 an_older_one_behind_a_lent_holder_goes_too
                 nothing_that_comes_in_the_same_moment_brings_somebody_back

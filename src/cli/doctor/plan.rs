@@ -243,6 +243,7 @@ fn participation(rules: &Rules, at: Timestamp) -> Event {
         email: NOBODYS_EMAIL.into(),
         email_given: None,
         external_id: None,
+        trace: None,
         phone: Some(NOBODYS_PHONE.into()),
         sms_consent: true,
         at,

@@ -83,6 +83,7 @@ async fn office(letters: usize) -> (Arc<Ops<MapStore>>, Vec<JobId>) {
         store,
         clock: Clock::starting_at(today(), 1.0),
         metrics: Arc::new(Metrics::new().unwrap()),
+        effective: watch::channel(Arc::default()).1,
         rules: watch::channel(book).1,
         desk: Arc::new(Willing),
         trouble: Arc::new(|| None),

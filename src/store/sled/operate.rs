@@ -10,7 +10,7 @@ use crate::model::time::Timestamp;
 use crate::store::entry::Entries;
 use crate::store::{
     DeadFilter, DeadLetter, Found, JobFilter, Note, Operate, Page, Paper, Papers, Person, Portion,
-    Position, ReplayCounts, Shelf, Standing, StoreError, StoredJob, Trace,
+    Position, ReplayCounts, Shelf, Standing, StoreError, StoredJob, Timeline, Trace,
 };
 
 impl Operate for SledStore {
@@ -118,6 +118,21 @@ impl Operate for SledStore {
         self.ask(|reply| Request::Forget {
             person,
             before,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    async fn timeline(
+        &self,
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Timeline, StoreError> {
+        self.ask(|reply| Request::Timeline {
+            participant,
+            limit,
             now,
             reply,
         })

@@ -16,7 +16,7 @@ use crate::model::time::Timestamp;
 use crate::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, JobFilter, Leased, Note, Page,
     Paper, Papers, Person, Portion, Position, ReplayCounts, Shelf, Standing, StoreError, StoredJob,
-    Token, Trace,
+    Timeline, Token, Trace,
 };
 
 /// Where an answer goes.
@@ -136,6 +136,12 @@ pub enum Request {
         reply: Reply<Portion>,
     },
     /// A question.
+    Timeline {
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+        reply: Reply<Timeline>,
+    },
     Standing {
         event: EventId,
         reply: Reply<Standing>,

@@ -311,6 +311,14 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         } => {
             let _ = reply.send(Ok(base.held(&person, before, now)?));
         }
+        Request::Timeline {
+            participant,
+            limit,
+            now,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.timeline(&participant, limit, now)?));
+        }
         Request::Standing { event, reply } => {
             let _ = reply.send(Ok(base.standing(event)?));
         }

@@ -53,6 +53,52 @@ async fn a_job_is_listed_and_shown_masked_with_what_holds_it_and_what_comes_next
 }
 
 #[tokio::test]
+async fn a_persons_timeline_is_found_by_their_address_and_does_not_say_it() {
+    let world = World::open().await;
+    let dead = world.rejected(ADA).await;
+    let living = world.append(vec![running(ADA)]).await[0];
+    world.append(vec![running("bob@example.com")]).await;
+    let asked = json!({ "email": " Ada.Lovelace@EXAMPLE.com " });
+    let said = world.post("/api/v1/participants", &asked).await;
+    assert_eq!(said.status, 200, "{}", said.text);
+    assert!(
+        !said.text.to_lowercase().contains("lovelace"),
+        "{}",
+        said.text
+    );
+    let told = said.json();
+    assert_eq!(told["participant_hash"], world.store.participant_hash(ADA));
+    assert_eq!(told["more"], false);
+    let events = told["events"].as_array().unwrap();
+    let events: Vec<_> = events
+        .iter()
+        .map(|it| {
+            (
+                it["id"].clone(),
+                it["state"].clone(),
+                it["jobs"][0]["state"].clone(),
+            )
+        })
+        .collect();
+    let expected = [(living, "queued", "ready"), (dead, "dead", "dead")];
+    let expected =
+        expected.map(|(id, state, job)| (json!(id.event.to_string()), json!(state), json!(job)));
+    assert_eq!(events, expected);
+    let by_hash = json!({ "email": told["participant_hash"] });
+    let again = world.post("/api/v1/participants", &by_hash).await.json();
+    assert_eq!(again["events"], told["events"]);
+    for bad in [
+        json!({}),
+        json!({ "email": "nobody" }),
+        json!({ "email": ADA, "more": 1 }),
+    ] {
+        let refused = world.post("/api/v1/participants", &bad).await;
+        assert_eq!(refused.refusal(), 400);
+        assert!(!refused.text.contains("lovelace"), "{}", refused.text);
+    }
+}
+
+#[tokio::test]
 async fn a_held_lane_holds_its_jobs_and_a_dead_job_says_why_it_died() {
     let world = World::open().await;
     let id = world.rejected(ADA).await;

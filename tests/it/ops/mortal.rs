@@ -14,7 +14,7 @@ use braze_relay::store::map::MapStore;
 use braze_relay::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, JobFilter, Leased, Note, Operate,
     Page, Paper, Person, Portion, Position, ReplayCounts, Shelf, Standing, Store, StoreError,
-    StoredJob, Token, Trace,
+    StoredJob, Timeline, Token, Trace,
 };
 use tokio::sync::Notify;
 
@@ -187,6 +187,15 @@ impl Operate for Mortal {
     ) -> Result<Portion, StoreError> {
         self.write()?;
         self.map.forget(person, before, now).await
+    }
+
+    async fn timeline(
+        &self,
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Timeline, StoreError> {
+        self.map.timeline(participant, limit, now).await
     }
 
     async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {

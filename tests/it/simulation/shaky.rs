@@ -18,7 +18,7 @@ use braze_relay::store::map::MapStore;
 use braze_relay::store::{
     Appended, Committed, Counts, DeadFilter, DeadLetter, Found, JobFilter, Leased, Note, Operate,
     Page, Paper, Person, Portion, Position, ReplayCounts, Shelf, Standing, Store, StoreError,
-    StoredJob, Token, Trace,
+    StoredJob, Timeline, Token, Trace,
 };
 use tokio::sync::Notify;
 
@@ -396,6 +396,15 @@ impl Operate for Shaky {
         now: Timestamp,
     ) -> Result<Portion, StoreError> {
         self.map.forget(person, before, now).await
+    }
+
+    async fn timeline(
+        &self,
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Timeline, StoreError> {
+        self.map.timeline(participant, limit, now).await
     }
 
     async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {
