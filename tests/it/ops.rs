@@ -14,6 +14,7 @@ mod letters;
 mod mortal;
 mod numbers;
 mod replays;
+mod terminal;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
