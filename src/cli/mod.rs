@@ -4,6 +4,7 @@
 
 mod check;
 mod compact;
+mod completions;
 mod dead;
 mod demo;
 mod doctor;
@@ -12,6 +13,7 @@ mod forget;
 mod import;
 mod jobs;
 mod lane;
+mod man;
 mod outgrow;
 mod remote;
 mod replay;
@@ -19,6 +21,7 @@ mod sandbox;
 mod serve;
 mod status;
 mod text;
+mod top;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -29,7 +32,7 @@ use crate::clock::{Clock, ClockBase};
 /// Quikly and Outgrow post to it; it answers 202 once an event would survive a power cut, and delivers it to Braze as
 /// fast as Braze allows. What cannot be delivered becomes a dead letter that can be read, fixed and replayed.
 #[derive(Debug, Parser)]
-#[command(name = "braze-relay", version, propagate_version = true)]
+#[command(name = NAME, version, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -41,6 +44,7 @@ enum Command {
     Check(check::Args),
     Doctor(doctor::Args),
     Status(status::Args),
+    Top(top::Args),
     Jobs(jobs::Args),
     Dead(dead::Args),
     Replay(replay::Args),
@@ -52,23 +56,49 @@ enum Command {
     Outgrow(outgrow::Args),
     Sandbox(Box<sandbox::SandboxArgs>),
     Demo(demo::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
-/// Runs the command of this process; returns the exit code.
-pub fn run() -> u8 {
+/// What it is called.
+const NAME: &str = "braze-relay";
+
+/// All commands, as they are shown.
+fn command() -> clap::Command {
     // Sped-up time is said where it is meant for: of the sandbox and the demo.
     let hidden = |serve: clap::Command| {
         serve
             .mut_arg("clock_speed", |arg| arg.hide(true))
             .mut_arg("clock_base", |arg| arg.hide(true))
     };
-    let matches = Cli::command().mut_subcommand("serve", hidden).get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    Cli::command().mut_subcommand("serve", hidden)
+}
+
+/// Says how the command line is wrong, also as the one document where that is asked for; or shows help, or the version.
+fn refused(error: &clap::Error) -> u8 {
+    let asks_json = std::env::args_os().any(|arg| arg == "--json");
+    if error.use_stderr() && asks_json {
+        let document = serde_json::json!({ "error": error.to_string().trim_end() });
+        // Whoever closed our output does not want to hear it.
+        let _ = remote::write(&mut std::io::stdout(), &document);
+    }
+    let _ = error.print();
+    u8::try_from(error.exit_code()).unwrap_or(2)
+}
+
+/// Runs the command of this process; returns the exit code.
+pub fn run() -> u8 {
+    let matches = command().try_get_matches();
+    let cli = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Jobs(args) => jobs::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Replay(args) => replay::run(&args),
@@ -80,6 +110,8 @@ pub fn run() -> u8 {
         Command::Outgrow(args) => outgrow::run(&args),
         Command::Sandbox(args) => until_done(sandbox::run(*args)),
         Command::Demo(args) => until_done(demo::run(args)),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 
@@ -136,5 +168,86 @@ fn until_done(command: impl Future<Output = anyhow::Result<()>>) -> u8 {
             eprintln!("braze-relay: {error:#}");
             1
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each command takes behind its name, with who need not and why.
+    const EXCEPTIONS: [(&str, &[&str], &str); 10] = [
+        (
+            "serve",
+            &["--ops", "--json"],
+            "it is the relay, and its log is its answer",
+        ),
+        (
+            "sandbox",
+            &["--config", "--ops", "--json"],
+            "it is a Braze, and its log is its answer",
+        ),
+        (
+            "demo",
+            &["--config", "--ops", "--json"],
+            "it brings a relay of its own, and tells a story",
+        ),
+        (
+            "completions",
+            &["--config", "--ops", "--json"],
+            "a script is its answer",
+        ),
+        (
+            "man",
+            &["--config", "--ops", "--json"],
+            "pages are its answer",
+        ),
+        ("check", &["--ops"], "it is offline"),
+        ("import", &["--ops"], "it is offline"),
+        ("compact", &["--ops"], "it is offline"),
+        (
+            "outgrow map",
+            &["--config", "--ops"],
+            "it is offline, and a sample is all it reads",
+        ),
+        (
+            "doctor",
+            &["--ops"],
+            "it asks Braze and this machine, not the relay",
+        ),
+    ];
+
+    fn walk(command: &clap::Command, before: &str, missing: &mut Vec<String>, seen: &mut usize) {
+        for sub in command.get_subcommands() {
+            let name = format!("{before}{}", sub.get_name());
+            if sub.has_subcommands() {
+                walk(sub, &format!("{name} "), missing, seen);
+                continue;
+            }
+            *seen += 1;
+            let excused = EXCEPTIONS.iter().find(|(known, ..)| *known == name);
+            for flag in ["--config", "--ops", "--json"] {
+                let is_there = sub
+                    .get_arguments()
+                    .any(|arg| arg.get_long() == flag.get(2..));
+                let is_excused = excused.is_some_and(|(_, flags, _)| flags.contains(&flag));
+                if !is_there && !is_excused {
+                    missing.push(format!("{name} {flag}"));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_takes_config_ops_and_json_or_says_why_not() {
+        let (mut missing, mut seen) = (Vec::new(), 0);
+        walk(&command(), "", &mut missing, &mut seen);
+        assert!(seen > 25, "only {seen} commands were found");
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
     }
 }

@@ -242,9 +242,27 @@ impl Caller {
         self.ask(Method::POST, &self.url(path)?, Some(body))
     }
 
+    /// Hands what `path` tells to `piece`, as it comes, for as long as it is told.
+    pub(super) fn follow(
+        &self,
+        path: &str,
+        piece: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), Failed> {
+        self.stream(Method::GET, path, piece)
+    }
+
     /// Posts to `path`, and hands what is answered to `piece`, as it comes.
     pub(super) fn fetch(
         &self,
+        path: &str,
+        piece: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), Failed> {
+        self.stream(Method::POST, path, piece)
+    }
+
+    fn stream(
+        &self,
+        method: Method,
         path: &str,
         piece: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<(), Failed> {
@@ -253,9 +271,14 @@ impl Caller {
         if let Some(authorization) = &self.authorization {
             headers.push(("authorization", authorization.expose_secret()));
         }
-        let asked = self
-            .http
-            .fetch(&url, &headers, ANSWER_WITHIN, ANSWER_BYTES_MAX, piece);
+        let asked = self.http.fetch(
+            method,
+            &url,
+            &headers,
+            ANSWER_WITHIN,
+            ANSWER_BYTES_MAX,
+            piece,
+        );
         let answer = self.runtime.block_on(asked);
         let answer = answer.map_err(|error| match error {
             NotFetched::Unanswered(trouble) => Failed::Unreachable {

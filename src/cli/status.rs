@@ -6,11 +6,13 @@ use std::io::Write;
 use super::remote::{Failed, Remote, write};
 use super::text::{Column, bytes, duration, plain, remaining, table, tally};
 use crate::config::Env;
-use crate::ops::wire::{ActivationRow, Events, HeldActivation, LaneRow, Status};
+use crate::ops::wire::{ActivationRow, Events, HeldActivation, History, LaneRow, Moment, Status};
 
-/// Show where everything is: events, jobs, lanes, the store
+/// Show where everything is: events, rates, jobs, lanes, the store
 ///
-/// The first line is the promise: accepted = done + dead + queued + discarded + forgotten, counted by event.
+/// The first line is the promise: accepted = done + dead + queued + discarded + forgotten, counted by event. Of each lane: the
+/// calls that are due, for how long the first of them has been, how long they still take, its pace and how much of its
+/// budget is used, and whether and why it is held. braze-relay top shows it as it happens.
 ///
 /// Exit codes: 0 ok, 1 no (the numbers do not add up, or the token may not), 2 usage, 3 the relay cannot be reached.
 #[derive(Debug, clap::Args)]
@@ -26,17 +28,31 @@ pub fn run(args: &Args) -> u8 {
 }
 
 fn answer(args: &Args, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
-    let status: Status = args.remote.caller(env)?.get("api/v1/status", &[])?;
+    let caller = args.remote.caller(env)?;
+    let status: Status = caller.get("api/v1/status", &[])?;
+    let mut history: History = caller.get("api/v1/history", &[])?;
+    let moment = history.moments.pop();
     if args.remote.json {
-        write(out, &status)?;
+        let status = &status;
+        write(out, &Told { status, moment })?;
     } else {
-        out.write_all(render(&status).as_bytes())?;
+        out.write_all(render(&status, moment.as_ref()).as_bytes())?;
     }
     Ok(u8::from(!status.events.adds_up))
 }
 
-fn render(status: &Status) -> String {
+/// The one document.
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    /// The last one of the history, over ten seconds.
+    moment: Option<Moment>,
+}
+
+fn render(status: &Status, moment: Option<&Moment>) -> String {
     let mut text = conservation(&status.events);
+    text += &moment.map_or(String::new(), rates);
     let _ = writeln!(
         text,
         "{}, version {}, up {}",
@@ -78,6 +94,22 @@ fn render(status: &Status) -> String {
         }
     );
     text
+}
+
+fn rates(moment: &Moment) -> String {
+    let rate = |rate: f64| match rate {
+        ..10.0 => format!("{rate:.1}/s"),
+        _ => format!("{rate:.0}/s"),
+    };
+    format!(
+        "rates: accepted {}, done {}, credits {}, died {}; depth {}, oldest {}\n",
+        rate(moment.accepted_per_second),
+        rate(moment.done_per_second),
+        rate(moment.credits_per_second),
+        rate(moment.dead_per_second),
+        moment.depth,
+        moment.oldest_seconds.map_or("-".into(), duration)
+    )
 }
 
 fn conservation(events: &Events) -> String {
@@ -366,12 +398,27 @@ mod tests {
         }
     }
 
+    fn last() -> Moment {
+        Moment {
+            at: moment(0),
+            accepted_per_second: 12.4,
+            done_per_second: 7.25,
+            dead_per_second: 0.0,
+            credits_per_second: 3.0,
+            depth: 7,
+            waiting: 1,
+            oldest_seconds: Some(61.5),
+            dead: 1,
+        }
+    }
+
     #[test]
     fn everything_is_told_in_a_screenful() {
         assert_eq!(
-            render(&status()),
+            render(&status(), Some(&last())),
             "\
 events: accepted 10 = done 4 + dead 1 + queued 3 + discarded 2 + forgotten 0
+rates: accepted 12/s, done 7.2/s, credits 3.0/s, died 0.0/s; depth 7, oldest 1m 1s
 2026-11-27T09:10:00.000Z, version 0.1.0, up 2m 3s
 
 WORKSPACE  ACTIVATION   FLOW   WAITING  READY  IN FLIGHT  DEAD
@@ -402,7 +449,7 @@ store: 12.3 MB, 9.0 GB of disk free, takes new events
         status.events.adds_up = false;
         status.events.done = 3;
         status.store.refusing = Some("the disk is full".into());
-        let text = render(&status);
+        let text = render(&status, None);
         assert!(
             text.starts_with("events: accepted 10 ≠ done 3 + "),
             "{text}"

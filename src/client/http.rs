@@ -134,10 +134,11 @@ impl Http {
 }
 
 impl Http {
-    /// Posts an empty JSON object and hands the body of a 200 to `piece`, as it comes; of any other answer at most `cap_bytes` are
+    /// Asks (posts an empty JSON object, unless the method is GET) and hands the body of a 200 to `piece`, as it comes; of any other answer at most `cap_bytes` are
     /// kept. Each piece must come `within` (real time); what `piece` refuses ends it.
     pub async fn fetch(
         &self,
+        method: Method,
         url: &Url,
         headers: &[(&str, &str)],
         within: Duration,
@@ -145,8 +146,9 @@ impl Http {
         mut piece: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<RawAnswer, NotFetched> {
         let headers = header_map(headers).map_err(NotFetched::Unanswered)?;
-        let request = self.client.post(url.clone()).headers(headers);
-        let sent = within_time(within, request.body("{}").send()).await;
+        let body = if method == Method::GET { "" } else { "{}" };
+        let request = self.client.request(method, url.clone()).headers(headers);
+        let sent = within_time(within, request.body(body).send()).await;
         let mut response = sent.map_err(NotFetched::Unanswered)?;
         if response.status().as_u16() != 200 {
             return Ok(read(response, cap_bytes).await);

@@ -307,14 +307,15 @@ fn asked<S: Operate>(
 /// The same filter with its participant as a hash, whichever way it was given: an address goes no further than here.
 pub(super) fn resolved<S: Operate>(store: &S, mut which: Which) -> Result<Which, Problem> {
     let given = which.participant.take();
-    which.participant = given.map(|given| participant(store, given)).transpose()?;
+    let hash = given.map(|given| participant(store, &given));
+    which.participant = hash.transpose()?;
     Ok(which)
 }
 
 /// The hash of a participant who was named by an e-mail or by that hash.
-pub(super) fn participant<S: Operate>(store: &S, given: String) -> Result<String, Problem> {
+pub(super) fn participant<S: Operate>(store: &S, given: &str) -> Result<String, Problem> {
     if given.contains('@') {
-        let email = email::normalised(&given)
+        let email = email::normalised(given)
             .map_err(|why| Problem::bad_request(format!("the e-mail {why}")))?;
         return Ok(store.participant_hash(&email));
     }

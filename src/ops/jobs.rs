@@ -54,9 +54,8 @@ pub(super) async fn page<S: Store + Operate>(
         )));
     };
     let given = which.participant.take();
-    which.participant = given
-        .map(|given| participant(&ops.store, given))
-        .transpose()?;
+    let hash = given.map(|given| participant(&ops.store, &given));
+    which.participant = hash.transpose()?;
     let (filter, now) = (which.filter(), ops.clock.now());
     let found = ops.store.job_list(filter, which.cursor, limit, now).await?;
     let holds = Holds::of(ops);

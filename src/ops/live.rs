@@ -112,7 +112,8 @@ pub(super) async fn run<S: Store + Operate>(ops: Arc<Ops<S>>) {
             Some((watch, before)) => totals.moment(*before, watch.elapsed().as_secs_f64(), &status),
             None => totals.moment(totals, 1.0, &status),
         };
-        let moment = since(&second);
+        // Whoever begins to watch is told rates at once: those since the last step.
+        let moment = since(if second.is_some() { &second } else { &hour });
         second = Some((Stopwatch::start(), totals));
         if is_step {
             let mut moments = seen.hour.lock().unwrap_or_else(PoisonError::into_inner);

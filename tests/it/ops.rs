@@ -15,6 +15,7 @@ mod letters;
 mod mortal;
 mod numbers;
 mod replays;
+mod terminal;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
