@@ -199,15 +199,15 @@ impl App {
         stopping.send_replace(true);
         let deadline = within + Duration::from_secs(1);
         let _ = tokio::time::timeout(deadline, taking).await;
-        if ended.is_ok() {
-            let _ = tokio::time::timeout(deadline, engine).await;
-            store
-                .close()
-                .await
-                .map_err(|error| AppError::Failed(error.to_string()))?;
-        }
         if !operating.is_finished() {
             let _ = tokio::time::timeout(Duration::from_secs(2), operating).await;
+        }
+        if ended.is_ok() {
+            let _ = tokio::time::timeout(deadline, engine).await;
+            tokio::select! {
+                closed = store.close() => closed.map_err(|error| AppError::Failed(error.to_string()))?,
+                why = store.failed() => return Err(AppError::Failed(why)),
+            }
         }
         ended
     }

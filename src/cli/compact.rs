@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 use super::export::load;
-use super::remote::Failed;
+use super::remote::{Failed, offline_told};
 use crate::app::offline::{self, OfflineError};
 use crate::config::Env;
 
@@ -19,6 +21,9 @@ pub struct Args {
     /// The configuration file: says where the store is
     #[arg(long, value_name = "F")]
     config: PathBuf,
+    /// Answer with one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 /// Why it was not done.
@@ -30,30 +35,30 @@ enum NotCompacted {
     Offline(#[from] OfflineError),
 }
 
-/// Runs the command; returns the exit code.
-pub fn run(args: &Args) -> u8 {
-    match compact(args) {
-        Ok(text) => {
-            eprintln!("{text}");
-            0
-        }
-        Err(error) => {
-            eprintln!("braze-relay: {}", super::text::plain(&error.to_string()));
-            match error {
-                NotCompacted::Usage(_) => 2,
-                NotCompacted::Offline(error) => error.exit_code(),
-            }
+impl NotCompacted {
+    fn exit_code(&self) -> u8 {
+        match self {
+            NotCompacted::Usage(_) => 2,
+            NotCompacted::Offline(error) => error.exit_code(),
         }
     }
 }
 
-fn compact(args: &Args) -> Result<String, NotCompacted> {
+/// Runs the command; returns the exit code.
+pub fn run(args: &Args) -> u8 {
+    let told = compact(args);
+    let code = told.as_ref().map_or_else(NotCompacted::exit_code, |_| 0);
+    offline_told(told, args.json);
+    code
+}
+
+/// What came of it, for people and as a document.
+fn compact(args: &Args) -> Result<(String, Value), NotCompacted> {
     let config = load(&args.config, &Env::from_process())?;
     let sizes = offline::compact(&config)?;
-    Ok(format!(
-        "{}: {} bytes, before {}",
-        config.store.path.display(),
-        sizes.after,
-        sizes.before
-    ))
+    let path = config.store.path.display().to_string();
+    let (before, after) = (sizes.before, sizes.after);
+    let text = format!("{path}: {after} bytes, before {before}");
+    let document = json!({ "path": path, "bytes": after, "bytes_before": before });
+    Ok((text, document))
 }

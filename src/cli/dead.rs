@@ -71,7 +71,8 @@ struct Show {
 /// Let dead letters live again, from the step they failed at, by today's configuration
 ///
 /// Those of a filter by a replay that the relay carries out, over restarts, beside live traffic; see `replay`. Letters
-/// named by their ids live again at once. What was credited is not credited again.
+/// named by their ids live again at once. What was credited is not credited again. Letters of unknown_outcome may have
+/// happened: they are replayed only with --reason unknown_outcome, or by their ids.
 ///
 /// Exit codes: 0 it has begun, or all of them live (or a preview), 1 some do not, 2 usage, 3 the relay cannot be reached.
 #[derive(Debug, clap::Args)]
@@ -117,7 +118,7 @@ struct Discard {
     /// Why, for the audit
     #[arg(long, value_name = "TEXT")]
     because: String,
-    /// Discard what filters choose; without it, they are only counted
+    /// Do it; without it, what would be discarded is only counted
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -137,6 +138,49 @@ fn chosen(ids: &[JobId], all: bool, filters: &Filters) -> Result<(), Failed> {
         ));
     }
     Ok(())
+}
+
+/// Tells what would become of letters named by their ids; nothing is done.
+fn previewed(
+    ids: &[JobId],
+    what: &str,
+    caller: &Caller,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<u8, Failed> {
+    let letter = |id| caller.get::<Letter>(&format!("api/v1/dead/{id}"), &[]);
+    let rows: Result<Vec<LetterRow>, Failed> = ids
+        .iter()
+        .map(|id| letter(id).map(|letter| letter.row))
+        .collect();
+    told_preview(&by_reason(&rows?), what, json, out)
+}
+
+/// How many of which reason would be dealt with.
+fn told_preview(
+    by_reason: &ByReason,
+    what: &str,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<u8, Failed> {
+    if json {
+        let count: u64 = by_reason.values().sum();
+        let document = json!({ "preview": true, "count": count, "by_reason": by_reason });
+        write(out, &document)?;
+    } else {
+        out.write_all(would_be(what, by_reason).as_bytes())?;
+    }
+    Ok(0)
+}
+
+fn would_be(what: &str, by_reason: &ByReason) -> String {
+    let count: u64 = by_reason.values().sum();
+    if count == 0 {
+        return format!("no dead letters match: none would be {what}\n");
+    }
+    let reasons = by_reason.iter();
+    let reasons = tally(reasons.map(|(reason, count)| (reason.as_str(), *count)));
+    format!("{count} would be {what} ({reasons}); nothing was done: add --yes to do it\n")
 }
 
 /// `5`, or `5/s`: above 0.

@@ -3,12 +3,11 @@
 //! Invariants: a file appears under its name only when it is whole, readable by its owner alone; what was fetched from a
 //! relay that runs is checked on the way.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use super::remote::{Failed, Remote, write};
 use crate::app::offline::{self, OfflineError};
@@ -26,6 +25,8 @@ use crate::store::archive::{ArchiveError, End, Seal};
 /// A relay that runs is asked through its ops listener (role operator): a backup, consistent as of its end. Otherwise the
 /// store is opened here. Kinds, by field: see the module documentation of store::entry.
 ///
+/// Until it is whole the file is FILE.XXXXXX.part beside it; a command that is killed leaves that behind, to be removed.
+///
 /// Exit codes: 0 whole, 1 not, 2 usage or configuration, 3 unreachable or store refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -39,6 +40,9 @@ pub struct Args {
     remote: Remote,
 }
 
+/// What is not written over.
+const TAKEN: &str = "there is a file already: name another one";
+
 /// Why there is no export.
 #[derive(Debug, thiserror::Error)]
 enum NoExport {
@@ -50,6 +54,8 @@ enum NoExport {
     Broken(#[from] ArchiveError),
     #[error("{0}: {1}")]
     File(PathBuf, io::Error),
+    #[error("cannot write {0}: {1}")]
+    Output(String, io::Error),
 }
 
 impl NoExport {
@@ -57,7 +63,7 @@ impl NoExport {
         match self {
             NoExport::Remote(failed) => failed.exit_code(),
             NoExport::Offline(error) => error.exit_code(),
-            NoExport::Broken(_) => 1,
+            NoExport::Broken(_) | NoExport::Output(..) => 1,
             NoExport::File(..) => 2,
         }
     }
@@ -92,44 +98,58 @@ pub fn run(args: &Args) -> u8 {
 fn export(args: &Args, env: &Env) -> Result<End, NoExport> {
     if args.file.as_os_str() == "-" {
         let mut out = BufWriter::new(io::stdout().lock());
-        let end = take(args, env, &mut out)?;
-        out.flush().map_err(OfflineError::Output)?;
-        return Ok(end);
+        return written(args, env, &mut out).map_err(|error| to("standard output", error));
     }
     let named = |error| NoExport::File(args.file.clone(), error);
     if args.file.exists() {
-        return Err(named(io::Error::other(
-            "there is a file already: name another one",
-        )));
+        return Err(named(io::Error::other(TAKEN)));
     }
-    let part = part_of(&args.file);
-    let file = create(&part).map_err(named)?;
-    let mut out = BufWriter::new(file);
-    let taken = take(args, env, &mut out).and_then(|end| {
-        let file = out
-            .into_inner()
-            .map_err(|error| named(error.into_error()))?;
-        file.sync_all().map_err(named)?;
-        std::fs::rename(&part, &args.file).map_err(named)?;
-        Ok(end)
+    // Beside the file, so that it can be renamed; gone again unless the process is killed.
+    let mut part = part_of(&args.file).map_err(named)?;
+    let end = written(args, env, &mut BufWriter::new(part.as_file_mut()));
+    let whole = end.and_then(|end| {
+        let synced = part.as_file().sync_all();
+        synced
+            .map(|()| end)
+            .map_err(|error| Failed::Output(error).into())
     });
-    if taken.is_err() {
-        // What is not whole is of no use; that it cannot be removed is no news either.
-        let _ = std::fs::remove_file(&part);
+    let end = whole.map_err(|error| to(&args.file.to_string_lossy(), error))?;
+    part.persist_noclobber(&args.file)
+        .map_err(|error| match error.error.kind() {
+            io::ErrorKind::AlreadyExists => named(io::Error::other(TAKEN)),
+            _ => named(error.error),
+        })?;
+    Ok(end)
+}
+
+/// The same error, with where it was that could not be written.
+fn to(whom: &str, error: NoExport) -> NoExport {
+    match error {
+        NoExport::Remote(Failed::Output(error))
+        | NoExport::Offline(OfflineError::Output(error)) => {
+            NoExport::Output(whom.to_owned(), error)
+        }
+        error => error,
     }
-    taken
 }
 
-fn part_of(file: &Path) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".part");
-    name.into()
+/// A file of its own beside `file`, of its owner alone: `NAME.XXXXXX.part`.
+fn part_of(file: &Path) -> io::Result<NamedTempFile> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    tempfile::Builder::new()
+        .prefix(&format!("{name}."))
+        .suffix(".part")
+        .tempfile_in(folder)
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)
+fn written(args: &Args, env: &Env, out: &mut impl Write) -> Result<End, NoExport> {
+    let end = take(args, env, out)?;
+    out.flush().map_err(OfflineError::Output)?;
+    Ok(end)
 }
 
 fn take(args: &Args, env: &Env, out: &mut impl Write) -> Result<End, NoExport> {

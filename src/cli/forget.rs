@@ -15,16 +15,18 @@ const INPUT_BYTES_MAX: u64 = 1024;
 
 /// Forget a person: everything in queue, dead letters and memory; on request their profiles in Braze, too
 ///
-/// Without --yes it only says what would be removed. A repetition of an event of theirs stays a duplicate, and credits
-/// nothing: hashes keyed with a secret of the store are kept for that, as long as the configuration says. Somebody is
-/// found by e-mail; by external id, where a lead without an e-mail carries the address; and by phone through whatever is
-/// queued or dead at that moment. What other people's events say about them is not found.
+/// Without --yes this is a preview: it says what would be removed, and removes nothing. A repetition of an event of theirs
+/// stays a duplicate, and credits nothing: hashes keyed with a secret of the store are kept for that, as long as the
+/// configuration says. Somebody is found by e-mail; by external id in its workspace, where a lead without an e-mail carries
+/// the address; and by phone through whatever is queued or dead at that moment. What other people's events say about them
+/// is not found. What has begun goes on by itself, also after a restart; with --delete-in-braze nothing begins while the
+/// relay takes no new events.
 ///
 /// An argument stands in the shell's history and in the list of processes: --email-stdin and --phone-stdin do not, such
 /// as `braze-relay forget --email-stdin --yes < address.txt`.
 ///
 /// Exit codes: 0 ok (or a preview), 1 no such workspace or receipt, or not done yet, 2 usage, 3 the relay cannot be
-/// reached.
+/// reached, or does not begin it now.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
@@ -38,7 +40,7 @@ pub struct Args {
     /// Delete their profiles in Braze, too, by e-mail; irreversible
     #[arg(long)]
     delete_in_braze: bool,
-    /// Do it; without it, what would be removed is only counted
+    /// Do it; without it this is a preview, and nothing is removed
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -50,6 +52,9 @@ pub struct Args {
 struct Whom {
     /// The e-mail address
     #[arg(value_name = "EMAIL")]
+    address: Option<String>,
+    /// The e-mail address, as EMAIL
+    #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
     /// Read the e-mail address from standard input
     #[arg(long)]
@@ -111,15 +116,21 @@ fn forget(args: &Args, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
             phone_stdin: true, ..
         } => (None, Some(from_input()?)),
         Whom {
+            address: None,
             email: None,
             phone: None,
             ..
         } => {
             return Err(Failed::Usage(
-                "say who: --email-stdin, --phone-stdin, EMAIL or --phone PHONE".into(),
+                "say who: --email-stdin, --phone-stdin, --email ADDRESS or --phone PHONE".into(),
             ));
         }
-        Whom { email, phone, .. } => (email.clone(), phone.clone()),
+        Whom {
+            address,
+            email,
+            phone,
+            ..
+        } => (address.clone().or_else(|| email.clone()), phone.clone()),
     };
     let asked = Forget {
         email,
@@ -187,10 +198,10 @@ fn told(receipt: &Receipt) -> String {
     let place = workspace.as_deref().unwrap_or("all workspaces");
     let mut text = match id {
         Some(id) => format!("receipt {id}, {at}, asked by {who}, by {by}, in {place}\n"),
-        None => format!("a preview, by {by}, in {place}; do it with --yes\n"),
+        None => format!("a preview, by {by}, in {place}: nothing was removed; do it with --yes\n"),
     };
     if id.is_some() && done_at.is_none() {
-        text += "  not done yet, or interrupted: look again, and if it stays so, ask once more\n";
+        text += "  not done yet: it goes on by itself, also after a restart; look again with forget show\n";
         return text;
     }
     let verb = if id.is_some() { "removed" } else { "there are" };

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
 use super::export::load;
-use super::remote::Failed;
+use super::remote::{Failed, offline_told};
 use crate::app::offline::{self, OfflineError};
 use crate::config::Env;
 
@@ -23,6 +25,9 @@ pub struct Args {
     /// The configuration file: says where the store is to be
     #[arg(long, value_name = "F")]
     config: PathBuf,
+    /// Answer with one JSON document
+    #[arg(long)]
+    json: bool,
 }
 
 /// Why nothing was imported.
@@ -36,24 +41,25 @@ enum NoImport {
     Offline(#[from] OfflineError),
 }
 
-/// Runs the command; returns the exit code.
-pub fn run(args: &Args) -> u8 {
-    match import(args, &Env::from_process()) {
-        Ok(text) => {
-            eprintln!("{text}");
-            0
-        }
-        Err(error) => {
-            eprintln!("braze-relay: {}", super::text::plain(&error.to_string()));
-            match error {
-                NoImport::Usage(_) | NoImport::File(..) => 2,
-                NoImport::Offline(error) => error.exit_code(),
-            }
+impl NoImport {
+    fn exit_code(&self) -> u8 {
+        match self {
+            NoImport::Usage(_) | NoImport::File(..) => 2,
+            NoImport::Offline(error) => error.exit_code(),
         }
     }
 }
 
-fn import(args: &Args, env: &Env) -> Result<String, NoImport> {
+/// Runs the command; returns the exit code.
+pub fn run(args: &Args) -> u8 {
+    let told = import(args, &Env::from_process());
+    let code = told.as_ref().map_or_else(NoImport::exit_code, |_| 0);
+    offline_told(told, args.json);
+    code
+}
+
+/// What came of it, for people and as a document.
+fn import(args: &Args, env: &Env) -> Result<(String, Value), NoImport> {
     let config = load(&args.config, env)?;
     let end = if args.file.as_os_str() == "-" {
         offline::import(&config, io::stdin().lock())?
@@ -62,9 +68,9 @@ fn import(args: &Args, env: &Env) -> Result<String, NoImport> {
         let file = file.map_err(|error| NoImport::File(args.file.clone(), error))?;
         offline::import(&config, BufReader::new(file))?
     };
+    let path = config.store.path.display().to_string();
     let entries: u64 = end.counts.values().sum();
-    Ok(format!(
-        "{entries} entries were imported into {}",
-        config.store.path.display()
-    ))
+    let text = format!("{entries} entries were imported into {path}");
+    let document = json!({ "path": path, "entries": entries, "counts": end.counts });
+    Ok((text, document))
 }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use url::Url;
 
-use crate::client::http::{Http, Method, Trouble};
+use crate::client::http::{Http, Method, NotFetched, Trouble};
 use crate::config::{self, Config, Env};
 
 /// Where an ops listener is when nobody says otherwise.
@@ -70,7 +70,10 @@ pub(super) enum Failed {
     /// The answer cannot be read: something else answers there, or another version.
     #[error("what answers at {0} is no relay of this version")]
     Strange(Url),
-    /// Nobody listens to us any more.
+    /// It began to tell, and did not come to the end.
+    #[error("what the relay tells broke off ({0}): see its log")]
+    BrokenOff(String),
+    /// Nobody listens to us any more, or the disk is full.
     #[error("cannot write: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -83,7 +86,7 @@ impl Failed {
             Failed::Unreachable { .. }
             | Failed::Refused { status: 503, .. }
             | Failed::Strange(_) => 3,
-            Failed::Refused { .. } | Failed::Output(_) => 1,
+            Failed::Refused { .. } | Failed::BrokenOff(_) | Failed::Output(_) => 1,
         }
     }
 
@@ -97,6 +100,22 @@ impl Failed {
         eprintln!("braze-relay: {}", super::text::plain(&self.to_string()));
         self.exit_code()
     }
+}
+
+/// Says what came of a command that asks no relay: on standard error, and with `json` as the one document.
+pub(super) fn offline_told<E: std::error::Error>(
+    came: Result<(String, serde_json::Value), E>,
+    json: bool,
+) {
+    let (text, document) = came.unwrap_or_else(|error| {
+        let document = json!({ "error": error.to_string() });
+        (format!("braze-relay: {error}"), document)
+    });
+    if json {
+        // Whoever closed our output does not want to hear it.
+        let _ = write(&mut std::io::stdout(), &document);
+    }
+    eprintln!("{}", super::text::plain(&text));
 }
 
 /// Writes one JSON document.
@@ -238,9 +257,13 @@ impl Caller {
             .http
             .fetch(&url, &headers, ANSWER_WITHIN, ANSWER_BYTES_MAX, piece);
         let answer = self.runtime.block_on(asked);
-        let answer = answer.map_err(|trouble| Failed::Unreachable {
-            url: self.base.clone(),
-            why: trouble.to_string(),
+        let answer = answer.map_err(|error| match error {
+            NotFetched::Unanswered(trouble) => Failed::Unreachable {
+                url: self.base.clone(),
+                why: trouble.to_string(),
+            },
+            NotFetched::BrokenOff(trouble) => Failed::BrokenOff(trouble.to_string()),
+            NotFetched::NotTaken(error) => Failed::Output(error),
         })?;
         match (answer.status, serde_json::from_slice(&answer.body)) {
             (200, _) => Ok(()),

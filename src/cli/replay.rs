@@ -212,6 +212,13 @@ fn told_row(row: &ReplayRow) -> String {
             replay.still_dead
         );
     }
+    if replay.left_out > 0 {
+        let _ = writeln!(
+            text,
+            "  {} may have happened (unknown_outcome), and were left out",
+            replay.left_out
+        );
+    }
     text
 }
 
@@ -253,6 +260,7 @@ mod tests {
             why: Some("8 of 25 died again".into()),
             cursor: None,
             still_dead: 1,
+            left_out: 2,
             judged_from: (0, 0),
             ended_at: None,
         };
@@ -269,7 +277,7 @@ mod tests {
             told_row(&row),
             "replay 7 is stopped_itself (8 of 25 died again): 40 live again, 59 left; 17 delivered, 8 died again, 32 \
              under way\n  of reason=gave_up until=2026-11-27T09:10:00.000Z; 0.25 of the budget, stops itself when more \
-             than 0.2 die again\n  1 cannot run as configured today\n"
+             than 0.2 die again\n  1 cannot run as configured today\n  2 may have happened (unknown_outcome), and were left out\n"
         );
         let text = listed(&[row]);
         assert!(

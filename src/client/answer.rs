@@ -13,13 +13,11 @@ use super::http::{RawAnswer, Trouble};
 use super::throttle;
 use crate::model::call::{Address, Answer, Failure, Track};
 use crate::model::json::Object;
+use crate::model::lookalike::{HIDDEN, without_lookalikes};
 use crate::model::time::Timestamp;
 
 /// The longest text of an answer, in characters.
 pub const TEXT_CHARS_MAX: usize = 200;
-
-/// What stands in the place of something hidden. No letter and no digit, so that it cannot be what it hides.
-const HIDDEN: &str = "***";
 
 /// How much of what was said is looked at, and how much is kept until the last cut, in characters.
 const RAW_CHARS_MAX: usize = 16_384;
@@ -104,7 +102,7 @@ impl<'a> Redactor<'a> {
             // What the cut went through could no longer be recognised.
             pieces.pop();
         }
-        shorten(&without_lookalikes(&pieces).join(" "))
+        shorten(&without_lookalikes(&pieces, |_| true).join(" "))
     }
 
     /// An answer with this status and the redacted `raw`.
@@ -155,39 +153,6 @@ fn stands_at(word: &[char], text: &[char], at: usize) -> bool {
     word.len() >= ANYWHERE_CHARS_MIN
         || !(inside_a_word(at.checked_sub(1).and_then(|before| text.get(before)))
             || inside_a_word(text.get(at + word.len())))
-}
-
-/// Hides pieces that look like an e-mail or a token, and runs of pieces that together look like a phone number.
-fn without_lookalikes<'a>(pieces: &[&'a str]) -> Vec<&'a str> {
-    let digits = |piece: &str| piece.chars().filter(|c| c.is_numeric()).count();
-    let mut kept = Vec::with_capacity(pieces.len());
-    let mut rest = pieces;
-    while let Some(&first) = rest.first() {
-        let run = rest.iter().take_while(|piece| digits(piece) > 0).count();
-        if rest[..run].iter().map(|piece| digits(piece)).sum::<usize>() >= 7 {
-            kept.push(HIDDEN);
-            rest = &rest[run..];
-            continue;
-        }
-        kept.push(if looks_secret(first) { HIDDEN } else { first });
-        rest = &rest[1..];
-    }
-    kept
-}
-
-/// An e-mail, or something longer than words and error codes are: a code is of one case and has no digits.
-fn looks_secret(piece: &str) -> bool {
-    if piece.contains(['@', '＠']) || piece.to_ascii_lowercase().contains("%40") {
-        return true;
-    }
-    let longest = piece
-        .split(|c: char| !(c.is_ascii_alphanumeric() || "-_+/=.".contains(c)))
-        .max_by_key(|part| part.len())
-        .unwrap_or_default();
-    let has = |kind: fn(&char) -> bool| longest.chars().any(|c| kind(&c));
-    let mixed = has(char::is_ascii_digit)
-        || (has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase));
-    longest.len() >= if mixed { 16 } else { 48 }
 }
 
 fn shorten(text: &str) -> String {

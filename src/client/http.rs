@@ -45,6 +45,20 @@ pub enum Trouble {
     Unknown(String),
 }
 
+/// What was asked for has not been fetched whole.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFetched {
+    /// There was no answer.
+    #[error("{0}")]
+    Unanswered(Trouble),
+    /// The answer was good, and broke off.
+    #[error("it broke off: {0}")]
+    BrokenOff(Trouble),
+    /// Whoever was handed its pieces took no more.
+    #[error("{0}")]
+    NotTaken(std::io::Error),
+}
+
 /// What came back.
 pub struct RawAnswer {
     /// HTTP status, whatever it is.
@@ -110,20 +124,18 @@ impl Http {
         within: Duration,
         cap_bytes: usize,
         mut piece: impl FnMut(&[u8]) -> std::io::Result<()>,
-    ) -> Result<RawAnswer, Trouble> {
-        let late = |_| Trouble::Unknown("timed out".into());
-        let request = self.client.post(url.clone()).headers(header_map(headers)?);
-        let sent = tokio::time::timeout(within, request.body("{}").send()).await;
-        let mut response = sent.map_err(late)?.map_err(|error| trouble(&error))?;
+    ) -> Result<RawAnswer, NotFetched> {
+        let headers = header_map(headers).map_err(NotFetched::Unanswered)?;
+        let request = self.client.post(url.clone()).headers(headers);
+        let sent = within_time(within, request.body("{}").send()).await;
+        let mut response = sent.map_err(NotFetched::Unanswered)?;
         if response.status().as_u16() != 200 {
             return Ok(read(response, cap_bytes).await);
         }
         loop {
-            let chunk = tokio::time::timeout(within, response.chunk()).await;
-            match chunk.map_err(late)?.map_err(|error| trouble(&error))? {
-                Some(chunk) => {
-                    piece(&chunk).map_err(|error| Trouble::Unknown(error.to_string()))?;
-                }
+            let chunk = within_time(within, response.chunk()).await;
+            match chunk.map_err(NotFetched::BrokenOff)? {
+                Some(chunk) => piece(&chunk).map_err(NotFetched::NotTaken)?,
                 None => {
                     return Ok(RawAnswer {
                         status: 200,
@@ -134,6 +146,16 @@ impl Http {
                 }
             }
         }
+    }
+}
+
+async fn within_time<T>(
+    within: Duration,
+    asked: impl Future<Output = reqwest::Result<T>>,
+) -> Result<T, Trouble> {
+    match tokio::time::timeout(within, asked).await {
+        Ok(answered) => answered.map_err(|error| trouble(&error)),
+        Err(_) => Err(Trouble::Unknown("timed out".into())),
     }
 }
 

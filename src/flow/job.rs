@@ -168,7 +168,7 @@ pub struct Job {
     pub state: State,
     /// When its next call is due.
     pub due: Timestamp,
-    /// `true` until something failed at this step: fresh work goes first, in order of acceptance.
+    /// `true` until something failed at this step, and never in a replay: fresh work goes first, in order of acceptance.
     pub fresh: bool,
     /// Failed attempts of this step that count.
     pub attempts: u32,

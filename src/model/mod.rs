@@ -10,6 +10,7 @@ pub mod event;
 pub mod id;
 pub mod json;
 pub mod lane;
+pub mod lookalike;
 pub mod phone;
 pub mod rules;
 pub mod time;

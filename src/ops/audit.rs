@@ -1,11 +1,13 @@
 //! The audit: who changed what through this listener, when, by which filter, and what came of it.
 //!
-//! Invariants: every change is written down by [`Ops::note`], durably, before it is answered; where a change is a paper
-//! itself, in the same write. An entry holds nobody's data: an address in a filter is a hash before it comes here, and
-//! what looks like an address or a number in free text is blotted out. The last [`ENTRIES_MAX`] entries are kept.
+//! Invariants: every change is written down, durably, before it is answered; where it is a paper itself ([`Ops::note`]) or
+//! of dead letters ([`Ops::noting`]), in the same write. An entry holds nobody's data: an address in a filter is a hash
+//! before it comes here, and what looks like an address or a number in free text is blotted out. No number is given
+//! twice. The last [`ENTRIES_MAX`] entries are kept.
 //!
 //! Deliberately absent: what was refused, and what the relay does by itself beyond replays.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -17,8 +19,14 @@ use tokio::sync::Mutex;
 
 use super::Ops;
 use super::problem::Problem;
-use super::wire::{AuditEntry, AuditPage};
-use crate::store::{Operate, Paper, Shelf, Store, StoreError};
+use super::sheet;
+use super::wire::{AuditEntry, AuditPage, Which};
+use crate::model::id::{EventId, JobId};
+use crate::model::lookalike::without_lookalikes;
+use crate::model::time::Timestamp;
+use crate::store::{
+    Note, Operate, PARTICIPANT_HASH_CHARS, Paper, Papers, Shelf, Store, StoreError,
+};
 
 /// So many entries are kept.
 const ENTRIES_MAX: u64 = 10_000;
@@ -65,92 +73,148 @@ impl<S: Store + Operate> Ops<S> {
         deed: Deed,
         with: Vec<Paper>,
     ) -> Result<(), StoreError> {
+        let mut papers = sheet(self.entry(who, deed).await?)?;
+        papers.put.extend(with);
+        self.store.put_papers(papers.put, papers.remove).await
+    }
+
+    /// What writes a deed to dead letters down in the very write that does it. `came`: how many of each, by what the store
+    /// says of each letter.
+    pub(super) async fn noting(
+        &self,
+        who: &Who,
+        deed: Deed,
+        came: impl FnOnce(&[bool]) -> Vec<(&'static str, u64)> + Send + 'static,
+    ) -> Result<Note, StoreError> {
+        let mut entry = self.entry(who, deed).await?;
+        let without_counts = sheet(entry.clone())?;
+        Ok(Box::new(move |are_letters| {
+            entry.counts = named(came(are_letters));
+            sheet(entry).unwrap_or(without_counts)
+        }))
+    }
+
+    /// The entry of a deed. No other gets its number, whether it is ever written or not.
+    async fn entry(&self, who: &Who, deed: Deed) -> Result<AuditEntry, StoreError> {
         let mut next = self.office.audit.0.lock().await;
         let number = match *next {
             Some(number) => number,
-            None => last(&self.store).await?.map_or(1, |last| last + 1),
+            None => sheet::last(&self.store, PREFIX)
+                .await?
+                .map_or(1, |last| last + 1),
         };
-        let entry = AuditEntry {
+        *next = Some(number + 1);
+        Ok(AuditEntry {
             number,
             at: self.clock.now(),
             who: who.0.clone(),
             what: deed.what.to_owned(),
             which: deed.which,
             why: deed.why.map(|text| blotted(&text)),
-            counts: deed
-                .counts
-                .into_iter()
-                .map(|(name, count)| (name.to_owned(), count))
-                .collect(),
+            counts: named(deed.counts),
             outcome: blotted(&deed.outcome),
-        };
-        let mut put = with;
-        put.push(written(entry)?);
-        let old = number.checked_sub(ENTRIES_MAX).map(name);
-        self.store
-            .put_papers(put, old.into_iter().collect())
-            .await?;
-        *next = Some(number + 1);
-        Ok(())
+        })
     }
+}
+
+fn named(counts: Vec<(&'static str, u64)>) -> BTreeMap<String, u64> {
+    let counts = counts.into_iter();
+    counts
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
+}
+
+/// An entry, and the one that goes for it.
+fn sheet(entry: AuditEntry) -> Result<Papers, StoreError> {
+    let old = entry.number.checked_sub(ENTRIES_MAX).map(name);
+    Ok(Papers {
+        remove: old.into_iter().collect(),
+        put: vec![written(entry)?],
+    })
 }
 
 fn name(number: u64) -> String {
     format!("{PREFIX}{number:020}")
 }
 
-/// The number of the last entry there is.
-async fn last<S: Operate>(store: &S) -> Result<Option<u64>, StoreError> {
-    let shelf = Shelf {
-        last_first: true,
-        ..Shelf::of(PREFIX)
-    };
-    let found = store.papers(shelf, 1).await?;
-    let number = |paper: &Paper| paper.name().strip_prefix(PREFIX)?.parse().ok();
-    Ok(found.first().and_then(number))
-}
-
 /// The entry as a paper; without what it was done to, where that is too long.
 fn written(mut entry: AuditEntry) -> Result<Paper, StoreError> {
     let name = name(entry.number);
-    let text = |entry: &AuditEntry| {
-        serde_json::to_string(entry).map_err(|error| StoreError::Failed(error.to_string()))
-    };
     blot(&mut entry.which);
-    if let Ok(paper) = Paper::new(name.as_str(), text(&entry)?) {
+    if let Ok(paper) = sheet::write(name.as_str(), &entry) {
         return Ok(paper);
     }
     entry.which = Value::from("too long to be kept");
-    Paper::new(name, text(&entry)?).map_err(|error| StoreError::Failed(error.to_string()))
+    sheet::write(name, &entry)
 }
 
 fn blot(value: &mut Value) {
     match value {
-        Value::String(text) => *text = blotted(text),
+        Value::String(text) => *text = shown(text, of_a_name),
         Value::Array(items) => items.iter_mut().for_each(blot),
         Value::Object(pairs) => pairs.values_mut().for_each(blot),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
-/// The text with what looks like an e-mail address or a phone number blotted out, and not too long.
+/// The text with what looks like an e-mail address, a phone number or a token blotted out, and not too long.
 pub(super) fn blotted(text: &str) -> String {
-    let personal = |word: &str| {
-        let digits = |rest: &str| rest.bytes().filter(u8::is_ascii_digit).count();
-        word.contains('@')
-            || word.contains("%40")
-            || word.find('+').is_some_and(|at| digits(&word[at..]) >= 7)
-    };
-    let words =
-        text.split_inclusive(|letter: char| letter.is_whitespace() || ",;<>()\"'".contains(letter));
-    let seen: String = words
-        .map(|word| if personal(word) { "*** " } else { word })
-        .collect();
+    shown(text, of_a_sentence)
+}
+
+/// Whether a filter says who is meant, other than by `participant`: then it must not be kept.
+pub(super) fn names_somebody(which: &Which) -> Option<&'static str> {
+    type Word = fn(&str) -> bool;
+    let said: [(_, _, Word); 3] = [
+        ("workspace", &which.workspace, of_a_name),
+        ("activation", &which.activation, of_a_name),
+        ("text", &which.text, of_a_sentence),
+    ];
+    let named = said.into_iter().find(|(_, said, word)| {
+        let words: Vec<&str> = said
+            .iter()
+            .flat_map(|said| said.split_whitespace())
+            .collect();
+        without_lookalikes(&words, word) != words
+    });
+    named.map(|(field, _, _)| field)
+}
+
+/// The text without those of its words that look like somebody's. `word`: whether one is looked at.
+fn shown(text: &str, word: fn(&str) -> bool) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let seen = without_lookalikes(&words, word).join(" ");
     let mut short: String = seen.chars().take(TEXT_CHARS_MAX).collect();
     if short.len() < seen.len() {
         short.push('…');
     }
-    short.trim_end().to_owned()
+    short
+}
+
+/// Every word is looked at but ids, hashes of participants and moments: they have many digits and are nobody's.
+fn of_a_sentence(word: &str) -> bool {
+    let word = word.trim_matches(|letter: char| !letter.is_alphanumeric());
+    let moment = |text: &str| Timestamp::parse_rfc3339(text).is_ok();
+    let hash =
+        word.len() == PARTICIPANT_HASH_CHARS && word.bytes().all(|it| it.is_ascii_hexdigit());
+    let ours = hash
+        || word.parse::<JobId>().is_ok()
+        || word.parse::<EventId>().is_ok()
+        || moment(word)
+        || moment(&format!("{word}T00:00:00Z"));
+    !ours
+}
+
+/// Names of ours may well have digits, such as `drop-20261127`: of a name, only addresses and bare numbers are looked at.
+fn of_a_name(word: &str) -> bool {
+    let international = word.find('+').is_some_and(|at| {
+        let rest = word[at..].bytes();
+        rest.filter(u8::is_ascii_digit).count() >= 7
+    });
+    let bare = word
+        .chars()
+        .all(|letter| letter.is_numeric() || "+-.()/".contains(letter));
+    of_a_sentence(word) && (bare || international || word.contains('@') || word.contains("%40"))
 }
 
 /// What is asked of the audit.
@@ -182,11 +246,7 @@ pub(super) async fn list<S: Store + Operate>(
         ..Shelf::of(PREFIX)
     };
     let papers = ops.store.papers(shelf, limit).await?;
-    let items: Result<Vec<AuditEntry>, _> = papers
-        .iter()
-        .map(|paper| serde_json::from_str(paper.text()))
-        .collect();
-    let items = items.map_err(|error| StoreError::Failed(format!("the audit: {error}")))?;
+    let items: Vec<AuditEntry> = papers.iter().map(sheet::read).collect::<Result<_, _>>()?;
     let full = items.len() == limit;
     Ok(Json(AuditPage {
         next: items.last().filter(|_| full).map(|entry| entry.number),
@@ -195,32 +255,4 @@ pub(super) async fn list<S: Store + Operate>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_and_numbers_are_blotted_out_of_what_operators_say() {
-        for (said, kept) in [
-            ("wrong key", "wrong key"),
-            ("ada@example.com asked", "*** asked"),
-            ("asked (Ada <ada@example.com>)", "asked (Ada <*** )"),
-            ("call +1 555", "call +1 555"),
-            ("call +15550100123", "call ***"),
-            ("to=%2B1 a%40b.de", "to=%2B1 ***"),
-            (
-                "until 2026-11-27T09:10:00.000Z",
-                "until 2026-11-27T09:10:00.000Z",
-            ),
-            (
-                "0123456789abcdef0123456789ab",
-                "0123456789abcdef0123456789ab",
-            ),
-        ] {
-            assert_eq!(blotted(said), kept, "{said}");
-        }
-        assert_eq!(
-            blotted(&"ä".repeat(1000)).chars().count(),
-            TEXT_CHARS_MAX + 1
-        );
-    }
-}
+mod tests;

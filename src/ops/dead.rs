@@ -1,8 +1,8 @@
 //! Dead letters: list, count, show, discard; and replay, of a few by their ids.
 //!
 //! Invariants: whether and how a letter lives again is the flow's decision ([`flow::revive`]) by today's settings; under
-//! the same id, so that what may happen once still happens once. One request looks at a bounded slice and says where to
-//! go on.
+//! the same id, so that what may happen once still happens once. No letter is changed without an entry in the audit, in the
+//! same write. One request looks at a bounded slice and says where to go on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,15 +15,18 @@ use axum::{Extension, Json};
 use serde::de::DeserializeOwned;
 
 use super::Ops;
-use super::audit::{Deed, Who};
+use super::audit::{Deed, Who, names_somebody};
 use super::problem::Problem;
 use super::wire::{
     Discard, Discarded, Ids, Letter, LetterCounts, LetterPage, LetterRow, Replayed, StillDead,
     Which,
 };
 use crate::flow;
+use crate::flow::job::{Reason, Start};
 use crate::model::email;
 use crate::model::id::JobId;
+use crate::model::rules::RuleBook;
+use crate::model::time::Timestamp;
 use crate::store::{Counts, DeadLetter, Operate, PARTICIPANT_HASH_CHARS, Page, Store};
 use crate::telemetry::NONE;
 
@@ -33,8 +36,12 @@ const PAGE: usize = 100;
 /// The most letters of one page, and the most that one request changes.
 const PAGE_MAX: usize = 1000;
 
-/// So many letters are let live, or discarded, in one write: the store has others to serve.
+/// So many letters are let live, or discarded, in one write: the store has others to serve, and one entry in the audit
+/// names them all.
 const SLICE: usize = 50;
+
+/// The longest filter that is kept, as JSON: it fits into an entry, beside a slice of ids.
+const FILTER_BYTES_MAX: usize = 500;
 
 /// The most characters of what says why.
 const BECAUSE_CHARS_MAX: usize = 300;
@@ -146,38 +153,23 @@ pub(super) async fn replay<S: Store + Operate>(
     body: Bytes,
 ) -> Result<Json<Replayed>, Problem> {
     let Ids { ids } = parsed(&body)?;
-    let named = serde_json::json!({ "ids": ids });
     let ids = distinct(ids)?;
-    let mut letters = Vec::new();
-    let mut not_found = Vec::new();
-    for id in ids {
-        match ops.store.dead_get(id).await? {
-            Some(letter) => letters.push(letter),
-            None => not_found.push(id),
+    let office = ops.clone();
+    let change = async move {
+        let mut answer = Replayed::default();
+        for some in ids.chunks(SLICE) {
+            revive(&ops, &who, some, &mut answer).await?;
         }
-    }
-    let mut answer = revive(&ops, letters).await?;
-    answer.not_found.append(&mut not_found);
-    answer.not_found.sort_unstable();
-    tracing::info!(
-        revived = answer.revived,
-        still_dead = answer.still_dead.len(),
-        not_found = answer.not_found.len(),
-        "dead letters were replayed"
-    );
-    let deed = Deed {
-        what: "dead replay",
-        which: named,
-        counts: vec![
-            ("revived", answer.revived),
-            ("still_dead", answer.still_dead.len() as u64),
-            ("not_found", answer.not_found.len() as u64),
-        ],
-        outcome: "done".into(),
-        ..Deed::default()
+        answer.not_found.sort_unstable();
+        tracing::info!(
+            revived = answer.revived,
+            still_dead = answer.still_dead.len(),
+            not_found = answer.not_found.len(),
+            "dead letters were replayed"
+        );
+        Ok(Json(answer))
     };
-    ops.note(&who, deed, Vec::new()).await?;
-    Ok(Json(answer))
+    office.to_the_end(change).await
 }
 
 /// `POST /api/v1/dead/discard`.
@@ -187,55 +179,62 @@ pub(super) async fn discard<S: Store + Operate>(
     body: Bytes,
 ) -> Result<Json<Discarded>, Problem> {
     let asked: Discard = parsed(&body)?;
-    let because = asked.because.trim();
+    let because = asked.because.trim().to_owned();
     if because.is_empty() || because.chars().count() > BECAUSE_CHARS_MAX {
         return Err(Problem::bad_request(format!(
             "`because` says why, for the audit, in {BECAUSE_CHARS_MAX} characters at most"
         )));
     }
     let mut answer = Discarded::default();
-    let (ids, named) = match asked.filter {
+    let (ids, filter) = match asked.filter {
         Some(_) if !asked.ids.is_empty() => {
             return Err(Problem::bad_request("give either `ids` or `filter`"));
         }
-        None => {
-            let named = serde_json::json!({ "ids": asked.ids });
-            (distinct(asked.ids)?, named)
-        }
+        None => (distinct(asked.ids)?, None),
         Some(filter) => {
-            let mut which = resolved(&ops.store, filter)?;
+            let mut which = kept(&ops.store, filter)?;
             let until = which.until.unwrap_or_else(|| ops.clock.now());
             which.until = Some(until);
             let page = page(&ops.store, &which, PAGE_MAX).await?;
             (answer.next, answer.until) = (page.next, Some(until));
             let ids = page.items.iter().map(|letter| letter.id).collect();
-            (ids, serde_json::json!({ "filter": which }))
+            (ids, Some(which))
         }
     };
-    let by_filter = answer.until.is_some();
-    for some in ids.chunks(SLICE) {
-        let gone = ops.store.discard(some.to_vec(), ops.clock.now()).await?;
-        for (id, gone) in some.iter().zip(gone) {
-            answer.discarded += u64::from(gone);
-            if !gone && !by_filter {
-                answer.not_found.push(*id);
+    let office = ops.clone();
+    let change = async move {
+        for some in ids.chunks(SLICE) {
+            let mut which = serde_json::json!({ "ids": some });
+            if let Some(filter) = &filter {
+                which["filter"] = serde_json::json!(filter);
+            }
+            let deed = Deed {
+                what: "dead discard",
+                which,
+                why: Some(because.clone()),
+                outcome: "done".into(),
+                ..Deed::default()
+            };
+            let note = ops.noting(&who, deed, |are_letters| {
+                vec![("discarded", how_many(are_letters))]
+            });
+            let (note, now) = (note.await?, ops.clock.now());
+            let gone = ops.store.discard_noting(some.to_vec(), note, now).await?;
+            answer.discarded += how_many(&gone);
+            if filter.is_none() {
+                let missing = some.iter().zip(gone).filter(|(_, gone)| !gone);
+                answer.not_found.extend(missing.map(|(id, _)| *id));
             }
         }
-    }
-    let discarded = answer.discarded;
-    tracing::info!(discarded, "dead letters were discarded");
-    let deed = Deed {
-        what: "dead discard",
-        which: named,
-        why: Some(because.to_owned()),
-        counts: vec![("discarded", discarded)],
-        outcome: "done".into(),
+        let discarded = answer.discarded;
+        tracing::info!(discarded, "dead letters were discarded");
+        Ok(Json(answer))
     };
-    // What there was nothing of is no change.
-    if discarded > 0 || !by_filter {
-        ops.note(&who, deed, Vec::new()).await?;
-    }
-    Ok(Json(answer))
+    office.to_the_end(change).await
+}
+
+fn how_many(of: &[bool]) -> u64 {
+    of.iter().filter(|it| **it).count() as u64
 }
 
 /// What was posted. An object: serde would take `[]` for one that says nothing, and that is every letter there is.
@@ -286,40 +285,78 @@ pub(super) fn resolved<S: Operate>(store: &S, mut which: Which) -> Result<Which,
     Ok(which)
 }
 
-/// Lets those of `letters` live that can.
+/// The same of a filter that is kept, and shown to whoever may look: it must not say who is meant in other words.
+pub(super) fn kept<S: Operate>(store: &S, which: Which) -> Result<Which, Problem> {
+    if let Some(field) = names_somebody(&which) {
+        return Err(Problem::bad_request(format!(
+            "`{field}` looks like an e-mail address or a phone number, and what is asked for is kept and shown: name a \
+             person by `participant` (--participant), which is kept as a hash"
+        )));
+    }
+    let text = serde_json::to_string(&which).unwrap_or_default();
+    if text.len() > FILTER_BYTES_MAX {
+        return Err(Problem::bad_request(
+            "the filter is too long to be kept: say less",
+        ));
+    }
+    resolved(store, which)
+}
+
+/// How a letter lives again by today's settings; why not, where it cannot.
+pub(super) fn start_of(
+    letter: &DeadLetter,
+    book: &RuleBook,
+    now: Timestamp,
+) -> Result<Start, Reason> {
+    let (workspace, job) = (letter.workspace.as_ref(), letter.job.as_ref());
+    flow::revive(&letter.event, workspace, letter.flow, job, book, now)
+}
+
+/// Lets those of these live that can.
 async fn revive<S: Store + Operate>(
     ops: &Ops<S>,
-    letters: Vec<DeadLetter>,
-) -> Result<Replayed, Problem> {
+    who: &Who,
+    ids: &[JobId],
+    answer: &mut Replayed,
+) -> Result<(), Problem> {
     let book = ops.rules.borrow().clone();
     let now = ops.clock.now();
-    let mut answer = Replayed::default();
-    let mut starts = Vec::new();
-    for letter in letters {
-        let DeadLetter {
-            id,
-            workspace,
-            flow,
-            event,
-            job,
-            ..
-        } = letter;
-        match flow::revive(&event, workspace.as_ref(), flow, job.as_ref(), &book, now) {
+    let (mut starts, mut still_dead, mut not_found) = (Vec::new(), Vec::new(), Vec::new());
+    for &id in ids {
+        let Some(letter) = ops.store.dead_get(id).await? else {
+            not_found.push(id);
+            continue;
+        };
+        match start_of(&letter, &book, now) {
             Ok(start) => starts.push((id, start)),
-            Err(reason) => answer.still_dead.push(StillDead { id, reason }),
+            Err(reason) => still_dead.push(StillDead { id, reason }),
         }
     }
-    for some in starts.chunks(SLICE) {
-        let revived = ops.store.revive(some.to_vec(), now).await?;
-        for ((id, _), lives) in some.iter().zip(revived) {
-            if lives {
-                answer.revived += 1;
-            } else {
-                answer.not_found.push(*id);
-            }
-        }
-    }
-    Ok(answer)
+    let deed = Deed {
+        what: "dead replay",
+        which: serde_json::json!({ "ids": ids }),
+        outcome: "done".into(),
+        ..Deed::default()
+    };
+    let (dead, gone) = (still_dead.len() as u64, not_found.len() as u64);
+    let note = ops.noting(who, deed, move |are_letters| {
+        let revived = how_many(are_letters);
+        let gone = gone + are_letters.len() as u64 - revived;
+        vec![
+            ("revived", revived),
+            ("still_dead", dead),
+            ("not_found", gone),
+        ]
+    });
+    let note = note.await?;
+    let asked: Vec<JobId> = starts.iter().map(|(id, _)| *id).collect();
+    let live = ops.store.revive_noting(None, starts, note, now).await?;
+    answer.revived += how_many(&live);
+    let missing = asked.into_iter().zip(live).filter(|(_, lives)| !lives);
+    not_found.extend(missing.map(|(id, _)| id));
+    answer.still_dead.append(&mut still_dead);
+    answer.not_found.append(&mut not_found);
+    Ok(())
 }
 
 /// The letters that are asked for.

@@ -1,10 +1,12 @@
 //! Forgetting a person: who it is, what goes, and the receipt.
 //!
-//! Invariants: nothing that says who it is is logged, kept in a receipt or told by an answer. A receipt is begun before
-//! anything is removed, and done, with the entry in the audit, after all is; whoever is cut off in between goes on until
-//! it is done, or the process ends and it is asked for once more. One at a time.
+//! Invariants: nothing that says who it is is logged, kept in a receipt or told by an answer. What is begun (its receipt
+//! is written, with what was asked) is carried out to its end by the relay itself, over restarts: see [`work`]. What cannot
+//! be done whole now is refused before anything has begun.
 
-use std::collections::BTreeSet;
+mod work;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,19 +14,20 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify, watch};
 
 use super::Ops;
-use super::audit::{Deed, Who};
+use super::audit::Who;
 use super::problem::Problem;
-use super::wire::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};
-use crate::flow;
-use crate::flow::job::Seed;
+use super::sheet;
+use super::wire::{ErasingState, Forget, Receipt, Receipts, Removed};
 use crate::model::email::normalised;
-use crate::model::event::{Event, EventKind, Source};
 use crate::model::phone::is_e164;
-use crate::store::{Held, Operate, Paper, Person, Shelf, Standing, Store, StoreError, Trace};
+use crate::store::{
+    Held, Named, Operate, Paper, Person, Shelf, Standing, Store, StoreError, Trace,
+};
+
+pub(super) use work::run;
 
 /// How the names of its papers begin.
 const PREFIX: &str = "forget/";
@@ -41,14 +44,25 @@ const NAMED_MAX: usize = 20;
 /// How long an answer waits for the end; what takes longer goes on, and its receipt can be read.
 const DONE_WITHIN: Duration = Duration::from_secs(45);
 
-/// The number of the next receipt, once it is known. Locked while one is being made.
-pub(super) type Desk = Arc<Mutex<Option<u64>>>;
+/// What those who ask and the one who carries it out tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// The number of the next receipt, once it is known.
+    next: Mutex<Option<u64>>,
+    /// Something was begun.
+    begun: Notify,
+    /// A receipt may have changed.
+    told: watch::Sender<()>,
+}
 
 /// Somebody, by what they are looked for.
 struct Wanted {
     trace: Trace,
     workspace: Option<String>,
 }
+
+/// Everybody who is meant, with the e-mail of those who are named by one.
+type People = BTreeMap<Person, Option<String>>;
 
 /// `POST /api/v1/forget`.
 pub(super) async fn forget<S: Store + Operate>(
@@ -60,64 +74,53 @@ pub(super) async fn forget<S: Store + Operate>(
     let asked: Forget = serde_json::from_slice(&body).map_err(|_| {
         Problem::bad_request("the body is an object with `email` or `phone`; see the documentation")
     })?;
-    let wanted = wanted(&ops, &asked)?;
+    let wanted = Wanted::by(&asked).map_err(Problem::bad_request)?;
+    let book = ops.rules.borrow().clone();
+    let known = |name: &String| book.workspaces().any(|known| **known == **name);
+    if !asked.workspace.as_ref().is_none_or(known) {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no workspace of this name is configured",
+        ));
+    }
     let mut receipt = Receipt {
         at: ops.clock.now(),
-        who: who.0.clone(),
+        who: who.0,
         by: match &wanted.trace {
             Trace::Email(_) => "email".into(),
             Trace::Phone(_) => "phone".into(),
         },
-        workspace: asked.workspace,
+        workspace: asked.workspace.clone(),
         delete_in_braze: asked.delete_in_braze,
         ..Receipt::default()
     };
     if !asked.yes {
         let people = ops.people(&wanted).await?;
-        let mut held = Held::default();
-        for participant in &people {
-            held = held.and(ops.held(&wanted, participant).await?);
+        receipt.name(&people);
+        for person in people.keys() {
+            receipt.removed.add(ops.held(person).await?);
         }
-        receipt.tell(&ops.store, &people, held);
         return Ok(Json(receipt));
     }
-    let mut number = ops.office.forgetting.clone().lock_owned().await;
-    let id = match *number {
-        Some(id) => id,
-        None => last(&ops.store).await?.map_or(1, |last| last + 1),
-    };
-    receipt.id = Some(id);
-    let old = id.checked_sub(RECEIPTS_MAX).map(name);
-    let begun = vec![written(id, &receipt)?];
-    ops.store
-        .put_papers(begun, old.into_iter().collect())
-        .await?;
-    *number = Some(id + 1);
-    let begun = receipt.clone();
-    let work = tokio::spawn(async move {
-        let _one_at_a_time = number;
-        ops.carry_out(id, receipt, &wanted, &who).await
-    });
-    match tokio::time::timeout(DONE_WITHIN, work).await {
-        Err(_) => Ok(Json(begun)),
-        Ok(done) => Ok(Json(done.map_err(|_| StoreError::Closed)??)),
+    if asked.delete_in_braze {
+        ops.store.admits()?;
     }
+    let id = ops.begin(receipt, &asked).await?;
+    let receipt = match tokio::time::timeout(DONE_WITHIN, ops.done(id)).await {
+        Ok(receipt) => receipt?,
+        Err(_) => ops.receipt(id).await?,
+    };
+    receipt.map(Json).ok_or_else(unknown)
 }
 
 /// `GET /api/v1/forget/{id}`.
 pub(super) async fn show<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
-    Path(id): Path<u64>,
+    Path(id): Path<String>,
 ) -> Result<Json<Receipt>, Problem> {
-    let shelf = Shelf::of(&name(id));
-    let papers = ops.store.papers(shelf, 1).await?;
-    let Some(paper) = papers.first() else {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "no receipt has this number",
-        ));
-    };
-    let mut receipt = read(paper)?;
+    let named = |_| Problem::bad_request("a receipt is named by its number");
+    let id = id.parse().map_err(named)?;
+    let mut receipt = ops.receipt(id).await?.ok_or_else(unknown)?;
     for erasing in &mut receipt.erasures {
         let stands = ops.store.standing(erasing.event_id).await?;
         erasing.state = Some(match stands {
@@ -138,207 +141,134 @@ pub(super) async fn list<S: Store + Operate>(
         ..Shelf::of(PREFIX)
     };
     let papers = ops.store.papers(shelf, PAGE).await?;
-    let items = papers.iter().map(read).collect::<Result<_, _>>()?;
+    let items = papers.iter().map(sheet::read).collect::<Result<_, _>>()?;
     Ok(Json(Receipts { items }))
 }
 
-fn wanted<S>(ops: &Ops<S>, asked: &Forget) -> Result<Wanted, Problem> {
-    let trace = match (&asked.email, &asked.phone) {
-        (Some(email), None) => Trace::Email(
-            normalised(email).map_err(|why| Problem::bad_request(format!("`email` {why}")))?,
-        ),
-        (None, Some(phone)) if is_e164(phone.trim()) => Trace::Phone(phone.trim().to_owned()),
-        (None, Some(_)) => {
-            return Err(Problem::bad_request(
-                "`phone` is not a phone number in E.164 form",
-            ));
-        }
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(Problem::bad_request("give either `email` or `phone`"));
-        }
-    };
-    let workspace = asked.workspace.clone();
-    let book = ops.rules.borrow();
-    let known = |name: &String| book.workspaces().any(|known| **known == **name);
-    if workspace.as_ref().is_some_and(|name| !known(name)) {
-        let status = StatusCode::NOT_FOUND;
-        return Err(Problem::new(
-            status,
-            "no workspace of this name is configured",
-        ));
+fn unknown() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no receipt has this number")
+}
+
+impl Wanted {
+    /// The error says what is wrong, and nothing of what was given.
+    fn by(asked: &Forget) -> Result<Wanted, String> {
+        let trace = match (&asked.email, &asked.phone) {
+            (Some(email), None) => {
+                Trace::Email(normalised(email).map_err(|why| format!("`email` {why}"))?)
+            }
+            (None, Some(phone)) if is_e164(phone.trim()) => Trace::Phone(phone.trim().to_owned()),
+            (None, Some(_)) => return Err("`phone` is not a phone number in E.164 form".into()),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err("give either `email` or `phone`".into());
+            }
+        };
+        Ok(Wanted {
+            trace,
+            workspace: asked.workspace.clone(),
+        })
     }
-    Ok(Wanted { trace, workspace })
 }
 
 impl<S: Store + Operate> Ops<S> {
-    async fn carry_out(
-        &self,
-        id: u64,
-        mut receipt: Receipt,
-        wanted: &Wanted,
-        who: &Who,
-    ) -> Result<Receipt, StoreError> {
-        let people = self.people(wanted).await?;
-        let mut held = Held::default();
-        for participant in &people {
-            held = held.and(self.forget_one(wanted, participant).await?);
-        }
-        receipt.tell(&self.store, &people, held);
-        if receipt.delete_in_braze {
-            let erasures = self.erase(id, wanted, &people).await?;
-            receipt.erasures = erasures.into_iter().take(NAMED_MAX).collect();
-        }
-        receipt.done_at = Some(self.clock.now());
-        let removed = receipt.removed;
-        tracing::info!(
-            receipt = id,
-            people = receipt.people,
-            events = removed.events,
-            "somebody was forgotten"
-        );
-        let deed = Deed {
-            what: "forget",
-            which: json!({
-                "receipt": id,
-                "by": receipt.by,
-                "workspace": receipt.workspace,
-                "delete_in_braze": receipt.delete_in_braze,
-            }),
-            counts: vec![
-                ("people", receipt.people),
-                ("events", removed.events),
-                ("jobs", removed.jobs),
-                ("dead_letters", removed.dead_letters),
-                ("addresses", removed.addresses),
-            ],
-            outcome: "done".into(),
-            ..Deed::default()
+    /// Writes down what is to be done. From now on it will be.
+    async fn begin(&self, mut receipt: Receipt, asked: &Forget) -> Result<u64, StoreError> {
+        let desk = &self.office.forgetting;
+        let mut next = desk.next.lock().await;
+        let id = match *next {
+            Some(id) => id,
+            None => sheet::last(&self.store, PREFIX)
+                .await?
+                .map_or(1, |last| last + 1),
         };
-        let paper = written(id, &receipt)?;
-        self.note(who, deed, vec![paper]).await?;
-        Ok(receipt)
+        receipt.id = Some(id);
+        let old = id.checked_sub(RECEIPTS_MAX).map(name);
+        let begun = vec![written(id, &receipt)?, work::order(id, asked)?];
+        self.store
+            .put_papers(begun, old.into_iter().collect())
+            .await?;
+        *next = Some(id + 1);
+        desk.begun.notify_one();
+        Ok(id)
     }
 
-    /// Everybody who is meant. By e-mail also whoever is named otherwise in a lead that carries it.
-    async fn people(&self, wanted: &Wanted) -> Result<BTreeSet<String>, StoreError> {
-        let mut people = BTreeSet::new();
+    /// The receipt once it is done.
+    async fn done(&self, id: u64) -> Result<Option<Receipt>, StoreError> {
+        let mut told = self.office.forgetting.told.subscribe();
+        loop {
+            match self.receipt(id).await? {
+                Some(receipt) if receipt.done_at.is_none() => {}
+                over => return Ok(over),
+            }
+            told.changed().await.map_err(|_| StoreError::Closed)?;
+        }
+    }
+
+    async fn receipt(&self, id: u64) -> Result<Option<Receipt>, StoreError> {
+        let papers = self.store.papers(Shelf::of(&name(id)), 1).await?;
+        papers.first().map(sheet::read).transpose()
+    }
+
+    /// Everybody who is meant: whoever has an event with the trace. By e-mail also whoever has nothing but a memory.
+    async fn people(&self, wanted: &Wanted) -> Result<People, StoreError> {
+        let mut people = People::new();
         if let Trace::Email(email) = &wanted.trace {
-            people.insert(email.clone());
+            let person = Person {
+                participant: self.store.participant_hash(email),
+                workspace: None,
+                named: Named::Email,
+            };
+            people.insert(person, Some(email.clone()));
         }
         let mut from = None;
         loop {
             let found = self.store.search(wanted.trace.clone(), from).await?;
-            people.extend(found.participants);
-            match found.next {
-                Some(next) => from = Some(next),
-                None => return Ok(people),
+            people.extend(found.people);
+            from = found.next;
+            if from.is_none() {
+                break;
             }
         }
-    }
-
-    async fn held(&self, wanted: &Wanted, participant: &str) -> Result<Held, StoreError> {
-        let (mut held, mut before) = (Held::default(), None);
-        loop {
-            let person = wanted.person(participant);
-            let slice = self.store.held(person, before, self.clock.now()).await?;
-            held = held.and(slice.held);
-            match slice.next {
-                Some(next) => before = Some(next),
-                None => return Ok(held),
-            }
-        }
-    }
-
-    async fn forget_one(&self, wanted: &Wanted, participant: &str) -> Result<Held, StoreError> {
-        let (mut held, mut before) = (Held::default(), None);
-        loop {
-            let person = wanted.person(participant);
-            let slice = self.store.forget(person, before, self.clock.now()).await?;
-            held = held.and(slice.held);
-            match slice.next {
-                Some(next) => before = Some(next),
-                None => return Ok(held),
-            }
-        }
-    }
-
-    /// Has their profiles deleted, in every workspace that is meant.
-    async fn erase(
-        &self,
-        id: u64,
-        wanted: &Wanted,
-        people: &BTreeSet<String>,
-    ) -> Result<Vec<Erasing>, StoreError> {
-        let (book, now) = (self.rules.borrow().clone(), self.clock.now());
-        let meant = |name: &&crate::model::Name| {
-            wanted
-                .workspace
-                .as_deref()
-                .is_none_or(|only| only == &***name)
+        let Some(workspace) = &wanted.workspace else {
+            return Ok(people);
         };
-        let mut erasures = Vec::new();
-        for workspace in book.workspaces().filter(meant) {
-            for email in people.iter().filter(|it| is_email(it)) {
-                let event = Event {
-                    source: Source::Operator,
-                    kind: EventKind::Erasure,
-                    key: format!("{PREFIX}{id}"),
-                    scope: workspace.to_string(),
-                    email: email.clone(),
-                    email_given: None,
-                    external_id: None,
-                    phone: None,
-                    sms_consent: false,
-                    at: now,
-                    accepted_at: now,
-                    attributes: None,
-                    event: None,
-                };
-                let (start, further) = flow::start(&event, &book, now);
-                let seed = Seed {
-                    event,
-                    start,
-                    further,
-                };
-                let appended = self.store.append(vec![seed], now).await?;
-                erasures.extend(appended.into_iter().map(|appended| Erasing {
-                    workspace: workspace.to_string(),
-                    event_id: appended.id,
-                    state: None,
-                }));
-            }
-        }
-        Ok(erasures)
+        let there = people
+            .into_iter()
+            .filter_map(|(person, email)| Some((person.only_in(workspace)?, email)));
+        Ok(there.collect())
     }
-}
 
-impl Wanted {
-    fn person(&self, participant: &str) -> Person {
-        Person {
-            participant: participant.to_owned(),
-            workspace: self.workspace.as_deref().map(Into::into),
+    async fn held(&self, person: &Person) -> Result<Held, StoreError> {
+        let (mut held, mut before) = (Held::default(), None);
+        loop {
+            let now = self.clock.now();
+            let slice = self.store.held(person.clone(), before, now).await?;
+            held = held.and(slice.held);
+            match slice.next {
+                Some(next) => before = Some(next),
+                None => return Ok(held),
+            }
         }
     }
 }
 
 impl Receipt {
-    fn tell(&mut self, store: &impl Operate, people: &BTreeSet<String>, held: Held) {
-        let named = people.iter().take(NAMED_MAX);
+    /// Says how many they are, and their hashes.
+    fn name(&mut self, people: &People) {
+        let named = people.keys().take(NAMED_MAX);
         self.people = people.len() as u64;
-        self.participants = named.map(|it| store.participant_hash(it)).collect();
-        self.without_email = people.iter().filter(|it| !is_email(it)).count() as u64;
-        self.removed = Removed {
-            events: held.events,
-            jobs: held.living,
-            in_flight: held.lent,
-            dead_letters: held.dead,
-            addresses: held.addresses,
-        };
+        self.participants = named.map(|it| it.participant.clone()).collect();
+        self.without_email = people.values().filter(|it| it.is_none()).count() as u64;
     }
 }
 
-fn is_email(participant: &str) -> bool {
-    normalised(participant).is_ok_and(|email| email == participant)
+impl Removed {
+    fn add(&mut self, held: Held) {
+        self.events += held.events;
+        self.jobs += held.living;
+        self.in_flight += held.lent;
+        self.dead_letters += held.dead;
+        self.addresses += held.addresses;
+    }
 }
 
 fn name(id: u64) -> String {
@@ -346,23 +276,5 @@ fn name(id: u64) -> String {
 }
 
 fn written(id: u64, receipt: &Receipt) -> Result<Paper, StoreError> {
-    let text = serde_json::to_string(receipt);
-    let text = text.map_err(|error| StoreError::Failed(error.to_string()))?;
-    Paper::new(name(id), text).map_err(|error| StoreError::Failed(error.to_string()))
-}
-
-fn read(paper: &Paper) -> Result<Receipt, StoreError> {
-    serde_json::from_str(paper.text())
-        .map_err(|error| StoreError::Failed(format!("a receipt cannot be read: {error}")))
-}
-
-/// The number of the last receipt there is.
-async fn last<S: Operate>(store: &S) -> Result<Option<u64>, StoreError> {
-    let shelf = Shelf {
-        last_first: true,
-        ..Shelf::of(PREFIX)
-    };
-    let found = store.papers(shelf, 1).await?;
-    let number = |paper: &Paper| paper.name().strip_prefix(PREFIX)?.parse().ok();
-    Ok(found.first().and_then(number))
+    sheet::write(name(id), receipt)
 }

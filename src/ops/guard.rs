@@ -18,10 +18,36 @@ use subtle::ConstantTimeEq;
 
 use super::audit::Who;
 use super::problem::Problem;
+use super::session::Sessions;
+use crate::clock::Clock;
 use crate::config::Role;
 
-/// The digests of the tokens, with what they allow.
-pub(super) struct Guard(Vec<([u8; 32], Role)>);
+/// The digests of the tokens, with what they allow, and who has signed in with one.
+pub(super) struct Guard {
+    tokens: Vec<([u8; 32], Role)>,
+    pub(super) sessions: Sessions,
+    pub(super) clock: Clock,
+}
+
+/// Lets a request for what holds no data pass, or for signing in: without tokens only under a loopback name.
+pub(super) async fn check_name(
+    State(guard): State<Arc<Guard>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let named = guard
+        .is_open()
+        .then(|| only_loopback(request.uri().authority(), request.headers()));
+    let changes = !request.method().is_safe();
+    let checked = named.transpose().and_then(|_| match changes {
+        true => same_origin(request.headers()).and_then(|()| json(request.headers())),
+        false => Ok(()),
+    });
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
 
 /// Lets a request pass or answers it.
 pub(super) async fn check(
@@ -41,13 +67,20 @@ pub(super) async fn check(
 
 impl Guard {
     /// A guard who knows these tokens.
-    pub(super) fn new(tokens: &[(SecretString, Role)]) -> Guard {
+    pub(super) fn new(tokens: &[(SecretString, Role)], clock: Clock) -> Guard {
         let known = tokens.iter();
-        Guard(
-            known
+        Guard {
+            tokens: known
                 .map(|(token, role)| (digest(token.expose_secret().as_bytes()), *role))
                 .collect(),
-        )
+            sessions: Sessions::default(),
+            clock,
+        }
+    }
+
+    /// Whether everybody on this machine may.
+    pub(super) fn is_open(&self) -> bool {
+        self.tokens.is_empty()
     }
 
     fn admit(
@@ -58,7 +91,7 @@ impl Guard {
     ) -> Result<Who, Problem> {
         let mut who = Who("local".into());
         let changes = !method.is_safe();
-        if self.0.is_empty() {
+        if self.is_open() {
             only_loopback(authority, headers)?;
         } else {
             let needed = if changes {
@@ -70,7 +103,7 @@ impl Guard {
                 None => {
                     return Err(Problem::new(
                         StatusCode::UNAUTHORIZED,
-                        "send `Authorization: Bearer` with one of ops.tokens",
+                        "send `Authorization: Bearer` with one of ops.tokens, or sign in at /",
                     ));
                 }
                 Some((role, _)) if role < needed => {
@@ -91,9 +124,16 @@ impl Guard {
 
     /// The role of the token, and its number among all, from 1.
     fn role(&self, headers: &HeaderMap) -> Option<(Role, usize)> {
-        let token = bearer(headers.get(header::AUTHORIZATION)?.as_bytes())?;
+        match headers.get(header::AUTHORIZATION) {
+            Some(stated) => self.token(bearer(stated.as_bytes())?),
+            None => self.sessions.of(headers, self.clock.now()),
+        }
+    }
+
+    /// The role of this token, and its number among all, from 1.
+    pub(super) fn token(&self, token: &[u8]) -> Option<(Role, usize)> {
         let token = digest(token);
-        let known = self.0.iter().zip(1..);
+        let known = self.tokens.iter().zip(1..);
         known.fold(None, |found, ((known, role), number)| {
             let same: bool = known.ct_eq(&token).into();
             found.max(same.then_some((*role, number)))
@@ -174,6 +214,10 @@ fn json(headers: &HeaderMap) -> Result<(), Problem> {
 mod tests {
     use super::*;
 
+    fn guard_of(tokens: &[(SecretString, Role)]) -> Guard {
+        Guard::new(tokens, Clock::system(1.0))
+    }
+
     fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
@@ -191,7 +235,7 @@ mod tests {
 
     #[test]
     fn without_tokens_only_loopback_names_are_answered() {
-        let open = Guard::new(&[]);
+        let open = guard_of(&[]);
         for (host, status) in [
             ("localhost", 200),
             ("LOCALHOST:9090", 200),
@@ -221,7 +265,7 @@ mod tests {
 
     #[test]
     fn what_changes_something_is_json_and_of_no_other_origin() {
-        let open = Guard::new(&[]);
+        let open = guard_of(&[]);
         let kind = (header::CONTENT_TYPE, "application/json; charset=utf-8");
         let host = (header::HOST, "localhost:9090");
         for (rest, status) in [
@@ -250,7 +294,7 @@ mod tests {
 
     #[test]
     fn with_tokens_a_viewer_looks_and_an_operator_changes() {
-        let guard = Guard::new(&[
+        let guard = guard_of(&[
             ("look".into(), Role::Viewer),
             ("act".into(), Role::Operator),
             ("both".into(), Role::Operator),

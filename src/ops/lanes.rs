@@ -32,25 +32,29 @@ pub(super) async fn hold<S: Store + Operate>(
     body: Bytes,
 ) -> Result<Json<LanesChanged>, Problem> {
     let which = read(&body)?;
-    let named = which.clone();
     let until = match which.for_seconds {
         None => None,
         Some(0) => return Err(Problem::bad_request("`for_seconds` is at least 1")),
         Some(seconds) => Some(ops.clock.now() + Duration::from_secs(seconds)),
     };
-    let desk = &*ops.desk;
-    let mut changed = match target(which)? {
-        Target::Lane(name) => one_lane(name, |lane| desk.hold_lane(lane, until)),
-        Target::Activation(scope) => {
-            let known = desk.hold_activation(&scope, until);
-            one_activation(scope, known)
-        }
-        Target::All => Ok(every_lane(desk, |lane| desk.hold_lane(lane, until))),
-    }?;
-    changed.until = until;
-    tell("held", &changed);
-    note(&ops, &who, "lane hold", &named, &changed).await?;
-    Ok(Json(changed))
+    let office = ops.clone();
+    let change = async move {
+        let named = which.clone();
+        let desk = &*ops.desk;
+        let mut changed = match target(which)? {
+            Target::Lane(name) => one_lane(name, |lane| desk.hold_lane(lane, until)),
+            Target::Activation(scope) => {
+                let known = desk.hold_activation(&scope, until);
+                one_activation(scope, known)
+            }
+            Target::All => Ok(every_lane(desk, |lane| desk.hold_lane(lane, until))),
+        }?;
+        changed.until = until;
+        tell("held", &changed);
+        note(&ops, &who, "lane hold", &named, &changed).await?;
+        Ok(Json(changed))
+    };
+    office.to_the_end(change).await
 }
 
 /// Ends its hold.
@@ -60,30 +64,34 @@ pub(super) async fn release<S: Store + Operate>(
     body: Bytes,
 ) -> Result<Json<LanesChanged>, Problem> {
     let which = read(&body)?;
-    let named = which.clone();
     if which.for_seconds.is_some() {
         return Err(Problem::bad_request("`for_seconds` is for a hold"));
     }
-    let desk = &*ops.desk;
-    let changed = match target(which)? {
-        Target::Lane(name) => one_lane(name, |lane| desk.release_lane(lane)),
-        Target::Activation(scope) => {
-            let known = desk.release_activation(&scope);
-            one_activation(scope, known)
-        }
-        Target::All => {
-            let mut changed = every_lane(desk, |lane| desk.release_lane(lane));
-            for view in desk.held_activations() {
-                if desk.release_activation(&view.activation) {
-                    changed.activations.push(view.activation.to_string());
-                }
+    let office = ops.clone();
+    let change = async move {
+        let named = which.clone();
+        let desk = &*ops.desk;
+        let changed = match target(which)? {
+            Target::Lane(name) => one_lane(name, |lane| desk.release_lane(lane)),
+            Target::Activation(scope) => {
+                let known = desk.release_activation(&scope);
+                one_activation(scope, known)
             }
-            Ok(changed)
-        }
-    }?;
-    tell("released", &changed);
-    note(&ops, &who, "lane release", &named, &changed).await?;
-    Ok(Json(changed))
+            Target::All => {
+                let mut changed = every_lane(desk, |lane| desk.release_lane(lane));
+                for view in desk.held_activations() {
+                    if desk.release_activation(&view.activation) {
+                        changed.activations.push(view.activation.to_string());
+                    }
+                }
+                Ok(changed)
+            }
+        }?;
+        tell("released", &changed);
+        note(&ops, &who, "lane release", &named, &changed).await?;
+        Ok(Json(changed))
+    };
+    office.to_the_end(change).await
 }
 
 async fn note<S: Store + Operate>(

@@ -9,13 +9,18 @@
 
 mod audit;
 mod backup;
+mod change;
 mod dead;
 mod forget;
 mod guard;
 mod lanes;
+mod live;
 mod metrics;
+mod page;
 mod problem;
 mod replays;
+mod session;
+mod sheet;
 mod status;
 pub mod wire;
 
@@ -28,9 +33,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use secrecy::SecretString;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -81,7 +86,9 @@ pub struct Ops<S> {
 #[derive(Debug, Default)]
 pub struct Office {
     audit: audit::Audit,
+    changes: change::Changes,
     forgetting: forget::Desk,
+    live: live::Seen,
     replays: replays::Replays,
 }
 
@@ -96,7 +103,7 @@ pub enum OpsError {
     Listener(#[from] std::io::Error),
 }
 
-/// Serves `listener` until `stop` is done, then answers what has begun, for a second at most.
+/// Serves `listener` until `stop` is done, then answers, and carries out, what has begun, for a second at most.
 pub async fn serve<S: Store + Operate>(
     listener: TcpListener,
     ops: Arc<Ops<S>>,
@@ -108,11 +115,13 @@ pub async fn serve<S: Store + Operate>(
     }
     ops.metrics
         .announce(ops.desk.lanes().iter().map(|view| &view.lane));
-    // Dropped, and with it whatever replay runs, when this returns.
-    let mut replaying = JoinSet::new();
-    replaying.spawn(replays::run(ops.clone()));
+    // Dropped, and with it whatever replay or forgetting runs, when this returns.
+    let mut working = JoinSet::new();
+    working.spawn(replays::run(ops.clone()));
+    working.spawn(forget::run(ops.clone()));
+    working.spawn(live::run(ops.clone()));
     let (tell, mut told) = watch::channel(());
-    let server = axum::serve(listener, router(ops)).with_graceful_shutdown(async move {
+    let server = axum::serve(listener, router(ops.clone())).with_graceful_shutdown(async move {
         let _ = told.changed().await;
     });
     let mut server = pin!(server.into_future());
@@ -120,22 +129,38 @@ pub async fn serve<S: Store + Operate>(
         ended = &mut server => return Ok(ended?),
         () = stop => {
             drop(tell);
-            replaying.abort_all();
+            working.abort_all();
         }
     }
     // Whoever is not done by then is cut: nothing here must keep the process from stopping.
-    match tokio::time::timeout(CLOSE_WITHIN, server).await {
+    let closed = async {
+        let ended = server.await;
+        ops.office.changes.over().await;
+        ended
+    };
+    match tokio::time::timeout(CLOSE_WITHIN, closed).await {
         Ok(ended) => Ok(ended?),
         Err(_) => Ok(()),
     }
 }
 
 fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
-    let guard = Arc::new(Guard::new(&ops.tokens));
+    let guard = Arc::new(Guard::new(&ops.tokens, ops.clock.clone()));
+    let named = Router::new()
+        .route("/", get(page::front))
+        .route("/page/{name}", get(page::file))
+        .route("/api/v1/login", post(session::login))
+        .route("/api/v1/logout", post(session::logout))
+        .layer(middleware::from_fn_with_state(
+            guard.clone(),
+            guard::check_name,
+        ));
     let guarded = Router::new()
-        .route("/", get(front))
+        .route("/api/v1/me", get(session::me))
         .route("/metrics", get(metrics::scrape::<S>))
         .route("/api/v1/status", get(status::status::<S>))
+        .route("/api/v1/live", get(live::live::<S>))
+        .route("/api/v1/history", get(live::history::<S>))
         .route("/api/v1/audit", get(audit::list::<S>))
         .route("/api/v1/dead", get(dead::list::<S>))
         .route("/api/v1/dead/counts", get(dead::counts::<S>))
@@ -162,11 +187,13 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/api/v1/dead/{id}", get(dead::show::<S>))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(guard, guard::check));
+        .layer(middleware::from_fn_with_state(guard.clone(), guard::check));
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz::<S>))
+        .merge(named)
         .merge(guarded)
+        .layer(Extension(guard))
         .layer(middleware::map_response(dress))
         .with_state(ops)
 }
@@ -215,10 +242,6 @@ async fn readyz<S: Store>(State(ops): State<Arc<Ops<S>>>) -> Response {
     (status, Json(readiness)).into_response()
 }
 
-async fn front() -> Html<&'static str> {
-    Html(include_str!("front.html"))
-}
-
 async fn nowhere() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "there is nothing here; see /")
 }
@@ -231,13 +254,14 @@ async fn wrong_method() -> Problem {
 }
 
 /// What every answer carries: people are in some of them, and no browser is to guess what they are.
-async fn dress(mut response: Response) -> Response {
+async fn dress(response: Response) -> Response {
+    let mut response = problem::told(response);
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         ),
     ] {
         response

@@ -1,6 +1,6 @@
 //! Refusals as `application/problem+json` (RFC 9457).
 //!
-//! Invariants: every 401 says how to authenticate, every 503 when to come back.
+//! Invariants: whatever is refused is told so; every 401 says how to authenticate, every 503 when to come back.
 
 use std::borrow::Cow;
 
@@ -43,6 +43,21 @@ impl From<MetricsError> for Problem {
     fn from(error: MetricsError) -> Problem {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
+}
+
+/// What was refused before one of ours saw it, as a problem too. The framework says it in words of its own, and as text.
+pub(super) fn told(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let is_text = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if status.as_u16() < 400 || !is_text {
+        return response;
+    }
+    let detail = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is longer than 2 MB: ask in parts",
+        _ => "the request cannot be read",
+    };
+    Problem::new(status, detail).into_response()
 }
 
 #[derive(Serialize)]

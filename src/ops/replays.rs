@@ -1,9 +1,11 @@
 //! Replays: dead letters live again, paced, by the service itself.
 //!
 //! Invariants: a replay is a paper, so that it survives whatever the process does not. It takes only letters that had died
-//! when it began. Whoever pauses or cancels it has the word at once: what is answered afterwards lets nothing live.
+//! when it began, and none of `unknown_outcome` unless that is the reason it is asked for: what may have happened would
+//! happen twice. Whoever pauses or cancels it has the word at once: what is answered afterwards lets nothing live.
 
 mod pace;
+mod preview;
 mod run;
 
 use std::collections::BTreeMap;
@@ -17,30 +19,22 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::Ops;
 use super::audit::{Deed, Who};
-use super::dead::{parsed, resolved};
+use super::dead::{kept, parsed};
 use super::problem::Problem;
+use super::sheet;
 use super::wire::{
-    LetterRow, NewReplay, Preview, PreviewLane, Replay, ReplayPage, ReplayRow, ReplayState,
-    USUAL_BUDGET, USUAL_STOP_AT,
+    NewReplay, Replay, ReplayPage, ReplayRow, ReplayState, USUAL_BUDGET, USUAL_STOP_AT,
 };
-use crate::flow;
-use crate::flow::job::Start;
-use crate::model::time::Timestamp;
 use crate::store::{
     DeadFilter, DeadLetter, Operate, Page, Paper, REPLAYS_MAX, ReplayCounts, Shelf, Store,
     StoreError,
 };
 
+pub(super) use preview::preview;
 pub(super) use run::run;
 
 /// How many letters are let live in one write, at most.
 const SLICE: usize = 50;
-
-/// How many letters one preview looks at.
-const PREVIEW_MAX: usize = 1000;
-
-/// How many of them it shows.
-const SAMPLE: usize = 5;
 
 /// So many replays that are not over are enough.
 const UNFINISHED_MAX: usize = 20;
@@ -77,9 +71,7 @@ impl Replays {
                 .papers(Shelf::of(PREFIX), REPLAYS_MAX as usize)
                 .await?;
             let read = |paper: &Paper| {
-                let replay: Replay = serde_json::from_str(paper.text()).map_err(|error| {
-                    StoreError::Failed(format!("{} cannot be read: {error}", paper.name()))
-                })?;
+                let replay: Replay = sheet::read(paper)?;
                 Ok((replay.number, replay))
             };
             *all = Some(papers.iter().map(read).collect::<Result<_, StoreError>>()?);
@@ -93,9 +85,29 @@ fn name(number: u32) -> String {
 }
 
 fn paper(replay: &Replay) -> Result<Paper, StoreError> {
-    let failed = |error: &dyn std::fmt::Display| StoreError::Failed(error.to_string());
-    let text = serde_json::to_string(replay).map_err(|error| failed(&error))?;
-    Paper::new(name(replay.number), text).map_err(|error| failed(&error))
+    sheet::write(name(replay.number), replay)
+}
+
+/// A replay that has just begun.
+#[cfg(test)]
+fn begun() -> Replay {
+    Replay {
+        number: 1,
+        who: "local".into(),
+        began_at: crate::model::time::Timestamp::ZERO,
+        filter: super::wire::Which::default(),
+        rate: None,
+        budget: None,
+        stop_at: USUAL_STOP_AT,
+        expected: None,
+        state: ReplayState::Running,
+        why: None,
+        cursor: None,
+        still_dead: 0,
+        left_out: 0,
+        judged_from: (0, 0),
+        ended_at: None,
+    }
 }
 
 /// The next letters of a replay.
@@ -180,48 +192,10 @@ pub(super) async fn begin<S: Store + Operate>(
             "`after` and `limit` are for a preview",
         ));
     }
-    let mut kept = ops.office.replays.open(&ops.store).await?;
-    let unfinished = kept.values_mut().filter(|it| !it.state.is_over()).count();
-    if unfinished >= UNFINISHED_MAX {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            format!("{unfinished} replays are not over yet: cancel one first"),
-        ));
-    }
-    let now = ops.clock.now();
-    let last = kept.all().last_key_value().map_or(0, |(last, _)| *last);
-    let budget = asked.rate.is_none().then_some(USUAL_BUDGET);
-    let mut filter = asked.filter;
-    filter.until = Some(filter.until.map_or(now, |until| until.min(now)));
-    let replay = Replay {
-        number: last + 1,
-        who: who.0.clone(),
-        began_at: now,
-        filter,
-        rate: asked.rate,
-        budget: asked.budget.or(budget),
-        stop_at: asked.stop_at.unwrap_or(USUAL_STOP_AT),
-        expected: asked.expected,
-        state: ReplayState::Running,
-        why: None,
-        cursor: None,
-        still_dead: 0,
-        judged_from: (0, 0),
-        ended_at: None,
-    };
-    let deed = deed("replay begin", &replay, ReplayCounts::default());
-    let fits = paper(&replay)
-        .map_err(|_| Problem::bad_request("the filter is too long to be kept: say less"))?;
-    ops.note(&who, deed, vec![fits]).await?;
-    let old = replay.number.checked_sub(REPLAYS_MAX);
-    if let Some(old) = old.filter(|old| kept.all().contains_key(old)) {
-        ops.store.put_papers(Vec::new(), vec![name(old)]).await?;
-        kept.all().remove(&old);
-    }
-    kept.all().insert(replay.number, replay.clone());
-    drop(kept);
-    ops.office.replays.changed.notify_one();
-    Ok(Json(ops.row(replay).await?))
+    let office = ops.clone();
+    office
+        .to_the_end(async move { ops.begin_replay(&who, asked).await })
+        .await
 }
 
 /// `POST /api/v1/replays/{number}/pause`, `/resume` and `/cancel`.
@@ -242,106 +216,93 @@ pub(super) async fn change<S: Store + Operate>(
             ));
         }
     };
-    let mut kept = ops.office.replays.open(&ops.store).await?;
-    let replay = kept.all().get_mut(&number).ok_or_else(unknown)?;
-    if replay.state.is_over() || (to == ReplayState::Paused && replay.state != ReplayState::Running)
-    {
-        let state = replay.state.as_str();
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            format!("the replay is {state} already"),
-        ));
-    }
-    let counts = ops.replay_counts(number).await?;
-    let mut changed = replay.clone();
-    changed.state = to;
-    changed.why = None;
-    if to == ReplayState::Running {
-        changed.judged_from = (counts.delivered, counts.died);
-    }
-    changed.ended_at = to.is_over().then(|| ops.clock.now());
-    let deed = deed(what, &changed, counts);
-    ops.note(&who, deed, vec![paper(&changed)?]).await?;
-    *replay = changed.clone();
-    drop(kept);
-    ops.office.replays.changed.notify_one();
-    Ok(Json(row(changed, counts)))
-}
-
-/// `POST /api/v1/replays/preview`: what one slice of it would do; nothing is done.
-pub(super) async fn preview<S: Store + Operate>(
-    State(ops): State<Arc<Ops<S>>>,
-    body: Bytes,
-) -> Result<Json<Preview>, Problem> {
-    let asked = read(&ops, &body)?;
-    let now = ops.clock.now();
-    let until = asked.filter.until.map_or(now, |until| until.min(now));
-    let filter = DeadFilter {
-        until: Some(until),
-        ..asked.filter.filter()
-    };
-    let limit = asked.filter.limit.unwrap_or(PREVIEW_MAX).min(PREVIEW_MAX);
-    let page = ops
-        .store
-        .dead_list(filter, asked.filter.after, limit.max(1))
-        .await?;
-    let mut preview = Preview {
-        count: page.items.len() as u64,
-        next: page.next,
-        until: Some(until),
-        ..Preview::default()
-    };
-    for letter in &page.items {
-        *preview.by_reason.entry(letter.burial.reason).or_default() += 1;
-        ops.foresee(letter, &asked, &mut preview, now);
-    }
-    let hash = |email: &str| ops.store.participant_hash(email);
-    let first = page.items.iter().take(SAMPLE);
-    preview.sample = first.map(|letter| LetterRow::of(letter, hash)).collect();
-    Ok(Json(preview))
+    let office = ops.clone();
+    office
+        .to_the_end(async move { ops.change_replay(&who, number, what, to).await })
+        .await
 }
 
 impl<S: Store + Operate> Ops<S> {
-    /// Adds what would become of one letter.
-    fn foresee(
-        &self,
-        letter: &DeadLetter,
-        asked: &NewReplay,
-        preview: &mut Preview,
-        now: Timestamp,
-    ) {
-        let book = self.rules.borrow().clone();
-        let (workspace, job) = (letter.workspace.as_ref(), letter.job.as_ref());
-        let (lane, flow) =
-            match flow::revive(&letter.event, workspace, letter.flow, job, &book, now) {
-                Ok(Start::Run { lane, job }) => (lane, job.state.flow()),
-                Ok(Start::Bury { burial, .. }) => {
-                    *preview.still_dead.entry(burial.reason).or_default() += 1;
-                    return;
-                }
-                Err(reason) => {
-                    *preview.still_dead.entry(reason).or_default() += 1;
-                    return;
-                }
-            };
-        let lanes = self.desk.lanes();
-        let way = pace::way(&lane, Some(flow), book.of(&letter.event));
-        for (place, per_second) in pace::places(asked.rate, asked.budget, &way, &lanes) {
-            let name = place
-                .as_ref()
-                .map_or("rate".to_owned(), ToString::to_string);
-            let held = lanes
-                .iter()
-                .find(|view| Some(&view.lane) == place.as_ref())
-                .and_then(|view| view.held)
-                .map(|hold| hold.reason.as_str().to_owned());
-            let row = preview.lanes.entry(name).or_insert(PreviewLane {
-                letters: 0,
-                per_second,
-                held,
-            });
-            row.letters += 1;
+    /// Begins a replay.
+    async fn begin_replay(&self, who: &Who, asked: NewReplay) -> Result<Json<ReplayRow>, Problem> {
+        let mut kept = self.office.replays.open(&self.store).await?;
+        let unfinished = kept.values_mut().filter(|it| !it.state.is_over()).count();
+        if unfinished >= UNFINISHED_MAX {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                format!("{unfinished} replays are not over yet: cancel one first"),
+            ));
         }
+        let now = self.clock.now();
+        let last = kept.all().last_key_value().map_or(0, |(last, _)| *last);
+        let budget = asked.rate.is_none().then_some(USUAL_BUDGET);
+        let mut filter = asked.filter;
+        filter.until = Some(filter.until.map_or(now, |until| until.min(now)));
+        let replay = Replay {
+            number: last + 1,
+            who: who.0.clone(),
+            began_at: now,
+            filter,
+            rate: asked.rate,
+            budget: asked.budget.or(budget),
+            stop_at: asked.stop_at.unwrap_or(USUAL_STOP_AT),
+            expected: asked.expected,
+            state: ReplayState::Running,
+            why: None,
+            cursor: None,
+            still_dead: 0,
+            left_out: 0,
+            judged_from: (0, 0),
+            ended_at: None,
+        };
+        let deed = deed("replay begin", &replay, ReplayCounts::default());
+        let fits = paper(&replay)
+            .map_err(|_| Problem::bad_request("the filter is too long to be kept: say less"))?;
+        self.note(who, deed, vec![fits]).await?;
+        kept.all().insert(replay.number, replay.clone());
+        let old = replay.number.checked_sub(REPLAYS_MAX);
+        if let Some(old) = old.filter(|old| kept.all().contains_key(old)) {
+            self.store.put_papers(Vec::new(), vec![name(old)]).await?;
+            kept.all().remove(&old);
+        }
+        drop(kept);
+        self.office.replays.changed.notify_one();
+        Ok(Json(self.row(replay).await?))
+    }
+
+    /// Pauses, resumes or cancels one.
+    async fn change_replay(
+        &self,
+        who: &Who,
+        number: u32,
+        what: &'static str,
+        to: ReplayState,
+    ) -> Result<Json<ReplayRow>, Problem> {
+        let mut kept = self.office.replays.open(&self.store).await?;
+        let replay = kept.all().get_mut(&number).ok_or_else(unknown)?;
+        if replay.state.is_over()
+            || (to == ReplayState::Paused && replay.state != ReplayState::Running)
+        {
+            let state = replay.state.as_str();
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                format!("the replay is {state} already"),
+            ));
+        }
+        let counts = self.replay_counts(number).await?;
+        let mut changed = replay.clone();
+        changed.state = to;
+        changed.why = None;
+        if to == ReplayState::Running {
+            changed.judged_from = (counts.delivered, counts.died);
+        }
+        changed.ended_at = to.is_over().then(|| self.clock.now());
+        let deed = deed(what, &changed, counts);
+        self.note(who, deed, vec![paper(&changed)?]).await?;
+        *replay = changed.clone();
+        drop(kept);
+        self.office.replays.changed.notify_one();
+        Ok(Json(row(changed, counts)))
     }
 }
 
@@ -359,7 +320,7 @@ fn read<S: Store + Operate>(ops: &Ops<S>, body: &[u8]) -> Result<NewReplay, Prob
     if !asked.rate.is_none_or(|rate| rate > 0.0 && rate <= 1e6) {
         return Err(Problem::bad_request("`rate` is above 0: letters a second"));
     }
-    asked.filter = resolved(&ops.store, asked.filter)?;
+    asked.filter = kept(&ops.store, asked.filter)?;
     Ok(asked)
 }
 

@@ -25,18 +25,23 @@ pub(super) async fn status<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
 ) -> Result<Json<Status>, Problem> {
     let counts = ops.counts().await?;
+    Ok(Json(of(&ops, &counts)))
+}
+
+/// All of it, of this reading of the counts.
+pub(super) fn of<S: Store + Operate>(ops: &Ops<S>, counts: &Counts) -> Status {
     let now = ops.clock.now();
     let (views, held_views) = (ops.desk.lanes(), ops.desk.held_activations());
     let book = ops.rules.borrow().clone();
     let etas = etas(&counts.due, &views, &held_views, &book, now);
-    Ok(Json(Status {
+    Status {
         version: ops.version.to_owned(),
         now,
         uptime_seconds: ops.clock.elapsed().as_secs(),
         events: events(counts.events),
-        jobs: jobs(&counts),
-        dead: dead(&counts),
-        done: done(&counts),
+        jobs: jobs(counts),
+        dead: dead(counts),
+        done: done(counts),
         activations: etas.activations.iter().map(activation).collect(),
         held_activations: held_views.iter().map(held).collect(),
         lanes: lanes(&counts.lanes, views, &etas, now),
@@ -46,7 +51,7 @@ pub(super) async fn status<S: Store + Operate>(
             commit: counts.commit,
             refusing: ops.store.admits().err().map(|error| error.to_string()),
         },
-    }))
+    }
 }
 
 fn events(counts: EventCounts) -> Events {

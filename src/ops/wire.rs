@@ -7,6 +7,7 @@ mod audit;
 mod forget;
 mod lanes;
 mod letters;
+mod live;
 mod replays;
 mod status;
 
@@ -16,6 +17,7 @@ pub use audit::{AuditEntry, AuditPage};
 pub use forget::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};
 pub use lanes::{LanesChanged, WhichLanes};
 pub use letters::{Discard, Discarded, Ids, LetterCounts, Replayed, StillDead, Which};
+pub use live::{History, Live, Moment};
 pub use replays::{
     NewReplay, Preview, PreviewLane, Replay, ReplayPage, ReplayRow, ReplayState, USUAL_BUDGET,
     USUAL_STOP_AT,

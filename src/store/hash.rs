@@ -21,6 +21,18 @@ pub fn participant(workspace: u16, place: &Place) -> Participant {
     participant
 }
 
+/// Where all that is remembered of a participant begins, by [`Hasher::shown`]. Nobody's place, of a text that is none.
+pub fn person(shown: &str) -> Place {
+    let mut place = Place::default();
+    for (number, byte) in place[..PARTICIPANT_BYTES].iter_mut().enumerate() {
+        let digits = shown.get(2 * number..2 * number + 2);
+        *byte = digits
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            .unwrap_or_default();
+    }
+    place
+}
+
 /// Makes places. Cheap to copy.
 #[derive(Clone, Copy)]
 pub struct Hasher {
@@ -64,16 +76,10 @@ impl Hasher {
     fn place(&self, event: &Event, key: [u8; 32]) -> Place {
         // A participant is a person in one workspace; a scope belongs to one workspace, so that keys with the scope in
         // them need not name it, and an event keeps its place when its activation is configured later.
-        let mut place = self.person(event.participant());
+        let mut place = Place::default();
+        place[..PARTICIPANT_BYTES].copy_from_slice(&self.participant(event.participant()));
         let rest = &mut place[PARTICIPANT_BYTES..];
         rest.copy_from_slice(&key[..rest.len()]);
-        place
-    }
-
-    /// Where all that is remembered of a participant begins.
-    pub fn person(&self, participant: &str) -> Place {
-        let mut place = Place::default();
-        place[..PARTICIPANT_BYTES].copy_from_slice(&self.participant(participant));
         place
     }
 

@@ -22,9 +22,9 @@ use tokio::sync::Notify;
 use self::maps::{Living, Maps};
 use super::entry::Entries;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate,
-    PARTICIPANT_HASH_CHARS, Page, Paper, Person, Portion, Position, ReplayCounts, Settings, Shelf,
-    Standing, Store, StoreError, Token, Trace, paper,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Operate, Page, Paper,
+    Papers, Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError,
+    Token, Trace, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -243,7 +243,7 @@ impl Operate for MapStore {
             .dead
             .values()
             .filter(|letter| after.is_none_or(|after| letter.id > after))
-            .filter(|letter| filter.matches(letter, shown))
+            .filter(|letter| filter.matches(letter, |it| maps.hasher.shown(it)))
             .take(limit.saturating_add(1))
             .cloned()
             .collect();
@@ -268,15 +268,17 @@ impl Operate for MapStore {
         Ok(entries)
     }
 
-    async fn revive_for(
+    async fn revive_noting(
         &self,
         replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
+        note: Note,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         let mut maps = self.open()?;
         maps.discard_old_letters(now);
         maps.commit += 1;
+        maps.note(letters.iter().map(|(id, _)| *id), note);
         Ok(letters
             .into_iter()
             .map(|(id, start)| maps.revive(id, start, replay))
@@ -314,10 +316,16 @@ impl Operate for MapStore {
         Ok(self.open()?.search(&trace))
     }
 
-    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
+    async fn discard_noting(
+        &self,
+        ids: Vec<JobId>,
+        note: Note,
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
         let mut maps = self.open()?;
         maps.discard_old_letters(now);
         maps.commit += 1;
+        maps.note(ids.iter().copied(), note);
         Ok(ids.into_iter().map(|id| maps.discard(id)).collect())
     }
 
@@ -328,12 +336,7 @@ impl Operate for MapStore {
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
         let mut maps = self.open()?;
         maps.commit += 1;
-        for name in remove {
-            maps.papers.remove(&name);
-        }
-        let put = put.into_iter();
-        maps.papers
-            .extend(put.map(|paper| (paper.name().to_owned(), paper)));
+        maps.put_papers(Papers { remove, put });
         Ok(())
     }
 
@@ -349,16 +352,6 @@ impl Operate for MapStore {
     }
 
     fn participant_hash(&self, email: &str) -> String {
-        shown(email)
+        self.maps().hasher.shown(email)
     }
-}
-
-/// Without a secret: what is in memory alone is shown to nobody else.
-fn shown(email: &str) -> String {
-    let hash = blake3::hash(email.as_bytes());
-    hash.to_hex()
-        .as_str()
-        .chars()
-        .take(PARTICIPANT_HASH_CHARS)
-        .collect()
 }

@@ -6,8 +6,8 @@
 //! * After the first I/O error nothing is acknowledged any more: every call answers [`StoreError::Failed`].
 //! * A job is leased to at most one worker at a time. Leases live in memory: after a restart everything that was in
 //!   flight is due again.
-//! * Fresh work of a lane is leased in order of acceptance. Work that failed before never displaces it: of the room
-//!   that fresh work could fill, at most a quarter goes to work that failed.
+//! * Fresh work of a lane is leased in order of acceptance. Work that failed before, or belongs to a replay, never
+//!   displaces it: of the room that fresh work could fill, at most a quarter goes to such work.
 //! * An event is remembered by (source, scope, participant, key) for `event_dedupe`, and never shorter than its jobs
 //!   are alive or dead. The participant is the normalised e-mail.
 //! * A job is in exactly one state: alive, dead, done or discarded. An event is queued while one of its jobs lives; else
@@ -68,8 +68,8 @@ use self::entry::Entries;
 pub use self::letters::{
     DeadFilter, DeadLetter, PARTICIPANT_HASH_CHARS, REPLAYS_MAX, ReplayCounts,
 };
-pub use self::paper::{Paper, Shelf};
-pub use self::person::{Found, Held, Person, Portion, Position, Standing, Trace};
+pub use self::paper::{Note, Paper, Papers, Shelf};
+pub use self::person::{Found, Held, Named, Person, Portion, Position, Standing, Trace};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -258,13 +258,26 @@ pub trait Operate: Clone + Send + Sync + 'static {
     /// takes its place among the turns by its id.
     ///
     /// They, and what they spawn, belong to this replay until another lets them live: [`Operate::replay_counts`] tells what
-    /// becomes of them.
+    /// becomes of them. While a job belongs to a replay it is never fresh, whatever is committed.
+    ///
+    /// No letter lives again without what `note` puts on paper of it, whatever ends the process when.
+    fn revive_noting(
+        &self,
+        replay: Option<u32>,
+        letters: Vec<(JobId, Start)>,
+        note: Note,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// [`Operate::revive_noting`] nothing.
     fn revive_for(
         &self,
         replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send {
+        self.revive_noting(replay, letters, Papers::none(), now)
+    }
 
     /// [`Operate::revive_for`] no replay.
     fn revive(
@@ -276,12 +289,22 @@ pub trait Operate: Clone + Send + Sync + 'static {
     }
 
     /// Discards dead letters, as their age would. Answers for each, in order, whether it was a dead letter. Durable when it
-    /// returns.
+    /// returns. No letter goes without what `note` puts on paper of it, and the other way round.
+    fn discard_noting(
+        &self,
+        ids: Vec<JobId>,
+        note: Note,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+
+    /// [`Operate::discard_noting`] nothing.
     fn discard(
         &self,
         ids: Vec<JobId>,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<bool>, StoreError>> + Send {
+        self.discard_noting(ids, Papers::none(), now)
+    }
 
     /// What became of what each replay let live, exact at every moment; of the last [`REPLAYS_MAX`] replays that let
     /// anything live.
@@ -318,7 +341,7 @@ pub trait Operate: Clone + Send + Sync + 'static {
 
     /// Removes what [`Operate::held`] tells, in one atomic write; durable when it returns. To be repeated from `next` on.
     ///
-    /// An event of which a job is in the person's workspace goes whole, wherever its jobs are: living ones of every
+    /// An event of theirs of which a job is in the person's workspace goes whole, wherever its jobs are: living ones of every
     /// place, lent ones (their leases are lost), dead letters. It counts as forgotten; what was done or discarded before
     /// stays counted so. Addresses go with the last slice. Of every event, and of every `once`, stays what tells a
     /// repetition, keyed with the store's secret, for as long as it would have stayed otherwise. A living

@@ -46,6 +46,26 @@ impl Paper {
     }
 }
 
+/// Papers that go, and then those that are put there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Papers {
+    /// Gone, by name.
+    pub remove: Vec<String>,
+    /// There, each instead of one of its name.
+    pub put: Vec<Paper>,
+}
+
+/// What is put on paper of a change to letters, in the write of the change itself: it is told of each letter, in order,
+/// whether it is a dead one (of one that is named twice, the first time alone).
+pub type Note = Box<dyn FnOnce(&[bool]) -> Papers + Send>;
+
+impl Papers {
+    /// For a change of which nothing is put on paper.
+    pub fn none() -> Note {
+        Box::new(|_| Papers::default())
+    }
+}
+
 /// Which papers are looked at, in the order of the bytes of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shelf {

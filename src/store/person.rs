@@ -1,32 +1,95 @@
 //! Somebody who is to be forgotten: by which name the store knows them, what it holds of them, and where else their
 //! address or phone stands.
 //!
-//! Invariants: what says who it is never shows in `Debug`.
+//! Invariants: a [`Person`] says who it is to this store alone. A name that only its owner gave (a brand's id of its
+//! customer, a client's key) is never taken for the same name of another owner. What says who it is never shows in `Debug`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::Name;
+use super::hash::Hasher;
 use crate::model::email;
-use crate::model::event::{Event, EventKind};
+use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::EventId;
 use crate::model::json::ObjectText;
 
 /// Whose events and jobs are meant.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Person {
-    /// The name that all their events have in common: [`Event::participant`].
+    /// The name that all their events have in common ([`Event::participant`]), as
+    /// [`Operate::participant_hash`](super::Operate::participant_hash) tells it.
     pub participant: String,
     /// Only what is in this workspace; `None`: everywhere.
-    pub workspace: Option<Name>,
+    pub workspace: Option<String>,
+    /// Which of the events of this name.
+    pub named: Named,
 }
 
-impl fmt::Debug for Person {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Person(of {:?})", self.workspace)
+/// What somebody is named by, and so which events of that name are theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Named {
+    /// An e-mail: all of them, since it is the same person's everywhere.
+    Email,
+    /// The brand's own id: those without an e-mail. It says something in the brand's workspace alone.
+    ExternalId,
+    /// Nothing but the key of this event, or an id of nobody knows which brand: this event alone.
+    Event(EventId),
+}
+
+impl Person {
+    /// Whose this event is, of which a job is in this workspace.
+    pub(super) fn of(
+        hasher: &Hasher,
+        id: EventId,
+        event: &Event,
+        workspace: Option<&str>,
+    ) -> Person {
+        let (workspace, named) = match (&event.external_id, workspace) {
+            _ if !event.email.is_empty() => (None, Named::Email),
+            (Some(_), Some(workspace)) => (Some(workspace), Named::ExternalId),
+            (_, workspace) => (workspace, Named::Event(id)),
+        };
+        Person {
+            participant: hasher.shown(event.participant()),
+            workspace: workspace.map(str::to_owned),
+            named,
+        }
+    }
+
+    /// The same in this workspace only, if they are there.
+    #[must_use]
+    pub fn only_in(self, workspace: &str) -> Option<Person> {
+        match (self.named, &self.workspace) {
+            (Named::Email, _) => Some(Person {
+                workspace: Some(workspace.to_owned()),
+                ..self
+            }),
+            (_, own) => (own.as_deref() == Some(workspace)).then_some(self),
+        }
+    }
+
+    /// Whether an event of their name is meant, by a job of it in this workspace.
+    pub(super) fn has(&self, id: EventId, event: &Event, workspace: Option<&str>) -> bool {
+        let theirs = match self.named {
+            Named::Email => true,
+            Named::ExternalId => event.email.is_empty() && event.external_id.is_some(),
+            Named::Event(own) => own == id,
+        };
+        theirs && self.is_in(workspace)
+    }
+
+    /// Whether an address of their name, remembered in this workspace, is theirs.
+    pub(super) fn is_at(&self, workspace: &str) -> bool {
+        !matches!(self.named, Named::Event(_)) && self.is_in(Some(workspace))
+    }
+
+    fn is_in(&self, workspace: Option<&str>) -> bool {
+        let wanted = self.workspace.as_deref();
+        wanted.is_none_or(|wanted| workspace == Some(wanted))
     }
 }
 
@@ -98,25 +161,34 @@ impl fmt::Debug for Trace {
 }
 
 impl Trace {
-    /// Whether this is an event of theirs: by its phone; or, of an event without an e-mail, by its external id or any text in
-    /// what it brought. What somebody else's event says about them makes it none of theirs.
+    /// Whether this is an event of theirs: by its phone; by its external id, of an event without an e-mail; or by any text
+    /// in what it brought, where that is the only place for it: an e-mail of an event without one, a phone of a lead or
+    /// webhook. What somebody else's event says beyond that about them makes it none of theirs.
     pub fn is_in(&self, event: &Event) -> bool {
         let same = |text: &str| match self {
             Trace::Email(wanted) => email::normalised(text).is_ok_and(|it| it == *wanted),
-            Trace::Phone(wanted) => text.trim() == wanted,
+            Trace::Phone(wanted) => dialled(text).eq(wanted.chars()),
         };
-        if matches!(self, Trace::Phone(wanted) if event.phone.as_ref() == Some(wanted)) {
-            return true;
-        }
+        let nameless = event.email.is_empty();
+        let (by_phone, by_content) = match self {
+            Trace::Email(_) => (None, nameless),
+            Trace::Phone(_) => (event.phone.as_deref(), event.source != Source::Quikly),
+        };
         let brought = || {
             let told = event.event.as_ref().and_then(|it| it.properties.as_ref());
             let texts = [event.attributes.as_ref(), told].into_iter().flatten();
             texts.map(ObjectText::object)
         };
-        event.email.is_empty()
-            && (event.external_id.as_deref().is_some_and(same)
-                || brought().any(|object| object.values().any(|value| says(value, &same))))
+        by_phone.is_some_and(same)
+            || (nameless && event.external_id.as_deref().is_some_and(same))
+            || (by_content && brought().any(|object| object.values().any(|it| says(it, &same))))
     }
+}
+
+/// A phone number without what people set between its digits.
+fn dialled(text: &str) -> impl Iterator<Item = char> {
+    let between = |c: &char| c.is_whitespace() || matches!(c, '-' | '.' | '/' | '(' | ')');
+    text.chars().filter(move |c| !between(c))
 }
 
 fn says(value: &Value, same: &impl Fn(&str) -> bool) -> bool {
@@ -135,15 +207,23 @@ pub struct Position(pub(super) Vec<u8>);
 /// What a slice of a search found.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Who has such events: [`Event::participant`].
-    pub participants: BTreeSet<String>,
+    /// Who has such events, and the e-mail of those who are named by one.
+    pub people: BTreeMap<Person, Option<String>>,
     /// Where to go on; `None` at the end.
     pub next: Option<Position>,
 }
 
 impl fmt::Debug for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Found({} of them)", self.participants.len())
+        write!(f, "Found({} of them)", self.people.len())
+    }
+}
+
+impl Found {
+    /// Adds whose event this is.
+    pub(super) fn add(&mut self, person: Person, event: &Event) {
+        let email = (person.named == Named::Email).then(|| event.email.clone());
+        self.people.insert(person, email);
     }
 }
 
@@ -158,7 +238,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model::event::Source;
+    use crate::model::event::CustomEvent;
     use crate::model::time::Timestamp;
 
     fn lead(email: &str, answers: &Value) -> Event {
@@ -202,18 +282,73 @@ mod tests {
         };
         assert!(Trace::Phone("+15550100".into()).is_in(&bo));
         assert!(!Trace::Phone("+15550101".into()).is_in(&bo));
+        // A lead or a webhook has no other place for it.
+        let phone = Trace::Phone("+15550100".into());
+        let answers = json!({"tel": [" +1 (555) 01-00 "]});
+        assert!(phone.is_in(&lead("bo@b.example", &answers)));
+        assert!(!phone.is_in(&lead("bo@b.example", &json!({"tel": "+155501001"}))));
+        assert!(!phone.is_in(&lead("bo@b.example", &json!({"tel": 15_550_100}))));
+        let webhook = Event {
+            source: Source::Braze,
+            attributes: None,
+            event: Some(CustomEvent {
+                name: "joined".into(),
+                properties: lead("", &json!({"phone": "+15550100"})).attributes,
+            }),
+            ..bo.clone()
+        };
+        assert!(phone.is_in(&Event {
+            phone: None,
+            ..webhook
+        }));
+        let quikly = Event {
+            source: Source::Quikly,
+            ..lead("bo@b.example", &answers)
+        };
+        assert!(!phone.is_in(&quikly));
+    }
+
+    #[test]
+    fn a_name_that_only_its_owner_gave_is_no_other_owners() {
+        let (hasher, id) = (Hasher::new([7; 32]), EventId([1; 16]));
+        let of = |event: &Event, at| Person::of(&hasher, id, event, at);
+        let named = |email: &str| Event {
+            external_id: Some("u-1".into()),
+            ..lead(email, &json!({}))
+        };
+        let customer = of(&named(""), Some("acme"));
+        let other = EventId([2; 16]);
+        assert!(customer.has(other, &named(""), Some("acme")));
+        assert!(!customer.has(other, &named(""), Some("globex")));
+        assert!(!customer.has(other, &named(""), None));
+        assert!(!customer.has(other, &lead("", &json!({})), Some("acme")));
+        assert!(!customer.has(other, &named("u-1"), Some("acme")));
+        assert!(customer.is_at("acme") && !customer.is_at("globex"));
+        for nobody in [
+            of(&named(""), None),
+            of(&lead("", &json!({})), Some("acme")),
+        ] {
+            assert_eq!(nobody.named, Named::Event(id));
+            assert!(!nobody.has(other, &named(""), Some("acme")));
+            assert!(!nobody.is_at("acme"));
+        }
+        let everywhere = of(&named("ada@b.example"), Some("acme"));
+        assert_eq!(
+            (everywhere.named, &everywhere.workspace),
+            (Named::Email, &None)
+        );
+        let only = |person: Person| person.only_in("globex").map(|it| it.workspace);
+        assert_eq!(only(everywhere), Some(Some("globex".into())));
+        assert_eq!(only(customer), None);
+        assert_eq!(only(of(&lead("", &json!({})), None)), None);
     }
 
     #[test]
     fn nothing_shows_who_it_is() {
-        let person = Person {
-            participant: "ada@b.example".into(),
-            workspace: None,
-        };
-        let found = Found {
-            participants: ["ada@b.example".into()].into(),
-            next: None,
-        };
+        let ada = lead("ada@b.example", &json!({}));
+        let person = Person::of(&Hasher::new([7; 32]), EventId([1; 16]), &ada, None);
+        let mut found = Found::default();
+        found.add(person.clone(), &ada);
         let shown = format!("{person:?}{found:?}{:?}", Trace::Phone("+15550100".into()));
         assert!(!shown.contains("ada") && !shown.contains("555"), "{shown}");
     }

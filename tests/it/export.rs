@@ -4,6 +4,7 @@ mod backup;
 mod damage;
 mod files;
 mod golden;
+mod killed;
 
 use std::fs;
 use std::path::Path;
@@ -19,6 +20,7 @@ use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::sled::{Place, SledStore};
 use braze_relay::store::{Counts, DeadFilter, Operate, Settings, Store};
+use serde_json::Value;
 
 use crate::support::Setup;
 
@@ -52,6 +54,7 @@ fn nowhere() -> Setup {
 
 struct Ran {
     code: i32,
+    told: String,
     said: String,
 }
 
@@ -62,11 +65,17 @@ fn run(setup: &Setup, words: &[&str]) -> Ran {
     let ran = command.stdin(Stdio::null()).output().unwrap();
     Ran {
         code: ran.status.code().unwrap(),
+        told: String::from_utf8_lossy(&ran.stdout).into_owned(),
         said: String::from_utf8_lossy(&ran.stderr).into_owned(),
     }
 }
 
 impl Ran {
+    /// The one document on standard output.
+    fn document(&self) -> Value {
+        serde_json::from_str(&self.told).unwrap()
+    }
+
     fn ok(self) -> Ran {
         assert_eq!(self.code, 0, "{}", self.said);
         self

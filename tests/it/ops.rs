@@ -10,6 +10,7 @@ mod forget;
 mod health;
 mod lanes;
 mod letters;
+mod mortal;
 mod numbers;
 mod replays;
 
@@ -36,7 +37,7 @@ use braze_relay::model::rules::{CreditRule, OnUnknown, ParticipationFlow, RuleBo
 use braze_relay::model::time::Timestamp;
 use braze_relay::ops::{Office, Ops, OpsError, serve};
 use braze_relay::store::map::MapStore;
-use braze_relay::store::{Leased, Settings, Store};
+use braze_relay::store::{Leased, Operate, Settings, Store};
 use braze_relay::telemetry::Metrics;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -56,8 +57,8 @@ fn look_ups() -> Lane {
 }
 
 /// A relay's ops listener, with a store that a test fills.
-struct World {
-    store: MapStore,
+struct World<S = MapStore> {
+    store: S,
     metrics: Arc<Metrics>,
     rules: watch::Sender<Arc<RuleBook>>,
     trouble: Arc<Mutex<Option<String>>>,
@@ -110,8 +111,10 @@ impl World {
     async fn freely(store: MapStore) -> World {
         World::with_desk(store, Vec::new(), true).await
     }
+}
 
-    async fn with_desk(store: MapStore, tokens: Vec<(SecretString, Role)>, free: bool) -> World {
+impl<S: Store + Operate> World<S> {
+    async fn with_desk(store: S, tokens: Vec<(SecretString, Role)>, free: bool) -> World<S> {
         let metrics = Arc::new(Metrics::new().unwrap());
         let rules = watch::Sender::new(Arc::new(RuleBook::new([spring()])));
         let trouble = Arc::new(Mutex::new(None));

@@ -128,6 +128,8 @@ macro_rules! conformance {
                 a_replay_counts_what_lives_what_is_spawned_what_is_delivered_and_what_dies
                 a_job_buried_with_its_creation_has_died_in_its_replay
                 the_counts_of_the_last_replays_are_kept
+                what_belongs_to_a_replay_never_goes_before_fresh_work
+                what_is_noted_of_letters_is_written_with_what_becomes_of_them
                 letters_are_filtered_by_class_time_participant_and_words
             }
             papers {
@@ -155,6 +157,7 @@ macro_rules! conformance {
                 nothing_that_comes_in_the_same_moment_brings_somebody_back
                 a_removal_under_way_is_left_alone_and_its_letter_is_not
                 somebody_is_found_by_phone_and_by_what_nameless_leads_say
+                whoever_has_the_same_name_by_another_brand_or_key_is_left_alone
                 updates_lent_along_with_a_forgotten_holder_are_lost_with_it
             }
             restarting {

@@ -8,6 +8,7 @@ mod campaign;
 mod people;
 mod process;
 pub mod scene;
+mod told;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use url::Url;
 pub use campaign::Campaign;
 pub use people::{Item, Post, Receipt, email_of};
 pub use process::{Relay, Sandbox, Setup};
+pub use told::Told;
 
 /// What a relay of these tests wants to hear.
 pub const TOKEN: &str = "quikly-token";

@@ -1,13 +1,11 @@
 //! `braze-relay dead discard`: dead letters that nobody wants to replay.
 //!
-//! Invariants: what a filter chooses is only counted without `--yes`; whatever is discarded is in the audit with why.
+//! Invariants: without `--yes` nothing is done, and what would be done is counted; whatever is discarded is in the audit with
+//! why.
 
 use std::io::Write;
 
-use serde_json::json;
-
 use super::super::remote::{Caller, Failed, write};
-use super::super::text::tally;
 use super::{Discard, PAGE, filters};
 use crate::config::Env;
 use crate::ops::wire::{self, Discarded, Which};
@@ -16,22 +14,13 @@ pub(super) fn run(args: &Discard, env: &Env, out: &mut impl Write) -> Result<u8,
     super::chosen(&args.ids, args.all, &args.filters)?;
     let caller = args.remote.caller(env)?;
     let which = args.filters.which(&caller)?;
-    if args.ids.is_empty() && !args.yes {
-        let counts = filters::counts(&caller, &which)?;
-        if args.remote.json {
-            let (count, by_reason) = (counts.count, counts.by_reason);
-            let document = json!({ "preview": true, "count": count, "by_reason": by_reason });
-            write(out, &document)?;
-        } else {
-            let by_reason = counts.by_reason.iter();
-            let reasons = by_reason.map(|(reason, count)| (reason.as_str(), *count));
-            let (count, reasons) = (counts.count, tally(reasons));
-            writeln!(
-                out,
-                "{count} would be discarded ({reasons}); nothing was done: add --yes to do it"
-            )?;
+    if !args.yes {
+        let json = args.remote.json;
+        if !args.ids.is_empty() {
+            return super::previewed(&args.ids, "discarded", &caller, json, out);
         }
-        return Ok(0);
+        let counts = filters::counts(&caller, &which)?;
+        return super::told_preview(&counts.by_reason, "discarded", json, out);
     }
     let discarded = if args.ids.is_empty() {
         by_filter(&caller, which, &args.because)?

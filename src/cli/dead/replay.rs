@@ -3,18 +3,16 @@
 //! Invariants: without `--yes` nothing is done, and what would be done is told. Letters named by their ids live again at
 //! once; those of a filter by a replay that the relay itself carries out, at its pace.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
 
 use super::super::remote::{Caller, Failed, write};
 use super::super::replay;
 use super::super::text::{plain, remaining, tally};
-use super::{PAGE, Replay, by_reason, listed};
+use super::{PAGE, Replay, listed, would_be};
 use crate::config::Env;
-use crate::flow::job::Reason;
 use crate::model::id::JobId;
-use crate::ops::wire::{Ids, Letter, LetterRow, NewReplay, Preview, ReplayRow, Replayed};
+use crate::ops::wire::{Ids, NewReplay, Preview, ReplayRow, Replayed};
 
 /// How many letters a preview shows.
 const SAMPLE: usize = 5;
@@ -52,6 +50,9 @@ pub(super) fn run(args: &Replay, env: &Env, out: &mut impl Write) -> Result<u8, 
     }
     asked.expected = Some(preview.count);
     asked.filter.until = preview.until;
+    if !args.remote.json {
+        out.write_all(left_out(&preview).as_bytes())?;
+    }
     let row: ReplayRow = caller.post("api/v1/replays", &asked)?;
     let number = row.replay.number;
     let code = replay::told(&caller, row, args.watch, args.remote.json, out)?;
@@ -67,22 +68,7 @@ pub(super) fn run(args: &Replay, env: &Env, out: &mut impl Write) -> Result<u8, 
 /// Letters by their ids.
 fn named(args: &Replay, caller: &Caller, out: &mut impl Write) -> Result<u8, Failed> {
     if !args.yes {
-        let letter = |id| caller.get::<Letter>(&format!("api/v1/dead/{id}"), &[]);
-        let rows: Result<Vec<LetterRow>, Failed> = args
-            .ids
-            .iter()
-            .map(|id| letter(id).map(|letter| letter.row))
-            .collect();
-        let reasons = by_reason(&rows?);
-        let count: u64 = reasons.values().sum();
-        if args.remote.json {
-            let document =
-                serde_json::json!({ "preview": true, "count": count, "by_reason": reasons });
-            write(out, &document)?;
-        } else {
-            out.write_all(would_be(count, &reasons).as_bytes())?;
-        }
-        return Ok(0);
+        return super::previewed(&args.ids, "replayed", caller, args.remote.json, out);
     }
     let replayed = replay_ids(caller, &args.ids)?;
     if args.remote.json {
@@ -111,6 +97,7 @@ fn previewed(caller: &Caller, asked: &NewReplay) -> Result<Preview, Failed> {
 
 fn add(sum: &mut Preview, slice: Preview) {
     sum.count += slice.count;
+    sum.left_out += slice.left_out;
     for (reason, count) in slice.by_reason {
         *sum.by_reason.entry(reason).or_default() += count;
     }
@@ -167,16 +154,18 @@ fn foretold(preview: &Preview) -> String {
     if !preview.lanes.is_empty() {
         let _ = writeln!(text, "it would take about {}", remaining(eta(preview)));
     }
-    text + &would_be(preview.count, &preview.by_reason)
+    text + &left_out(preview) + &would_be("replayed", &preview.by_reason)
 }
 
-fn would_be(count: u64, by_reason: &BTreeMap<Reason, u64>) -> String {
-    if count == 0 {
-        return "no dead letters match: there is nothing to replay\n".into();
+/// What is not replayed although it matches, and why.
+fn left_out(preview: &Preview) -> String {
+    match preview.left_out {
+        0 => String::new(),
+        count => format!(
+            "{count} more may have happened (unknown_outcome), and are left out: to replay them, say --reason \
+             unknown_outcome, or their ids\n"
+        ),
     }
-    let reasons = by_reason.iter();
-    let reasons = tally(reasons.map(|(reason, count)| (reason.as_str(), *count)));
-    format!("{count} would be replayed ({reasons}); nothing was done: add --yes to do it\n")
 }
 
 fn replay_ids(caller: &Caller, ids: &[JobId]) -> Result<Replayed, Failed> {
@@ -214,12 +203,14 @@ pub(super) fn told(replayed: &Replayed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::job::Reason;
     use crate::ops::wire::PreviewLane;
 
     #[test]
     fn slices_of_a_preview_are_added_up_and_the_slowest_lane_says_how_long_it_takes() {
         let slice = |letters| Preview {
             count: letters + 1,
+            left_out: letters / 100,
             by_reason: [(Reason::GaveUp, letters + 1)].into(),
             still_dead: [(Reason::NoFlow, 1)].into(),
             lanes: [
@@ -258,10 +249,12 @@ mod tests {
                 "acme/users_track: 1200, up to 1000.0 a second; it is held (breaker), and the replay waits for that",
                 "2 of them cannot run as configured today: no_flow 2",
                 "it would take about 2m",
+                "12 more may have happened (unknown_outcome), and are left out: to replay them, say --reason \
+                 unknown_outcome, or their ids",
                 "1202 would be replayed (gave_up 1202); nothing was done: add --yes to do it",
             ]
         );
-        let nothing = "no dead letters match: there is nothing to replay\n";
+        let nothing = "no dead letters match: none would be replayed\n";
         assert_eq!(foretold(&Preview::default()), nothing);
     }
 }

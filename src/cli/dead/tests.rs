@@ -125,7 +125,7 @@ fn ids_and_all_exclude_each_other_and_one_is_needed() {
         (vec!["discard", "--all"], false),
         (vec!["discard", "--all", "--because", "a test"], true),
         (
-            vec!["discard", letter.as_str(), "--because", "a test"],
+            vec!["discard", letter.as_str(), "--because", "a test", "--yes"],
             true,
         ),
     ] {

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::super::Ops;
 use super::super::audit::{Deed, Who};
+use super::super::dead::start_of;
 use super::super::wire::{Replay, ReplayState};
 use super::pace::{Pace, Wait, way};
 use super::{SLICE, page_of, paper};
-use crate::flow;
 use crate::flow::job::Start;
 use crate::model::time::Timestamp;
 use crate::store::{DeadLetter, Operate, ReplayCounts, Store, StoreError};
@@ -94,6 +94,7 @@ impl<S: Store + Operate> Ops<S> {
                 ("delivered", counts.delivered),
                 ("died_again", counts.died),
                 ("still_dead", replay.still_dead),
+                ("left_out", replay.left_out),
             ],
             outcome: match why {
                 Some(why) => format!("{state}: {why}"),
@@ -119,6 +120,11 @@ impl<S: Store + Operate> Ops<S> {
         let (mut starts, mut wait) = (Vec::new(), None);
         let seen = page.items.len();
         for letter in page.items {
+            if replay.filter.leaves_out(letter.burial.reason) {
+                replay.left_out += 1;
+                replay.cursor = Some(letter.id);
+                continue;
+            }
             match self.next_start(&letter, replay, pace) {
                 Ok(Some(start)) => starts.push((letter.id, start)),
                 Ok(None) => replay.still_dead += 1,
@@ -168,21 +174,13 @@ impl<S: Store + Operate> Ops<S> {
     ) -> Result<Option<Start>, Wait> {
         let book = self.rules.borrow().clone();
         let now = self.clock.now();
-        let DeadLetter {
-            workspace,
-            flow,
-            event,
-            job,
-            ..
-        } = letter;
-        let revived = flow::revive(event, workspace.as_ref(), *flow, job.as_ref(), &book, now);
-        let Ok(Start::Run { lane, job }) = revived else {
+        let Ok(Start::Run { lane, job }) = start_of(letter, &book, now) else {
             return Ok(None);
         };
         let held = self.desk.held_activations();
-        let activation = (lane.workspace.clone(), event.scope.as_str().into());
+        let activation = (lane.workspace.clone(), letter.event.scope.as_str().into());
         pace.active(held.iter().find(|view| view.is_of(&activation)), now)?;
-        let way = way(&lane, Some(job.state.flow()), book.of(event));
+        let way = way(&lane, Some(job.state.flow()), book.of(&letter.event));
         pace.take(replay, &way, &self.desk.lanes(), now)?;
         Ok(Some(Start::Run { lane, job }))
     }

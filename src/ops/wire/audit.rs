@@ -19,7 +19,7 @@ pub struct AuditPage {
 /// One change that somebody made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// Grows by one with every entry.
+    /// Grows with every entry.
     pub number: u64,
     /// When it was done.
     pub at: Timestamp,

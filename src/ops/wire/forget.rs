@@ -39,11 +39,11 @@ pub struct Receipt {
     pub by: String,
     /// In which workspace; `None`: in all.
     pub workspace: Option<String>,
-    /// How many participants it found.
+    /// How many participants it found; a brand's own id counts once a workspace.
     pub people: u64,
     /// Their hashes, as in the audit and in lists; not more than twenty.
     pub participants: Vec<String>,
-    /// What was removed, or would be.
+    /// What was removed, or would be. What went right before a stop in the middle of it may be missing.
     pub removed: Removed,
     /// Whether their profiles were to be deleted.
     pub delete_in_braze: bool,
@@ -51,7 +51,7 @@ pub struct Receipt {
     pub erasures: Vec<Erasing>,
     /// Participants who are known by no e-mail: their profiles are not deleted.
     pub without_email: u64,
-    /// When it was done; `None`: not yet, or it was interrupted and is to be asked for once more.
+    /// When it was done; `None`: not yet. It goes on by itself, also after a stop.
     pub done_at: Option<Timestamp>,
 }
 

@@ -50,6 +50,12 @@ pub struct Which {
 }
 
 impl Which {
+    /// Whether a replay of these passes over letters of this reason: what may have happened is not asked for again unless
+    /// just that is meant.
+    pub fn leaves_out(&self, reason: Reason) -> bool {
+        reason == Reason::UnknownOutcome && self.reason != Some(reason)
+    }
+
     /// As the store filters. The participant must be a hash.
     pub fn filter(&self) -> DeadFilter {
         DeadFilter {

@@ -19,7 +19,8 @@ pub const USUAL_STOP_AT: f64 = 0.2;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewReplay {
-    /// Which letters. `after` and `limit` are for a preview alone.
+    /// Which letters; those of `unknown_outcome` only where that is the reason asked for. `after` and `limit` are for a
+    /// preview alone. Not an address or a number in `text` or a name: a person is a `participant`.
     #[serde(default)]
     pub filter: Which,
     /// So many letters a second.
@@ -101,6 +102,9 @@ pub struct Replay {
     pub cursor: Option<JobId>,
     /// Letters it has looked at that cannot run as configured today.
     pub still_dead: u64,
+    /// Letters it has passed over, since they died of `unknown_outcome` and that was not the reason asked for.
+    #[serde(default)]
+    pub left_out: u64,
     /// What had been delivered, and had died again, when it was last resumed, or found to go well: what counts for
     /// `stop_at` is since.
     pub judged_from: (u64, u64),
@@ -138,11 +142,14 @@ pub struct ReplayPage {
 /// The answer to `POST /api/v1/replays/preview`: of one slice; go on with `after` and add.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Preview {
-    /// How many match.
+    /// How many would live.
     pub count: u64,
+    /// How many more match, and would not: they died of `unknown_outcome`, and that is not the reason asked for.
+    #[serde(default)]
+    pub left_out: u64,
     /// By what they died of.
     pub by_reason: BTreeMap<Reason, u64>,
-    /// Of those, how many cannot run as configured today, and why.
+    /// Of those that would, how many cannot run as configured today, and why.
     pub still_dead: BTreeMap<Reason, u64>,
     /// The lanes that the others pass, or `rate`: how many, and how fast they may.
     pub lanes: BTreeMap<String, PreviewLane>,

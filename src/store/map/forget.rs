@@ -1,6 +1,6 @@
 //! Forgetting a person in the plain-map store.
 
-use super::super::hash::Place;
+use super::super::hash::{self, Place};
 use super::super::person::outlives;
 use super::super::{Found, Held, Person, Standing, Trace};
 use super::maps::{self, Living, Maps};
@@ -82,44 +82,49 @@ impl Maps {
     }
 
     pub(super) fn search(&self, trace: &Trace) -> Found {
-        let living = self.living.values().map(|living| &living.event);
-        let dead = self.dead.values().map(|letter| &letter.event);
-        let theirs = living.chain(dead).filter(|event| trace.is_in(event));
-        Found {
-            participants: theirs.map(|event| event.participant().to_owned()).collect(),
-            next: None,
+        let living = self.living.iter().map(|(id, living)| {
+            let workspace: &str = &living.lane.workspace;
+            (*id, &living.event, Some(workspace))
+        });
+        let dead = self.dead.iter().map(|(id, letter)| {
+            let workspace = letter.workspace.as_deref();
+            (*id, &letter.event, workspace)
+        });
+        let mut found = Found::default();
+        for (id, event, workspace) in living.chain(dead) {
+            if trace.is_in(event) {
+                let person = Person::of(&self.hasher, id.event, event, workspace);
+                found.add(person, event);
+            }
         }
+        found
     }
 
     /// The person's events that are to go.
     fn affairs(&self, person: &Person, before: Option<EventId>) -> Vec<EventId> {
-        let here = |workspace: Option<&str>| {
-            let wanted = person.workspace.as_deref();
-            wanted.is_none_or(|wanted| workspace == Some(wanted))
-        };
-        let theirs = maps::person(&self.hasher.person(&person.participant));
+        let theirs = maps::person(&hash::person(&person.participant));
         let of_person = self.events.iter().filter(|(id, known)| {
             maps::person(&known.place) == theirs && before.is_none_or(|before| **id < before)
         });
-        let goes = |event: &EventId| {
-            let living = self.living.range(event.job(0)..=event.job(u8::MAX));
+        let goes = |id: &EventId| {
+            let living = self.living.range(id.job(0)..=id.job(u8::MAX));
             let living: Vec<&Living> = living.map(|(_, living)| living).collect();
-            let letters = self.dead.range(event.job(0)..=event.job(u8::MAX));
+            let mut letters = self.dead.range(id.job(0)..=id.job(u8::MAX));
             let stays = living.iter().any(|living| outlives(&living.event));
-            let of_living = living.iter().map(|living| Some(&*living.lane.workspace));
-            let of_dead = letters.map(|(_, letter)| letter.workspace.as_deref());
-            !stays && of_living.chain(of_dead).any(here)
+            let mut jobs = living.iter();
+            !stays
+                && (jobs.any(|it| person.has(*id, &it.event, Some(&it.lane.workspace)))
+                    || letters.any(|(_, it)| person.has(*id, &it.event, it.workspace.as_deref())))
         };
         of_person.map(|(id, _)| *id).filter(goes).collect()
     }
 
     /// Where addresses of the person may be remembered.
     fn addresses_of(&self, person: &Person) -> Vec<Place> {
-        let theirs = maps::person(&self.hasher.person(&person.participant));
-        let wanted = person.workspace.as_ref();
+        let theirs = maps::person(&hash::person(&person.participant));
         let workspaces = self.workspaces.iter();
         workspaces
-            .filter(|name| wanted.is_none_or(|wanted| wanted == *name))
+            .filter(|name| person.is_at(name))
             .map(|name| self.address_of(&(name.clone(), theirs)))
             .collect()
     }

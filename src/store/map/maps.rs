@@ -252,9 +252,10 @@ impl Maps {
         id: JobId,
         lane: Lane,
         event: Event,
-        job: Job,
+        mut job: Job,
         replay: Option<u32>,
     ) {
+        job.fresh &= replay.is_none();
         self.lanes.insert(lane.clone());
         self.wake(&lane).notify_one();
         self.number(&lane.workspace);

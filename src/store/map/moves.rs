@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::hash::Place;
-use super::super::{Committed, DeadLetter, Learnt, Token, is_memorable};
+use super::super::{Committed, DeadLetter, Learnt, Note, Papers, Token, is_memorable};
 use super::maps::{Living, Maps};
 use super::turns::Participant;
 use crate::flow::job::{Burial, Child, Commit, Fate, Start};
@@ -196,6 +196,24 @@ impl Maps {
                 || self.living.contains_key(id)
                 || self.dead.contains_key(id)
         })
+    }
+
+    /// Puts on paper what is to be noted of a change to these letters.
+    pub(super) fn note(&mut self, ids: impl Iterator<Item = JobId>, note: Note) {
+        let mut seen = BTreeSet::new();
+        let are_letters: Vec<bool> = ids
+            .map(|id| self.dead.contains_key(&id) && seen.insert(id))
+            .collect();
+        self.put_papers(note(&are_letters));
+    }
+
+    pub(super) fn put_papers(&mut self, papers: Papers) {
+        for name in papers.remove {
+            self.papers.remove(&name);
+        }
+        let put = papers.put.into_iter();
+        self.papers
+            .extend(put.map(|paper| (paper.name().to_owned(), paper)));
     }
 
     pub(super) fn revive(&mut self, id: JobId, start: Start, replay: Option<u32>) -> bool {

@@ -68,7 +68,8 @@ impl Begin {
         replay: Option<u32>,
     ) -> Result<Begin, StoreError> {
         let (record, run, reason) = match start {
-            Start::Run { lane, job } => {
+            Start::Run { lane, mut job } => {
+                job.fresh &= replay.is_none();
                 let run = Run {
                     lane: lane.clone(),
                     fresh: job.fresh,

@@ -82,6 +82,10 @@ pub struct Base {
     pub sweeping: bool,
     /// Where the sweep of dead letters goes on.
     pub sweep_from: Option<JobId>,
+    /// How many slices were swept.
+    pub sweeps: u64,
+    /// The last slice of dead letters met one that was past its time.
+    pub is_discarding: bool,
     /// Leases were lost with a person in this batch.
     pub revokes: bool,
     /// Keys written since sled was last made to free what they replaced.
@@ -106,13 +110,7 @@ impl From<CodecError> for StoreError {
 
 /// An error of the engine itself: final.
 pub fn broken(error: &::sled::Error) -> StoreError {
-    let way_on = match error {
-        ::sled::Error::Corruption { .. } => {
-            ". It is damaged: restore a backup, or save what can be read with braze-relay export --salvage"
-        }
-        _ => "",
-    };
-    StoreError::Failed(format!("sled/db: {error}{way_on}"))
+    StoreError::Failed(format!("sled/db: {error}"))
 }
 
 /// A record as sled takes it. Made on the caller's thread: sled copies every value of more than 22 bytes, and the

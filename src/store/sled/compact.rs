@@ -2,18 +2,20 @@
 //!
 //! Invariants: the fresh store is made inside the folder, and is told back and compared before anything is touched; then the
 //! two databases change places in one step of the file system. A crash leaves the old one or the new one whole in its place;
-//! what lies beside it is removed when the store is opened next. The mark stays as it is: the fresh store has come at least
-//! as far. The lock is let go for a moment before the exchange; had anybody used it, the mark would say so, and nothing is done.
+//! what lies beside it is removed when the store is opened next. The mark stays as it is: the fresh store's commits are made
+//! to go on behind it. The lock is let go for a moment before the exchange; had anybody used it, the mark would say so, and
+//! nothing is done.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use super::base::{Base, Draft};
 use super::disk::Folder;
 use super::import::Origin;
-use super::mark::Mark;
+use super::mark::Came;
 use super::{Place, SledStore};
 use crate::store::entry::{Account, Entry};
 use crate::store::{Operate, Settings, StoreError};
@@ -59,31 +61,10 @@ impl Sum {
     }
 }
 
-impl Folder {
-    /// Where a fresh store is made while this one is compacted.
-    pub fn fresh(&self) -> PathBuf {
-        self.path().join("compact")
-    }
-
-    /// Removes what a compaction that did not end has left.
-    pub fn remove_fresh(&self) -> io::Result<()> {
-        match fs::remove_dir_all(self.fresh()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    }
-}
-
 impl SledStore {
     /// Makes the store at `place` as small as what it holds. Nobody else may have it open. Needs a runtime, and room for what
     /// the store holds.
     pub async fn compact(place: &Place, settings: Settings) -> Result<Sizes, StoreError> {
-        let refuse = |what: &str, error: io::Error| {
-            StoreError::Refused(format!(
-                "store.path {}: {what}: {error}",
-                place.path.display()
-            ))
-        };
         // Opening removes what an earlier one has left.
         let store = SledStore::open(place.clone(), settings, None)?;
         let fresh = Place {
@@ -93,13 +74,31 @@ impl SledStore {
         };
         let told = copy_into(&store, &fresh, settings).await;
         store.close().await?;
-        let told = told?;
-        let came = Mark::open(&place.path.join("mark")).map(|(_, came)| came);
-        let came = came.map_err(|error| refuse("the mark cannot be read", error))?;
-        let found = sum_of(&fresh, settings).await?;
+        SledStore::replace(place, &fresh, settings, told?).await
+    }
+
+    /// Lets the fresh store take the place of the one at `place`, which is closed and has `told` that much.
+    async fn replace(
+        place: &Place,
+        fresh: &Place,
+        settings: Settings,
+        told: Sum,
+    ) -> Result<Sizes, StoreError> {
+        let refuse = |what: &str, error: io::Error| {
+            StoreError::Refused(format!(
+                "store.path {}: {what}: {error}",
+                place.path.display()
+            ))
+        };
+        let mark = |path: &Path| {
+            let came = Came::read(&path.join("mark"));
+            came.map_err(|error| refuse("the mark cannot be read", error))
+        };
+        let came = mark(&place.path)?;
+        go_on_behind(came, fresh, settings).await?;
+        let found = sum_of(fresh, settings).await?;
         let folder = Folder::open(&place.path)?;
-        let now = Mark::open(&folder.mark()).map(|(_, came)| came);
-        if now.map_err(|error| refuse("the mark cannot be read", error))? != came {
+        if mark(&place.path)? != came {
             return Err(StoreError::Refused(format!(
                 "store.path {}: somebody has used the store meanwhile; nothing was changed",
                 place.path.display()
@@ -116,7 +115,7 @@ impl SledStore {
             .map_err(|error| refuse("the fresh store cannot take its place", error))?;
         let after = folder.data_bytes();
         folder
-            .remove_fresh()
+            .remove_leftovers()
             .map_err(|error| refuse("the old database cannot be removed", error))?;
         Ok(Sizes {
             before: before.unwrap_or_default(),
@@ -160,6 +159,27 @@ async fn copy_into(
     Ok(sum)
 }
 
+/// Gives the next commit of the store at `place` a number behind `came`: settling goes on in the old store after it was told.
+async fn go_on_behind(came: Came, place: &Place, settings: Settings) -> Result<(), StoreError> {
+    let place = place.clone();
+    let raised = tokio::task::spawn_blocking(move || {
+        let mut base = Base::open(&place, settings, None)?;
+        if let Came::To(came) = came {
+            base.head.commit = base.head.commit.max(came);
+        }
+        let nothing = Draft {
+            used: true,
+            ..Draft::default()
+        };
+        base.apply(nothing, true)?;
+        base.mark
+            .sync()
+            .map_err(|error| StoreError::Failed(format!("syncing the mark: {error}")))
+    });
+    let raised = raised.await;
+    raised.map_err(|error| StoreError::Failed(error.to_string()))?
+}
+
 /// What the store at `place` tells.
 async fn sum_of(place: &Place, settings: Settings) -> Result<Sum, StoreError> {
     let store = SledStore::open(place.clone(), settings, None)?;
@@ -183,4 +203,37 @@ fn exchange(folder: &Folder) -> io::Result<()> {
     renameat_with(CWD, &fresh, CWD, folder.database(), RenameFlags::EXCHANGE)?;
     File::open(folder.fresh())?.sync_all()?;
     File::open(folder.path())?.sync_all()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use super::*;
+    use crate::store::{Paper, Shelf};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_store_that_went_on_after_it_was_told_is_no_further_than_the_fresh_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::small(folder.path(), 64);
+        let fresh = Place {
+            path: folder.path().join("compact"),
+            ..place.clone()
+        };
+        let settings = Settings::default();
+        let store = SledStore::open(place.clone(), settings, None).unwrap();
+        let paper = Paper::new("kept", "as it is").unwrap();
+        store.put_papers(vec![paper], Vec::new()).await.unwrap();
+        let told = copy_into(&store, &fresh, settings).await.unwrap();
+        // Commits that change nothing, as putting the index in order does.
+        for _ in 0..100 {
+            store.put_papers(Vec::new(), Vec::new()).await.unwrap();
+        }
+        store.close().await.unwrap();
+        SledStore::replace(&place, &fresh, settings, told)
+            .await
+            .unwrap();
+        let store = SledStore::open(place, settings, None).unwrap();
+        let papers = store.papers(Shelf::of("kept"), 10).await.unwrap();
+        assert_eq!(papers.len(), 1);
+    }
 }

@@ -266,11 +266,6 @@ impl Names {
             .map(|number| LaneKey::new(*number, lane.kind))
     }
 
-    /// The numbers of all workspaces.
-    pub fn workspace_numbers(&self) -> std::ops::Range<u16> {
-        0..self.workspaces.len() as u16
-    }
-
     /// The number of a workspace, if it has one.
     pub fn known_workspace(&self, name: &str) -> Option<u16> {
         self.workspace_numbers.get(name).copied()

@@ -1,6 +1,7 @@
 //! The folder of a store: who owns it, how it is made durable, how much room there is.
 //!
-//! `store.path` holds `sled/` (the database), `mark`, `ballast` and `lock`. Only the holder of the lock writes there.
+//! `store.path` holds `sled/` (the database), `mark`, `ballast` and `lock`; for a while `compact/` (a fresh store in the making)
+//! or `salvage/` (a copy that is being read). Only the holder of the lock writes there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -19,6 +20,14 @@ pub struct Folder {
 pub fn is_locked(path: &Path) -> bool {
     let lock = File::open(path.join("lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
+/// Removes a folder with all there is in it, if it is there.
+pub fn remove_all(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 impl Folder {
@@ -61,6 +70,22 @@ impl Folder {
     /// The mark file.
     pub fn mark(&self) -> PathBuf {
         self.path.join("mark")
+    }
+
+    /// Where a fresh store is made while this one is compacted.
+    pub fn fresh(&self) -> PathBuf {
+        self.path.join("compact")
+    }
+
+    /// Where a damaged store is read: a copy.
+    pub fn salvage(&self) -> PathBuf {
+        self.path.join("salvage")
+    }
+
+    /// Removes what a compaction or a salvage that did not end has left.
+    pub fn remove_leftovers(&self) -> io::Result<()> {
+        remove_all(&self.fresh())?;
+        remove_all(&self.salvage())
     }
 
     /// A descriptor of our own on sled's one data file: its fdatasync is what makes a commit durable.

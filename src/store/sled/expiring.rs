@@ -1,7 +1,8 @@
 //! Dead letters that their age will discard soon: announced before it happens.
 //!
 //! Invariants: no look of its own: the sweep, which comes by every letter again and again, tells what it sees, and what it
-//! saw of all of them is published when it has come round.
+//! saw of all of them is published when it has come round. Nothing is discarded before that has happened once since the
+//! start, and a while has passed: whoever shortened `store.dead_retention` by mistake, or stood still for weeks, can act.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +12,9 @@ use crate::telemetry::{Metrics, NONE};
 
 /// So long before, at most, it is announced; with a short retention a quarter of it.
 const AHEAD_MAX: Duration = Duration::from_hours(7 * 24);
+
+/// So long after it was first announced, at most, nothing is discarded; with a short retention a quarter of it.
+const GRACE_MAX: Duration = Duration::from_hours(1);
 
 /// How often it is said again.
 const SAY_EVERY: Duration = Duration::from_hours(24);
@@ -23,9 +27,23 @@ pub struct Expiring {
     /// Every workspace that was ever told: it must go back to 0.
     told: BTreeMap<String, u64>,
     said_at: Option<Timestamp>,
+    /// When the sweep had come round for the first time.
+    round_at: Option<Timestamp>,
+    discarded: u64,
 }
 
 impl Expiring {
+    /// Whether a letter may be discarded that is past its `retention`: all of them have been announced.
+    pub fn is_announced(&self, retention: Duration, now: Timestamp) -> bool {
+        let grace = GRACE_MAX.min(retention / 4);
+        self.round_at.is_some_and(|at| at + grace <= now)
+    }
+
+    /// A letter was discarded.
+    pub fn discard(&mut self) {
+        self.discarded += 1;
+    }
+
     /// The sweep came by a letter that will be discarded at `end`.
     pub fn see(
         &mut self,
@@ -47,6 +65,14 @@ impl Expiring {
 
     /// The sweep has come round.
     pub fn come_round(&mut self, metrics: Option<&Metrics>, now: Timestamp) {
+        self.round_at.get_or_insert(now);
+        let discarded = std::mem::take(&mut self.discarded);
+        if discarded > 0 {
+            tracing::warn!(
+                discarded,
+                "dead letters were older than store.dead_retention and are gone"
+            );
+        }
         let first = self.first.take();
         for count in self.told.values_mut() {
             *count = 0;
@@ -77,6 +103,20 @@ mod tests {
     use crate::telemetry::Gauges;
 
     const DAY: Duration = Duration::from_hours(24);
+
+    #[test]
+    fn nothing_is_discarded_before_it_was_announced_for_an_hour_or_a_quarter() {
+        let now = Timestamp::from_millis(1_795_770_600_000);
+        let mut expiring = Expiring::default();
+        assert!(!expiring.is_announced(DAY, now + DAY), "never looked at");
+        expiring.come_round(None, now);
+        expiring.come_round(None, now + DAY);
+        let (nearly, second) = (Duration::from_secs(3599), Duration::from_secs(1));
+        assert!(!expiring.is_announced(DAY, now + nearly));
+        assert!(expiring.is_announced(DAY, now + nearly + second));
+        assert!(expiring.is_announced(second * 4, now + second));
+        assert!(!expiring.is_announced(second * 5, now + second));
+    }
 
     fn told(metrics: &Metrics, workspace: &str) -> String {
         let text = metrics.text(&Gauges::default()).unwrap();

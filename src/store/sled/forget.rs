@@ -17,6 +17,7 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::LaneKind;
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Done, Known, Record, Turn};
+use crate::store::hash;
 use crate::store::person::outlives;
 use crate::store::{Held, Person, Portion, ReplayCounts, StoreError};
 
@@ -152,7 +153,7 @@ impl Base {
         person: &Person,
         before: Option<EventId>,
     ) -> Result<(Vec<Affair>, Option<EventId>), StoreError> {
-        let place = self.hasher.person(&person.participant);
+        let place = hash::person(&person.participant);
         let mut events = Vec::new();
         for (home, known) in self.index.of_participant(&self.db, &place)? {
             if let Known::Event(event) = known
@@ -168,12 +169,10 @@ impl Base {
         let mut affairs = Vec::new();
         for (event, home) in events {
             let jobs = self.jobs_of(event)?;
-            let here = |record: &Record| {
-                let workspace = person.workspace.as_deref();
-                workspace.is_none_or(|wanted| record.workspace.as_deref() == Some(wanted))
-            };
+            let theirs =
+                |record: &Record| person.has(event, &record.event, record.workspace.as_deref());
             let stays = |job: &Theirs| outlives(&job.record.event) && job.record.burial.is_none();
-            if jobs.iter().any(|job| here(&job.record)) && !jobs.iter().any(stays) {
+            if jobs.iter().any(|job| theirs(&job.record)) && !jobs.iter().any(stays) {
                 affairs.push(Affair { event, home, jobs });
             }
         }
@@ -243,12 +242,10 @@ impl Base {
 
     /// Where addresses of a person are remembered, and how many of those are believed.
     fn addresses(&self, person: &Person) -> Result<(Vec<Place>, u64), StoreError> {
-        let home = self.hasher.person(&person.participant);
+        let home = hash::person(&person.participant);
         let (mut places, mut holding) = (Vec::new(), 0);
-        let only = person.workspace.as_deref();
-        let only = only.map(|name| self.names.known_workspace(name));
-        for number in self.names.workspace_numbers() {
-            if only.is_some_and(|only| only != Some(number)) {
+        for (number, name) in (0..).zip(self.names.all_workspaces()) {
+            if !person.is_at(name) {
                 continue;
             }
             // Any lane of the workspace will do.

@@ -15,6 +15,7 @@ use super::counts::Head;
 use super::disk::Folder;
 use super::format::Format;
 use super::keys::{self, LaneKey};
+use super::mark::Came;
 use super::open::{Purpose, open_sled};
 use super::time::group_number;
 use super::told::{known, pair, tree_key};
@@ -73,26 +74,34 @@ impl SledStore {
 /// The folder, locked, without a store; what is left of an import that did not end is removed.
 fn make_room(place: &Place) -> Result<Folder, StoreError> {
     let folder = Folder::open(&place.path)?;
+    let refuse =
+        |what: &str| StoreError::Refused(format!("store.path {}: {what}", place.path.display()));
     if !folder.database().exists() {
-        return Ok(folder);
+        return match Came::read(&folder.mark()) {
+            Ok(Came::Unsaid) => Ok(folder),
+            Ok(Came::To(_) | Came::Unreadable) => Err(refuse(
+                "a mark lies there without its database: put that back, or move the file `mark` away as well",
+            )),
+            Err(error) => Err(refuse(&format!("the mark cannot be read: {error}"))),
+        };
     }
     let format = Format::read(&open_sled(&folder, place.cache_bytes)?)?;
     if !format.half {
-        return Err(StoreError::Refused(format!(
-            "store.path {}: there is a store already, and an import needs an empty one: move that away, or name another path",
-            place.path.display()
-        )));
+        return Err(refuse(
+            "there is a store already, and an import needs an empty one: move that away, or name another path",
+        ));
     }
     clear(&folder).map_err(|error| StoreError::Refused(error.to_string()))?;
     Ok(folder)
 }
 
+/// The mark first: alone it would keep the next import out.
 fn clear(folder: &Folder) -> io::Result<()> {
-    match fs::remove_dir_all(folder.database()) {
+    match fs::remove_file(folder.mark()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    match fs::remove_file(folder.mark()) {
+    match fs::remove_dir_all(folder.database()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

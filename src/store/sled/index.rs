@@ -4,6 +4,8 @@
 //! once the tree is larger than the cache it reads one first. Here what a commit remembers is written behind one key of
 //! its own (the log), collected in memory, and now and then written down in order as a run of blocks of up to 4 KiB;
 //! runs of one size are merged into a longer one, in slices, a little with every commit (a log-structured merge tree).
+//! What is forgotten hides what is older until it meets it in the oldest run. That one's size is what is left of it, and
+//! not how often it was merged: where most is forgotten again it stays short, and is soon merged with what is new.
 //!
 //! Invariants: what is newer hides what is older: young, then frozen, then runs from the last to the first. A run is
 //! read only when it is complete; what a crash leaves of an unfinished one is in `garbage`. The log is kept until the
@@ -90,7 +92,7 @@ impl Index {
         let Manifest { runs, books } =
             match db.get(keys::MANIFEST).map_err(|error| broken(&error))? {
                 Some(bytes) => codec::decode_table(&bytes)?,
-                None => Manifest::default(),
+                None => no_runs(db)?,
             };
         let mut young = Table::default();
         let mut hurries = false;
@@ -310,12 +312,18 @@ impl Index {
         let (inputs, written) = merge.into_parts();
         let of = |held: &Held| inputs.contains(&held.run.number);
         if let Some(first) = self.runs.iter().position(of) {
-            let level = self.runs[first].run.level + 1;
+            let level = self.level(written.entries);
             let held = self.complete(draft, written, level);
             self.runs.splice(first..first + FAN_IN, [held]);
         }
         self.books.garbage.extend(inputs);
         Ok(())
+    }
+
+    /// How long a run of so many entries is: each level is `FAN_IN` times the one below.
+    fn level(&self, entries: u64) -> u8 {
+        let flushes = entries.div_ceil(self.young_max as u64).max(1);
+        flushes.ilog(FAN_IN as u64) as u8
     }
 
     fn begin_merge(&mut self) -> Option<Merge> {
@@ -351,6 +359,17 @@ impl Index {
             self.log_to_clear = remove(draft, old)?;
         }
         Ok(())
+    }
+}
+
+/// The manifest of an index without runs. It is written with the first block of the first run.
+fn no_runs(db: &Db) -> Result<Manifest, StoreError> {
+    match db.scan_prefix(keys::RUN_PREFIX).next() {
+        None => Ok(Manifest::default()),
+        Some(Ok(_)) => Err(StoreError::Failed(
+            "the index of participants: which runs it has is missing".into(),
+        )),
+        Some(Err(error)) => Err(broken(&error)),
     }
 }
 

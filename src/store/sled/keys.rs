@@ -338,6 +338,8 @@ pub const HEAD: u8 = b'm';
 pub const NAMES: u8 = b'n';
 /// What commits remember.
 pub const LOG_PREFIX: &[u8] = b"l";
+/// All blocks of all runs.
+pub const RUN_PREFIX: &[u8] = b"p";
 /// Which runs there are.
 pub const MANIFEST: &[u8] = b"i";
 /// What was used of budgets.

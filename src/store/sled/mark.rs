@@ -4,9 +4,10 @@
 //! this file remembers the last one that was durable. Two slots, each with its own checksum, are written alternately
 //! and always after the store's own sync, so that the mark is never ahead of the store and a torn write costs one
 //! slot. It is itself synced at least once a second and at a clean stop: after a power cut, damage within the last
-//! second cannot be told from a torn tail.
+//! second cannot be told from a torn tail. Of a mark that was just made a power cut may leave nothing, or zeros; whatever
+//! else cannot be read was damaged, and says nothing about the store.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -23,29 +24,44 @@ pub struct Mark {
     commit: u64,
 }
 
+/// How far a store had come, by its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// There is no mark, or nothing was written there yet.
+    Unsaid,
+    /// This commit was durable.
+    To(u64),
+    /// There is something else.
+    Unreadable,
+}
+
+impl Came {
+    /// What the mark says.
+    pub fn read(path: &Path) -> io::Result<Came> {
+        Ok(slots(path)?.1)
+    }
+}
+
 impl Mark {
-    /// Opens or creates it, and says how far the store had come; `None` when it is new or unreadable.
-    pub fn open(path: &Path) -> io::Result<(Mark, Option<u64>)> {
+    /// Opens or creates it, and says how far the store had come. One that is unreadable is not to be written to.
+    pub fn open(path: &Path) -> io::Result<(Mark, Came)> {
+        let (slots, came) = slots(path)?;
         let file = OpenOptions::new()
-            .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(path)?;
-        let slots = [read(&file, 0)?, read(&file, 1)?];
-        let best = slots.iter().flatten().copied().max();
+        let best = slots.into_iter().flatten().max();
         // The next write goes over the older slot.
         let slot = u64::from(slots[0].is_some() && slots[0] == best);
         let commit = best.unwrap_or(0);
-        Ok((
-            Mark {
-                file,
-                slot,
-                synced: commit,
-                commit,
-            },
-            best,
-        ))
+        let mark = Mark {
+            file,
+            slot,
+            synced: commit,
+            commit,
+        };
+        Ok((mark, came))
     }
 
     /// Remembers `commit`, which is durable in the store. Not synced.
@@ -72,42 +88,84 @@ impl Mark {
     }
 }
 
-fn read(file: &File, slot: u64) -> io::Result<Option<u64>> {
-    let mut bytes = [0; SLOT_BYTES];
-    match file.read_exact_at(&mut bytes, slot * SLOT_BYTES as u64) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error),
-    }
+/// What stands in the two slots, and what that says.
+fn slots(path: &Path) -> io::Result<([Option<u64>; 2], Came)> {
+    let mut bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        bytes => bytes?,
+    };
+    let is_blank = bytes.iter().all(|byte| *byte == 0);
+    bytes.resize(2 * SLOT_BYTES, 0);
+    let (first, second) = bytes.split_at(SLOT_BYTES);
+    let slots = [slot(first), slot(second)];
+    let came = match slots.into_iter().flatten().max() {
+        Some(commit) => Came::To(commit),
+        None if is_blank => Came::Unsaid,
+        None => Came::Unreadable,
+    };
+    Ok((slots, came))
+}
+
+fn slot(bytes: &[u8]) -> Option<u64> {
     let sound = bytes[..8] == MAGIC[..] && bytes[32..] == blake3::hash(&bytes[..16]).as_bytes()[..];
     let number = bytes[8..16]
         .try_into()
         .map(u64::from_le_bytes)
         .unwrap_or_default();
-    Ok(sound.then_some(number))
+    sound.then_some(number)
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::unwrap_used, reason = "tests may")]
     fn a_torn_slot_costs_one_step_and_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mark");
         let (mut mark, before) = Mark::open(&path).unwrap();
-        assert_eq!(before, None);
+        assert_eq!(before, Came::Unsaid);
         for commit in 1..=5 {
             mark.set(commit).unwrap();
         }
         mark.sync().unwrap();
-        assert_eq!(Mark::open(&path).unwrap().1, Some(5));
+        assert_eq!(Came::read(&path).unwrap(), Came::To(5));
         // 5 went to the first slot: tear it.
         mark.file.write_all_at(b"torn", 10).unwrap();
         let (mut mark, best) = Mark::open(&path).unwrap();
-        assert_eq!(best, Some(4));
+        assert_eq!(best, Came::To(4));
         mark.set(6).unwrap();
-        assert_eq!(Mark::open(&path).unwrap().1, Some(6));
+        assert_eq!(Came::read(&path).unwrap(), Came::To(6));
+    }
+
+    #[test]
+    fn what_a_power_cut_leaves_of_a_new_mark_says_nothing_and_anything_else_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mark");
+        let reads = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            Came::read(&path).unwrap()
+        };
+        for length in [0, SLOT_BYTES, 2 * SLOT_BYTES] {
+            assert_eq!(reads(&vec![0; length]), Came::Unsaid);
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(Came::read(&path).unwrap(), Came::Unsaid);
+        assert!(!path.exists(), "reading made one");
+        let (mut mark, _) = Mark::open(&path).unwrap();
+        mark.set(7).unwrap();
+        let first = fs::read(&path).unwrap();
+        let reads = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            Came::read(&path).unwrap()
+        };
+        assert_eq!(reads(&first), Came::To(7));
+        assert_eq!(reads(&first[..SLOT_BYTES - 1]), Came::Unreadable);
+        for byte in 0..16 {
+            let mut flipped = first.clone();
+            flipped[byte] ^= 1;
+            assert_eq!(reads(&flipped), Came::Unreadable, "byte {byte}");
+        }
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Invariants: nothing that is there is dropped but keys that lead to no job. A job that lost what makes it due is due as its
 //! record says; a turn that lost its holder goes to the next; an event that is not remembered any more is remembered again.
-//! Events of which a job lived and none is left count as discarded. Order within a turn that lost keys is not promised.
+//! Events of which a job lived and none is left count as discarded, and are no longer remembered, nor are credits that got
+//! lost: whoever posted them posts them again, and they are delivered. Order within a turn that lost keys is not promised.
+
+use std::collections::HashMap;
 
 use ::sled::IVec;
 
 use super::base::{Base, Draft, broken};
-use super::keys::{self, Class, LaneKey};
+use super::keys::{self, Class, LaneKey, Place};
 use super::time::due_value;
 use super::turns::set_turn;
 use crate::model::id::{EventId, JobId};
@@ -19,6 +22,12 @@ use crate::store::entry::Account;
 
 /// After so many writes a draft is applied.
 const WRITES_MAX: usize = 512;
+
+/// How many entries of the index are read at once.
+const SLICE_ENTRIES: usize = 4096;
+
+/// How many of them are in memory (some 15 MB) while all that is done is looked through for them.
+const SUSPECTS_MAX: usize = 1 << 18;
 
 /// Makes everything fit together.
 pub fn mend(base: &mut Base) -> Result<(), StoreError> {
@@ -40,7 +49,7 @@ pub fn mend(base: &mut Base) -> Result<(), StoreError> {
         }
         base.apply(draft, false)?;
     }
-    Ok(())
+    forget_what_is_lost(base, SUSPECTS_MAX)
 }
 
 /// The account of what is there; what cannot be counted any more is as it was `told`. Events of which nothing is left
@@ -84,7 +93,7 @@ fn drop_what_leads_nowhere(base: &mut Base) -> Result<(), StoreError> {
             let (key, value) = entry.map_err(|error| broken(&error))?;
             let there = match keys::id_at_end(&key) {
                 None => false,
-                Some(id) if place == b"t" && !is_behind(&value)? => jobs(base, id.event)?.alive > 0,
+                Some(id) if place == b"t" && !is_behind(&value)? => lives(base, id)?,
                 Some(id) => has(base, &keys::moved(id))?,
             };
             if !there {
@@ -203,6 +212,81 @@ fn remember(base: &Base, draft: &mut Draft, id: JobId, record: &Record) -> Resul
     Ok(())
 }
 
+/// Events and jobs that may exist once, as they are remembered, which are not known to be done.
+type Suspects = HashMap<Place, Suspect>;
+
+struct Suspect {
+    /// The job, or the event's first, that says it is done when it is.
+    owner: JobId,
+    /// Any job of the event keeps it.
+    whole_event: bool,
+}
+
+/// Forgets what is remembered of events and jobs of which nothing else is left: neither a job nor a letter, nor that they
+/// are done. At most about `at_once` of them are in memory.
+fn forget_what_is_lost(base: &mut Base, at_once: usize) -> Result<(), StoreError> {
+    let mut from = Some(Place::default());
+    while from.is_some() {
+        let mut suspects = Suspects::new();
+        while let Some(place) = from.filter(|_| suspects.len() < at_once) {
+            let (slice, next) = base
+                .index
+                .slice(&base.db, place, SLICE_ENTRIES.min(at_once))?;
+            for (place, value) in slice {
+                suspects.extend(suspect(&value)?.map(|suspect| (place, suspect)));
+            }
+            from = next;
+        }
+        acquit_what_is_done(base, &mut suspects)?;
+        let mut draft = Draft::default();
+        for (place, Suspect { owner, whole_event }) in suspects {
+            let id = keys::id_bytes(owner);
+            let id = if whole_event { &id[..16] } else { &id[..] };
+            if !base.has_jobs(id)? {
+                draft.forget(place);
+                apply_some(base, &mut draft)?;
+            }
+        }
+        base.apply(draft, false)?;
+    }
+    Ok(())
+}
+
+fn suspect(value: &[u8]) -> Result<Option<Suspect>, StoreError> {
+    let (owner, whole_event) = match codec::decode_known(value)? {
+        Known::Event(event) if event.alive > 0 || event.dead > 0 => (event.id.job(0), true),
+        Known::Once { job, .. } => (job, false),
+        Known::Event(_) | Known::Address(_) => return Ok(None),
+    };
+    Ok(Some(Suspect { owner, whole_event }))
+}
+
+/// Strikes out those that are done: they are forgotten when their time comes.
+fn acquit_what_is_done(base: &Base, suspects: &mut Suspects) -> Result<(), StoreError> {
+    let mut acquit = |place: &Place, owner: JobId| {
+        if suspects.get(place).is_some_and(|it| it.owner == owner) {
+            suspects.remove(place);
+        }
+    };
+    for entry in base.db.scan_prefix(keys::FINISHED_PREFIX) {
+        let (key, value) = entry.map_err(|error| broken(&error))?;
+        if let Some((_, event)) = keys::finished_parts(&key) {
+            let done = codec::decode_done(&value)?;
+            acquit(&done.key, event.job(0));
+            if let Some((place, owner, _)) = done.once {
+                acquit(&place, owner);
+            }
+        }
+    }
+    for entry in base.db.scan_prefix(keys::EXPIRY_PREFIX) {
+        let (key, value) = entry.map_err(|error| broken(&error))?;
+        if let Some((_, place)) = keys::expiry_parts(&key) {
+            acquit(&place, codec::decode_owner(&value)?);
+        }
+    }
+    Ok(())
+}
+
 /// What there is of an event.
 #[derive(Default)]
 struct Jobs {
@@ -239,6 +323,16 @@ fn jobs(base: &Base, event: EventId) -> Result<Jobs, StoreError> {
     Ok(found)
 }
 
+/// Whether this very job lives.
+fn lives(base: &Base, id: JobId) -> Result<bool, StoreError> {
+    for lane in base.names.lane_keys() {
+        if has(base, &keys::unmoved(lane, id))? {
+            return Ok(true);
+        }
+    }
+    has(base, &keys::moved(id))
+}
+
 fn has(base: &Base, key: &[u8]) -> Result<bool, StoreError> {
     base.db.contains_key(key).map_err(|error| broken(&error))
 }
@@ -254,3 +348,7 @@ fn apply_some(base: &mut Base, draft: &mut Draft) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+pub mod tests;

@@ -59,6 +59,7 @@ mod tally;
 mod time;
 mod told;
 mod turns;
+mod watch;
 mod weigh;
 mod writer;
 mod writes;
@@ -69,7 +70,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
 use self::append::Prepared;
 pub use self::compact::Sizes;
@@ -102,6 +103,18 @@ pub struct Place {
 impl Place {
     /// A `young_max` of some megabytes, and some thousand events to read again at a start.
     pub const YOUNG_MAX: usize = 1 << 16;
+
+    /// A small one, for tests.
+    #[cfg(test)]
+    fn small(path: &Path, young_max: usize) -> Place {
+        Place {
+            path: path.to_owned(),
+            cache_bytes: 1 << 20,
+            reserve_bytes: 0,
+            ballast_bytes: 0,
+            young_max,
+        }
+    }
 }
 
 /// The store. Clones share it; when the last one is gone, the writer stops cleanly.
@@ -122,7 +135,7 @@ pub struct Shared {
     /// The latest time that an earlier process is known to have seen.
     last_time: OnceLock<Timestamp>,
     /// The writer's life is over, and it has said why if it failed.
-    ended: watch::Sender<bool>,
+    ended: tokio::sync::watch::Sender<bool>,
     /// Why no new event is taken now.
     full: RwLock<Option<String>>,
     /// What was noted of budgets since the last batch.
@@ -131,6 +144,8 @@ pub struct Shared {
     crowded: AtomicBool,
     /// How often leases were lost with a person.
     revoked: AtomicU64,
+    /// How often the writer has moved.
+    beats: AtomicU64,
 }
 
 impl Shared {
@@ -181,13 +196,14 @@ impl SledStore {
                 StoreError::Refused(format!("the store's thread cannot be started: {error}"))
             })?;
         match answer.recv() {
-            Ok(Ok(hasher)) => Ok(SledStore { shared, requests, hasher, max_jobs: settings.max_jobs }),
+            Ok(Ok(hasher)) => Ok(SledStore {
+                shared,
+                requests,
+                hasher,
+                max_jobs: settings.max_jobs,
+            }),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(StoreError::Refused(
-                "the store's files are damaged: sled panicked while it opened them. Restore a backup; save what can be \
-                 read with braze-relay export --salvage; or move the folder away to begin with an empty store"
-                    .into(),
-            )),
+            Err(_) => Err(StoreError::Closed),
         }
     }
 
@@ -198,7 +214,7 @@ impl SledStore {
 
     /// Why the store does not work; `None` while it does.
     pub fn trouble(&self) -> Option<String> {
-        self.shared.failed.get().cloned()
+        self.shared.failure().map(|error| error.to_string())
     }
 
     /// Returns when the store has failed, with the reason.

@@ -141,10 +141,11 @@ impl Base {
         &mut self,
         draft: &mut Draft,
         (id, lease): (JobId, Lease),
-        (lane, job): (LaneKey, Job),
+        (lane, mut job): (LaneKey, Job),
         behind: Option<Participant>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        job.fresh &= lease.record.replay.is_none();
         let (fresh, due, follows) = (job.fresh, job.due, job.state.follows());
         let workspace = self
             .names

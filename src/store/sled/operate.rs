@@ -9,8 +9,8 @@ use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 use crate::store::entry::Entries;
 use crate::store::{
-    DeadFilter, DeadLetter, Found, Operate, Page, Paper, Person, Portion, Position, ReplayCounts,
-    Shelf, Standing, StoreError, Trace,
+    DeadFilter, DeadLetter, Found, Note, Operate, Page, Paper, Papers, Person, Portion, Position,
+    ReplayCounts, Shelf, Standing, StoreError, Trace,
 };
 
 impl Operate for SledStore {
@@ -37,23 +37,36 @@ impl Operate for SledStore {
         self.entries().await
     }
 
-    async fn revive_for(
+    async fn revive_noting(
         &self,
         replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
+        note: Note,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
         self.ask(|reply| Request::Revive {
             replay,
             letters,
+            note,
             now,
             reply,
         })
         .await
     }
 
-    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
-        self.ask(|reply| Request::Discard { ids, now, reply }).await
+    async fn discard_noting(
+        &self,
+        ids: Vec<JobId>,
+        note: Note,
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        self.ask(|reply| Request::Discard {
+            ids,
+            note,
+            now,
+            reply,
+        })
+        .await
     }
 
     async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {
@@ -100,8 +113,8 @@ impl Operate for SledStore {
     }
 
     async fn put_papers(&self, put: Vec<Paper>, remove: Vec<String>) -> Result<(), StoreError> {
-        self.ask(|reply| Request::PutPapers { put, remove, reply })
-            .await
+        let papers = Papers { remove, put };
+        self.ask(|reply| Request::PutPapers { papers, reply }).await
     }
 
     async fn papers(&self, shelf: Shelf, limit: usize) -> Result<Vec<Paper>, StoreError> {

@@ -4,15 +4,15 @@ use super::base::{Base, Draft, broken};
 use super::keys;
 use crate::store::codec;
 use crate::store::paper::LOOK_MAX;
-use crate::store::{Paper, Shelf, StoreError};
+use crate::store::{Paper, Papers, Shelf, StoreError};
 
 impl Base {
-    /// Drafts that these papers are gone, and then that those are there.
-    pub fn put_papers(draft: &mut Draft, put: &[Paper], remove: &[String]) {
-        for name in remove {
+    /// Drafts that papers are gone, and then that others are there.
+    pub fn put_papers(draft: &mut Draft, papers: &Papers) {
+        for name in &papers.remove {
             draft.remove(keys::paper(name));
         }
-        for paper in put {
+        for paper in &papers.put {
             draft.insert(keys::paper(paper.name()), codec::encode_paper(paper.text()));
         }
     }

@@ -7,11 +7,12 @@ use super::keys::{self, LaneKey};
 use crate::model::Name;
 use crate::model::id::JobId;
 use crate::model::time::Timestamp;
-use crate::store::codec::Record;
+use crate::store::codec::{self, PIECE_BYTES_MAX, Record};
 use crate::store::{Counts, DeadFilter, DeadLetter, Page, States, StoreError};
 
-/// How many dead letters one query looks at.
+/// How many dead letters one query looks at, and how many bytes of them, or one more.
 const LOOK_MAX: usize = 1024;
+const LOOK_BYTES_MAX: usize = 1 << 20;
 
 impl Base {
     /// How much there is of everything.
@@ -111,6 +112,7 @@ impl Base {
             items: Vec::new(),
             next: None,
         };
+        let mut bytes = 0;
         for (looked, entry) in self.db.range(from..).enumerate() {
             let (key, first) = entry.map_err(|error| broken(&error))?;
             let Some(id) = keys::id_at_end(&key).filter(|_| key.starts_with(keys::DEAD_PREFIX))
@@ -118,10 +120,11 @@ impl Base {
                 page.next = None;
                 break;
             };
-            if looked >= LOOK_MAX || page.items.len() >= limit {
+            if looked >= LOOK_MAX || bytes > LOOK_BYTES_MAX || page.items.len() >= limit {
                 return Ok(page);
             }
             page.next = Some(id);
+            bytes += first.len() + usize::from(codec::pieces_behind(&first)) * PIECE_BYTES_MAX;
             let record = self.read(id, &first)?;
             if let Some(letter) = letter(id, record)
                 && filter.matches(&letter, |email| self.hasher.shown(email))

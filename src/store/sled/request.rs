@@ -14,8 +14,8 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Page, Paper, Person,
-    Portion, Position, ReplayCounts, Shelf, Standing, StoreError, Token, Trace,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Page, Paper, Papers,
+    Person, Portion, Position, ReplayCounts, Shelf, Standing, StoreError, Token, Trace,
 };
 
 /// Where an answer goes.
@@ -44,21 +44,19 @@ pub enum Request {
     Revive {
         replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
+        note: Note,
         now: Timestamp,
         reply: Reply<Vec<bool>>,
     },
     /// Durable.
     Discard {
         ids: Vec<JobId>,
+        note: Note,
         now: Timestamp,
         reply: Reply<Vec<bool>>,
     },
     /// Durable.
-    PutPapers {
-        put: Vec<Paper>,
-        remove: Vec<String>,
-        reply: Reply<()>,
-    },
+    PutPapers { papers: Papers, reply: Reply<()> },
     /// In memory.
     Lease {
         lane: Lane,

@@ -1,5 +1,7 @@
 //! Dead letters that live again, and those that are discarded.
 
+use std::collections::HashSet;
+
 use super::append::Begin;
 use super::base::{Base, Draft, broken};
 use super::keys;
@@ -7,8 +9,8 @@ use super::tally::Tally;
 use crate::flow::job::Start;
 use crate::model::id::JobId;
 use crate::model::time::Timestamp;
-use crate::store::StoreError;
 use crate::store::codec::{self, Record};
+use crate::store::{Note, StoreError};
 
 impl Base {
     /// Drafts that a dead letter lives again, or stays with another burial. `false`: there is none with this id.
@@ -87,6 +89,30 @@ impl Base {
 }
 
 impl Base {
+    /// Drafts what is put on paper of a change to these letters. To be called before the change: what of that is applied
+    /// early must not come before the papers.
+    pub fn note(
+        &mut self,
+        draft: &mut Draft,
+        ids: impl Iterator<Item = JobId>,
+        note: Note,
+    ) -> Result<(), StoreError> {
+        let mut seen = HashSet::new();
+        let mut are_letters = Vec::new();
+        for id in ids {
+            let is_letter = match draft.revived.get(&id) {
+                Some(record) => record.is_some(),
+                None => self
+                    .db
+                    .contains_key(keys::dead(id))
+                    .map_err(|error| broken(&error))?,
+            };
+            are_letters.push(is_letter && seen.insert(id));
+        }
+        Base::put_papers(draft, &note(&are_letters));
+        Ok(())
+    }
+
     /// A dead letter, this draft included, and how many pieces of it stand in the tree.
     fn dead_record(&self, draft: &Draft, id: JobId) -> Result<Option<(Record, u8)>, StoreError> {
         if let Some(record) = draft.revived.get(&id) {

@@ -1,7 +1,8 @@
 //! Reading what can be read of a damaged store.
 //!
-//! Invariants: the store itself is only read: sled, which repairs as it opens, works on a copy. Every look into it may panic
-//! and is contained; what follows is noted, and reading goes on at the next place. Nothing is told that cannot be decoded.
+//! Invariants: the store itself is only read, under its lock: sled, which repairs as it opens, works on a copy in the store's
+//! folder, which goes when the reading ends, or else when the store is opened or salvaged next. Every look into it may panic and
+//! is contained; what follows is noted, and reading goes on at the next place. Nothing is told that cannot be decoded.
 //!
 //! Deliberately absent: reading sled's log past the point where sled stops.
 
@@ -9,16 +10,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::PathBuf;
 
 use ::sled::{Db, IVec};
 
 use super::counts::{Head, Names, StoredNames};
-use super::disk::{Folder, is_locked};
+use super::disk::{Folder, remove_all};
 use super::index::Index;
 use super::keys::{self, Place as Remembered};
-use super::mark::Mark;
-use super::open::{open_sled, read_table};
+use super::mark::Came;
+use super::open::{new_secret, open_sled, read_table};
 use super::told::{Raw, Teller, account, is_told};
 use super::{Place, SledStore};
 use crate::store::StoreError;
@@ -38,13 +39,25 @@ const SEGMENT_BYTES: u64 = 512 * 1024;
 pub struct Salvage {
     /// Never dropped: sled writes as it is dropped, and may panic then.
     db: std::mem::ManuallyDrop<Db>,
-    secret: Option<[u8; 32]>,
+    secret: [u8; 32],
     head: Option<Head>,
     names: Names,
     teller: Teller,
     from: From,
     missing: Vec<String>,
-    _copy: tempfile::TempDir,
+    _copy: Copied,
+    /// Locked: whoever is started again meanwhile would write to what is being read.
+    _folder: Folder,
+}
+
+/// A copy, which goes with this.
+struct Copied(PathBuf);
+
+impl Drop for Copied {
+    fn drop(&mut self) {
+        // What cannot be removed now is when the store is opened or salvaged next.
+        let _ = remove_all(&self.0);
+    }
 }
 
 /// What is read next.
@@ -59,15 +72,13 @@ enum From {
 }
 
 impl SledStore {
-    /// Opens a copy of what there is at `place`, beside it. Refused when another process has the store, or when nothing of it can
-    /// be opened.
+    /// Opens a copy of what there is at `place`, inside its folder. Refused when another process has the store, or when nothing of
+    /// it can be opened.
     pub fn salvage(place: &Place) -> Result<Salvage, StoreError> {
         let refuse = |what: &str| {
             StoreError::Refused(format!("store.path {}: {what}", place.path.display()))
         };
-        if is_locked(&place.path) {
-            return Err(refuse("another process has it open; stop that one first"));
-        }
+        let folder = Folder::open(&place.path)?;
         let cannot = |error: io::Error| refuse(&format!("cannot be copied: {error}"));
         let whole = fs::metadata(place.path.join("sled/db"))
             .map_err(cannot)?
@@ -77,9 +88,8 @@ impl SledStore {
             (1..=PARTS).rev().map(|part| (false, cut(whole, part))),
         );
         for (with_snapshot, bytes) in attempts {
-            let copy = copy(&place.path, with_snapshot, bytes).map_err(cannot)?;
-            let folder = Folder::open(copy.path())?;
-            let Ok(db) = open_sled(&folder, place.cache_bytes) else {
+            let copy = copy(&folder, with_snapshot, bytes).map_err(cannot)?;
+            let Ok(db) = open_sled(&Folder::open(&copy.0)?, place.cache_bytes) else {
                 continue;
             };
             let missing = (bytes < whole).then(|| {
@@ -87,7 +97,7 @@ impl SledStore {
                     "sled/db: from byte {bytes} to {whole}: sled cannot open it with what is there"
                 )
             });
-            return Ok(Salvage::new(db, &folder, copy, Vec::from_iter(missing)));
+            return Salvage::new(db, folder, copy, Vec::from_iter(missing));
         }
         Err(refuse(
             "sled/db: nothing of it can be opened. Restore a backup, or move the folder away to begin with an empty store",
@@ -104,18 +114,13 @@ fn cut(whole: u64, part: u64) -> u64 {
     }
 }
 
-/// A copy of so much of the database, and the mark, in a folder of its own beside the store.
-fn copy(path: &Path, with_snapshot: bool, bytes: u64) -> io::Result<tempfile::TempDir> {
-    let beside = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let copy = tempfile::Builder::new()
-        .prefix(".salvage-")
-        .tempdir_in(beside)?;
-    let database = copy.path().join("sled");
-    fs::create_dir(&database)?;
-    for entry in fs::read_dir(path.join("sled"))? {
+/// A copy of so much of the database, instead of one that was left.
+fn copy(folder: &Folder, with_snapshot: bool, bytes: u64) -> io::Result<Copied> {
+    folder.remove_leftovers()?;
+    let copy = Copied(folder.salvage());
+    let database = copy.0.join("sled");
+    fs::create_dir_all(&database)?;
+    for entry in fs::read_dir(folder.database())? {
         let entry = entry?;
         let is_snapshot = entry.file_name().to_string_lossy().starts_with("snap.");
         if entry.file_type()?.is_file() && (with_snapshot || !is_snapshot) {
@@ -128,16 +133,16 @@ fn copy(path: &Path, with_snapshot: bool, bytes: u64) -> io::Result<tempfile::Te
     if bytes < db.metadata()?.len() {
         db.set_len(bytes)?;
     }
-    match fs::copy(path.join("mark"), copy.path().join("mark")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(copy),
-    }
+    Ok(copy)
 }
 
 /// Looks, and makes an error of a panic.
 fn contained<T>(look: impl FnOnce() -> Result<T, StoreError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(look)) {
-        Ok(found) => found.map_err(|error| error.to_string()),
+        Ok(found) => found.map_err(|error| match error {
+            StoreError::Failed(what) => what,
+            other => other.to_string(),
+        }),
         Err(_) => Err("sled panicked".into()),
     }
 }
@@ -147,16 +152,23 @@ fn broken(error: &::sled::Error) -> StoreError {
 }
 
 impl Salvage {
-    fn new(db: Db, folder: &Folder, copy: tempfile::TempDir, missing: Vec<String>) -> Salvage {
+    fn new(
+        db: Db,
+        folder: Folder,
+        copy: Copied,
+        missing: Vec<String>,
+    ) -> Result<Salvage, StoreError> {
+        let came = Came::read(&folder.mark());
         let mut salvage = Salvage {
             db: std::mem::ManuallyDrop::new(db),
-            secret: None,
+            secret: [0; 32],
             head: None,
             names: Names::default(),
             teller: Teller::default(),
             from: From::Names,
             missing,
             _copy: copy,
+            _folder: folder,
         };
         let head = contained(|| Ok(read_table::<Head>(&salvage.db, keys::HEAD)?.0));
         match head {
@@ -164,35 +176,35 @@ impl Salvage {
             Err(why) => salvage.note("the account", &why),
         }
         let secret = contained(|| salvage.db.get(keys::SECRET).map_err(|error| broken(&error)));
-        salvage.secret = secret
-            .ok()
-            .flatten()
-            .and_then(|secret| secret[..].try_into().ok());
-        if salvage.secret.is_none() {
+        let secret = secret.ok().flatten();
+        if let Some(secret) = secret.and_then(|secret| secret[..].try_into().ok()) {
+            salvage.secret = secret;
+        } else {
             salvage.note(
                 "the secret",
                 "nothing that is remembered can be found without it",
             );
+            salvage.secret = new_secret()?;
         }
         let here = salvage.head.as_ref().map_or(0, |head| head.commit);
-        match Mark::open(&folder.mark()) {
-            Ok((_, Some(came))) if came > here => salvage.missing.push(format!(
+        match came {
+            Ok(Came::To(came)) if came > here => salvage.missing.push(format!(
                 "sled/db: the last {} commits, from {} to {came}: its log breaks off there",
                 came - here,
                 here + 1
             )),
-            Ok((_, Some(_))) => {}
-            Ok((_, None)) | Err(_) => salvage.missing.push(
+            Ok(Came::To(_)) => {}
+            Ok(Came::Unsaid | Came::Unreadable) | Err(_) => salvage.missing.push(
                 "mark: missing or unreadable: whether the last commits are there cannot be told"
                     .into(),
             ),
         }
-        salvage
+        Ok(salvage)
     }
 
-    /// The store's secret.
+    /// The store's secret; a new one, where that cannot be read.
     pub fn secret(&self) -> [u8; 32] {
-        self.secret.unwrap_or_default()
+        self.secret
     }
 
     /// What could not be read.

@@ -5,8 +5,9 @@
 
 use super::base::{Base, broken};
 use super::keys;
-use crate::store::codec;
-use crate::store::{Found, Position, StoreError, Trace};
+use crate::model::id::EventId;
+use crate::store::codec::{self, Record};
+use crate::store::{Found, Person, Position, StoreError, Trace};
 
 /// How many records one slice looks at, or a few more.
 const LOOK_MAX: usize = 256;
@@ -61,20 +62,21 @@ impl Base {
         value: &[u8],
         found: &mut Found,
     ) -> Result<usize, StoreError> {
-        let mut note = |event: &crate::model::event::Event| {
+        let mut note = |id: EventId, record: &Record| {
+            let (event, workspace) = (&record.event, record.workspace.as_deref());
             if trace.is_in(event) {
-                found.participants.insert(event.participant().to_owned());
+                found.add(Person::of(&self.hasher, id, event, workspace), event);
             }
         };
         if key.starts_with(b"a") {
             let records = codec::decode_pack(value)?;
-            for (_, record) in &records {
-                note(&codec::decode_record(record)?.event);
+            for (id, record) in &records {
+                note(*id, &codec::decode_record(record)?);
             }
             return Ok(records.len());
         }
         let id = keys::id_at_end(key).unwrap_or_default();
-        note(&self.read(id, value)?.event);
+        note(id.event, &self.read(id, value)?);
         Ok(1)
     }
 }

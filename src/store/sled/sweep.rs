@@ -6,10 +6,16 @@ use super::base::{Base, Draft, broken};
 use super::keys::{self, Place};
 use crate::model::id::JobId;
 use crate::store::StoreError;
-use crate::store::codec::{self, Known};
+use crate::store::codec::{self, Known, PIECE_BYTES_MAX};
 
 /// How many entries of each kind one slice looks at.
 const SLICE_MAX: usize = 64;
+
+/// Of dead letters also no more than so many bytes, or one more: they may be long.
+const DEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Dead letters stay for months: with so many batches one slice of them is enough, unless there is something to discard.
+const BATCHES_PER_DEAD: u64 = 16;
 
 impl Base {
     /// Takes a slice of putting the index in order, while nobody writes. Not durable by itself: lost in a power cut, it
@@ -31,6 +37,9 @@ impl Base {
     pub fn apply_sweep(&mut self) -> Result<(), StoreError> {
         let mut draft = Draft::default();
         self.sweep(&mut draft)?;
+        if !self.is_discarding {
+            self.sweep_dead(&mut draft)?;
+        }
         self.apply(draft, false)
     }
 
@@ -39,7 +48,10 @@ impl Base {
         let before = (draft.writes, draft.known.len());
         self.sweep_finished(draft)?;
         self.sweep_keys(draft)?;
-        self.sweep_dead(draft)?;
+        if self.is_discarding || self.sweeps.is_multiple_of(BATCHES_PER_DEAD) {
+            self.sweep_dead(draft)?;
+        }
+        self.sweeps += 1;
         self.sweeping = (draft.writes, draft.known.len()) != before;
         Ok(())
     }
@@ -110,32 +122,35 @@ impl Base {
         let from = self
             .sweep_from
             .map_or_else(|| keys::DEAD_PREFIX.to_vec(), keys::dead);
-        let mut last = None;
-        for entry in self.db.range(from..).take(SLICE_MAX) {
+        let (mut last, mut bytes) = (None, 0);
+        self.is_discarding = false;
+        for (looked, entry) in self.db.range(from..).enumerate() {
             let (key, first) = entry.map_err(|error| broken(&error))?;
             let Some(id) = keys::id_at_end(&key).filter(|_| key.starts_with(keys::DEAD_PREFIX))
             else {
-                last = None;
                 break;
             };
-            last = Some(JobId {
-                number: id.number.saturating_add(1),
-                ..id
-            });
+            if looked >= SLICE_MAX || bytes > DEAD_BYTES_MAX {
+                last = Some(id);
+                break;
+            }
             if draft.revived.contains_key(&id) {
                 continue;
             }
+            bytes += first.len() + usize::from(codec::pieces_behind(&first)) * PIECE_BYTES_MAX;
             let record = self.read(id, &first)?;
             let Some(burial) = &record.burial else {
                 continue;
             };
             let retention = self.settings.dead_retention;
             let end = burial.at + retention;
-            if end > self.now {
+            if end > self.now || !self.expiring.is_announced(retention, self.now) {
                 let workspace = record.workspace.as_deref();
                 self.expiring.see(workspace, end, retention, self.now);
                 continue;
             }
+            self.is_discarding = true;
+            self.expiring.discard();
             self.discard_record(draft, id, &record, codec::pieces_behind(&first))?;
         }
         if last.is_none() {
@@ -145,3 +160,6 @@ impl Base {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

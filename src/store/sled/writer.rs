@@ -11,9 +11,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use super::base::{Base, Draft};
+use super::open::damaged;
 use super::request::{Reply, Request};
 use super::room::look_at_disk;
-use super::{Place, Shared};
+use super::{Place, Shared, watch};
 use crate::clock::Stopwatch;
 use crate::store::hash::Hasher;
 use crate::store::{Settings, StoreError};
@@ -38,16 +39,19 @@ pub fn run(
     metrics: Option<Arc<Metrics>>,
     inbox: &Receiver<Request>,
     opened: &Sender<Result<Hasher, StoreError>>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) {
-    let mut base = match catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics))) {
-        Ok(Ok(base)) => base,
-        Ok(Err(error)) => {
+    let base = catch_unwind(AssertUnwindSafe(|| Base::open(place, settings, metrics)));
+    let base = base.unwrap_or_else(|_| {
+        let what = damaged(&place.path, "sled panicked while it was opened");
+        Err(StoreError::Refused(what))
+    });
+    let mut base = match base {
+        Ok(base) => base,
+        Err(error) => {
             let _ = opened.send(Err(error));
             return;
         }
-        // The closed channel says it.
-        Err(_) => return,
     };
     look_at_disk(&base, place, shared);
     shared.crowded.store(
@@ -56,6 +60,11 @@ pub fn run(
     );
     let last_time = base.head.promoted_to.max(base.head.last_id.accepted_at());
     let _ = shared.last_time.set(last_time);
+    if let Err(error) = watch::begin(shared) {
+        let why = format!("the thread that watches the store cannot be started: {error}");
+        let _ = opened.send(Err(StoreError::Refused(why)));
+        return;
+    }
     let _ = opened.send(Ok(base.hasher));
     let life = AssertUnwindSafe(|| work(&mut base, place, inbox, shared));
     let failed = match catch_unwind(life) {
@@ -68,10 +77,15 @@ pub fn run(
             shared.ended.send_replace(true);
             return;
         }
+        Ok(Err(StoreError::Failed(what))) => what,
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the database panicked, as it does on damaged files".to_owned(),
     };
-    shared.fail(&failed);
+    // A disk that fails for a moment and damaged files look alike from here; only the latter come again.
+    let what = format!(
+        "{failed}. Should that come again after a restart, on a disk that is neither full nor failing, the files are damaged"
+    );
+    shared.fail(&damaged(&place.path, &what));
     shared.ended.send_replace(true);
     // sled flushes once more when it is dropped, and may panic when its files are broken: leave it alone.
     std::mem::forget(base);
@@ -104,6 +118,7 @@ fn work(
         {
             requests.push(request);
         }
+        shared.beats.fetch_add(1, Ordering::Relaxed);
         if let ControlFlow::Break(reply) = serve(base, shared, &mut requests)? {
             return stop(base, shared).map(|()| Some(reply));
         }
@@ -198,16 +213,24 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
         Request::Revive {
             replay,
             letters,
+            note,
             now,
             reply,
         } => {
+            base.note(draft, letters.iter().map(|(id, _)| *id), note)?;
             let mut done = Vec::with_capacity(letters.len());
             for (id, start) in letters {
                 done.push(base.revive(draft, id, start, replay, now)?);
             }
             later(reply, Ok(done))
         }
-        Request::Discard { ids, now, reply } => {
+        Request::Discard {
+            ids,
+            note,
+            now,
+            reply,
+        } => {
+            base.note(draft, ids.iter().copied(), note)?;
             let mut done = Vec::with_capacity(ids.len());
             for id in ids {
                 done.push(base.discard(draft, id, now)?);
@@ -220,8 +243,8 @@ fn draft_one(base: &mut Base, draft: &mut Draft, request: Request) -> Result<Dra
             now,
             reply,
         } => later(reply, Ok(base.forget(draft, &person, before, now)?)),
-        Request::PutPapers { put, remove, reply } => {
-            Base::put_papers(draft, &put, &remove);
+        Request::PutPapers { papers, reply } => {
+            Base::put_papers(draft, &papers);
             // Also when there is nothing to write: what is answered is answered behind a sync.
             draft.used = true;
             later(reply, Ok(()))

@@ -1,9 +1,11 @@
 //! Backups of a relay that runs.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use super::*;
-use crate::support::{Client, Item, Post, Receipt, Relay};
+use crate::support::{Client, Item, Post, Receipt, Relay, until};
 
 #[tokio::test]
 async fn a_backup_while_serving_holds_what_was_accepted_before_it() {
@@ -46,6 +48,17 @@ async fn a_backup_while_serving_holds_what_was_accepted_before_it() {
         }
     };
     assert_eq!(status.code(), Some(0));
+    // A disk that is full is no relay that cannot be reached.
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let ran = Command::new(env!("CARGO_BIN_EXE_braze-relay"))
+        .args(["export", "-", "--ops", &ops])
+        .stdout(full.unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    let expected = "cannot write standard output: No space left on device";
+    assert!(said.contains(expected), "{said}");
     relay.stop(&here).await;
     run(&there, &["import", file.to_str().unwrap()]).ok();
     let store = open(&there.store());
@@ -71,5 +84,69 @@ async fn nobody_there_is_no_backup() {
     command.args(["export", "--ops", "http://127.0.0.1:1"]);
     let ran = command.arg(setup.file("none")).output().unwrap();
     assert_eq!(ran.status.code(), Some(3));
-    assert!(!setup.file("none").exists() && !setup.file("none.part").exists());
+    let left: Vec<_> = fs::read_dir(setup.file("")).unwrap().collect();
+    let left = left.iter().map(|it| it.as_ref().unwrap().file_name());
+    let left: Vec<_> = left
+        .filter(|it| it.to_string_lossy().starts_with("none"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A relay that begins to tell, and breaks off once it is told to.
+fn half_a_relay() -> (
+    String,
+    std::sync::mpsc::Sender<()>,
+    std::thread::JoinHandle<()>,
+) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (end, ended) = std::sync::mpsc::channel();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = [0; 4096];
+        let _ = stream.read(&mut asked).unwrap();
+        let begun = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n{}\n\r\n";
+        stream.write_all(begun.as_bytes()).unwrap();
+        let _ = ended.recv();
+    });
+    (url, end, serving)
+}
+
+#[tokio::test]
+async fn what_breaks_off_says_so_and_leaves_what_another_one_wrote_under_the_name() {
+    let setup = nowhere();
+    let store = open(&setup.store());
+    store.close().await.unwrap();
+    let (file, folder) = (setup.file("same.ndjson"), setup.file(""));
+    let (url, end, serving) = half_a_relay();
+    let slow = Command::new(env!("CARGO_BIN_EXE_braze-relay"))
+        .arg("export")
+        .arg(&file)
+        .args(["--ops", &url])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let parts = || {
+        let files = fs::read_dir(&folder).unwrap();
+        let names = files.map(|it| it.unwrap().file_name().into_string().unwrap());
+        let middle = |name: String| {
+            let rest = name.strip_prefix("same.ndjson.")?;
+            rest.strip_suffix(".part").map(str::to_owned)
+        };
+        names.filter_map(middle).count()
+    };
+    until("it has begun", Duration::from_secs(20), async || {
+        (parts() == 1).then_some(())
+    })
+    .await;
+    run(&setup, &["export", file.to_str().unwrap()]).ok();
+    let whole = fs::read(&file).unwrap();
+    drop(end);
+    serving.join().unwrap();
+    let ran = slow.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert!(said.contains("broke off") && said.contains("log"), "{said}");
+    assert_eq!(fs::read(&file).unwrap(), whole);
+    assert_eq!(parts(), 0);
 }

@@ -57,7 +57,13 @@ async fn nothing_is_written_over_and_nothing_half_stays() {
         let left = there.store();
         assert!(!left.join("sled").exists() && !left.join("mark").exists());
     }
-    run(&there, &["import", name]).ok();
+    let done = run(&there, &["import", name, "--json"]).ok().document();
+    let entries = done["entries"].as_u64().unwrap();
+    assert_eq!(done["path"], there.store().to_str().unwrap());
+    assert!(entries >= 200 && done["counts"]["job"].is_u64(), "{done}");
+    let refused = run(&there, &["import", name, "--json"]);
+    let says = refused.document()["error"].to_string();
+    assert!(says.contains("there is a store already"), "{says}");
 }
 
 #[tokio::test]
@@ -121,7 +127,12 @@ async fn a_compacted_store_is_smaller_and_the_same() {
     }
     let size = || fs::metadata(&db).unwrap().len();
     let before = size();
-    let ran = run(&setup, &["compact"]).ok();
+    let ran = run(&setup, &["compact", "--json"]).ok();
+    let told = ran.document();
+    assert!(
+        told["bytes"].as_u64() <= told["bytes_before"].as_u64(),
+        "{told}"
+    );
     assert!(ran.said.contains(" bytes, before "), "{}", ran.said);
     assert!(size() < before, "{} is no less than {before}", size());
     assert!(!setup.store().join("compact").exists());

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::{Rig, rounds};
 use crate::support::{Dice, Relay, full};
 
@@ -82,6 +84,24 @@ fn damage(file: &Path, dice: &mut Dice) -> Damage {
     damage
 }
 
+/// Whether all is there: remembered, to be worked or done, and counted as in the sound store (`counts`). `Err` says what is
+/// not; `None` when the relay ended while it was asked.
+async fn looked_through(rig: &Rig, relay: &Relay, counts: &Value) -> Option<Result<(), String>> {
+    if !rig.campaign.kept(&rig.client, relay).await? {
+        return Some(Err("something promised is not remembered".into()));
+    }
+    if let Err(what) = rig.campaign.held(&rig.client, relay).await? {
+        return Some(Err(what));
+    }
+    let status = rig.client.get(&relay.ops("/api/v1/status")).await.ok()?;
+    let status: Value = serde_json::from_slice(&status.body).ok()?;
+    if status["events"] != *counts {
+        let events = &status["events"];
+        return Some(Err(format!("it counts {events}, and it was {counts}")));
+    }
+    Some(Ok(()))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_store_is_whole_or_it_is_refused_with_what_to_do() {
     // Nobody is there: what the store holds does not change any more, but for what is tried.
@@ -100,6 +120,8 @@ async fn a_damaged_store_is_whole_or_it_is_refused_with_what_to_do() {
     // What is open may or may not have been accepted.
     let relay = Relay::start(&rig.setup).await;
     rig.campaign.open_posted(&rig.client, &relay).await;
+    let counts = rig.client.document(&relay.ops("/api/v1/status")).await;
+    let counts = counts["events"].clone();
     relay.stop(&rig.setup).await;
     let store = rig.setup.store();
     let sound = rig.setup.file("sound");
@@ -117,30 +139,35 @@ async fn a_damaged_store_is_whole_or_it_is_refused_with_what_to_do() {
         let before = rig.setup.log().len();
         let end = match Relay::ready_or_gone(&rig.setup).await {
             Ok(relay) => {
-                let kept = rig.campaign.kept(&rig.client, &relay).await;
-                if let Some(true) = kept {
-                    relay.stop(&rig.setup).await;
-                    "whole"
-                } else {
-                    let log = rig.setup.log()[before..].to_owned();
-                    assert_eq!(kept, None, "something promised is lost: {}", said(&log));
-                    // It met the damage while it read.
-                    let code = relay.exit().await.code();
-                    assert_eq!(code, Some(1), "{}", said(&log));
-                    "ended when it met the damage"
+                match looked_through(&rig, &relay, &counts).await {
+                    Some(Ok(())) => {
+                        relay.stop(&rig.setup).await;
+                        "whole"
+                    }
+                    Some(Err(what)) => {
+                        panic!("silently: {what}: {}", said(&rig.setup.log()[before..]))
+                    }
+                    None => {
+                        // It met the damage while it read.
+                        let code = relay.exit().await.code();
+                        assert_eq!(code, Some(1), "{}", said(&rig.setup.log()[before..]));
+                        "ended when it met the damage"
+                    }
                 }
             }
             Err(code) => {
-                let log = rig.setup.log()[before..].to_owned();
+                let log = &rig.setup.log()[before..];
                 // 1: the damage was met after the store was opened.
-                assert!(matches!(code, Some(1 | 3)), "{code:?}: {}", said(&log));
-                let names = ["relay-data/sled", "sled/db", "mark"];
-                assert!(names.iter().any(|it| log.contains(it)), "{}", said(&log));
-                assert!(log.contains("backup"), "what to do: {}", said(&log));
+                assert!(matches!(code, Some(1 | 3)), "{code:?}: {}", said(log));
                 "refused"
             }
         };
         let log = rig.setup.log()[before..].to_owned();
+        if end != "whole" {
+            let names = ["relay-data/sled", "sled/db", "mark"];
+            assert!(names.iter().any(|it| log.contains(it)), "{}", said(&log));
+            assert!(log.contains("backup"), "what to do: {}", said(&log));
+        }
         assert!(!log.contains("panicked at"), "{}", said(&log));
         *ends.entry(end).or_default() += 1;
         if full() {

@@ -13,7 +13,8 @@ async fn fails(call: &str, error: &str) {
     let mut rig = Rig::new("").await;
     let rounds = rounds(ROUNDS);
     let mut codes = Vec::new();
-    for _ in 0..rounds {
+    let mut refused = 0;
+    while codes.len() < rounds {
         // A first life, so that there is something to lose.
         let relay = Relay::start(&rig.setup).await;
         rig.all_there(&relay).await;
@@ -42,6 +43,11 @@ async fn fails(call: &str, error: &str) {
             Ok(relay) => relay,
             Err(code) => {
                 // It failed while the store was opened, and nothing was promised.
+                refused += 1;
+                assert!(
+                    refused < 10 * rounds,
+                    "{call} {error}: no round comes as far as any load"
+                );
                 let log = rig.setup.log()[before..].to_owned();
                 assert!(
                     matches!(code, Some(1 | 3)),
@@ -77,7 +83,7 @@ async fn fails(call: &str, error: &str) {
     let counts = rig.ended(&relay).await;
     relay.stop(&rig.setup).await;
     eprintln!(
-        "syscalls: {call} fails with {error} from call {codes:?} on: {} promised, lost 0; accepted, done, dead, queued: {counts:?}",
+        "syscalls: {call} fails with {error} from call {codes:?} on ({refused} more failed at the start): {} promised, lost 0; accepted, done, dead, queued: {counts:?}",
         rig.promised()
     );
 }

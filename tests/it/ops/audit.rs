@@ -132,21 +132,83 @@ async fn it_goes_on_behind_what_an_earlier_process_wrote_and_forgets_what_is_old
 }
 
 #[tokio::test]
-async fn a_number_or_address_in_a_name_is_not_kept() {
+async fn an_entry_names_every_letter_that_was_asked_for() {
     let world = World::open().await;
-    let ids: Vec<String> = (0..1000)
-        .map(|number| format!("00000000-0000-7000-8000-{number:012}.0"))
+    let ids: Vec<String> = (0..120)
+        .map(|number| format!("00000000-0000-7000-8000-{number:012}"))
         .collect();
-    let body = json!({ "ids": ids });
-    assert_eq!(world.post("/api/v1/dead/replay", &body).await.status, 200);
-    let body = json!({
-        "filter": {"activation": "ada@example.com +15550100123"},
-    });
-    assert_eq!(world.post("/api/v1/replays", &body).await.status, 200);
+    let replay = json!({ "ids": ids });
+    assert_eq!(world.post("/api/v1/dead/replay", &replay).await.status, 200);
+    let discard = json!({ "ids": ids, "because": "asked by +1 555 010 0123 (5550100123)" });
+    let said = world.post("/api/v1/dead/discard", &discard).await;
+    assert_eq!(said.status, 200);
     let audit = world.get(AUDIT).await.json();
-    let begun = |it: &&Value| it["what"] == "replay begin";
-    let begun = audit["items"].as_array().unwrap().iter().find(begun);
-    assert_eq!(begun.unwrap()["which"]["filter"]["activation"], "*** ***");
-    let items = audit["items"].as_array().unwrap();
-    assert_eq!(items.last().unwrap()["which"], "too long to be kept");
+    for what in ["dead replay", "dead discard"] {
+        let of = |it: &&Value| it["what"] == what;
+        let entries = audit["items"].as_array().unwrap().iter().rev().filter(of);
+        let named = entries.flat_map(|it| it["which"]["ids"].as_array().unwrap());
+        let named: Vec<_> = named.map(|id| id.as_str().unwrap()).collect();
+        assert_eq!(named, ids, "{what}");
+    }
+    assert_eq!(audit["items"][0]["why"], "asked by ***");
+}
+
+#[tokio::test]
+async fn a_number_or_address_in_a_filter_is_refused_and_nowhere_kept() {
+    let world = World::open().await;
+    world.rejected("ada@example.com").await;
+    for (field, filter) in [
+        ("text", json!({"text": "ada@example.com"})),
+        ("text", json!({"text": "to +1 (555) 010-0123"})),
+        (
+            "activation",
+            json!({"activation": "ada@example.com +15550100123"}),
+        ),
+        ("activation", json!({"activation": "5550100123"})),
+        ("workspace", json!({"workspace": "ada%40example.com"})),
+    ] {
+        for (path, body) in [
+            ("/api/v1/replays", json!({ "filter": filter })),
+            ("/api/v1/replays/preview", json!({ "filter": filter })),
+            (
+                "/api/v1/dead/discard",
+                json!({ "filter": filter, "because": "x" }),
+            ),
+        ] {
+            let said = world.post(path, &body).await;
+            assert_eq!(said.refusal(), 400, "{path} {filter}");
+            let detail = said.json()["detail"].to_string();
+            let remedied = detail.contains(field) && detail.contains("--participant");
+            assert!(remedied, "{detail}");
+            assert!(
+                !detail.contains("ada") && !detail.contains("555"),
+                "{detail}"
+            );
+        }
+    }
+    // Whoever is meant is named by an address that is not kept.
+    let ada = json!({"filter": {"participant": "ada@example.com", "activation": "drop-20261127"}});
+    assert_eq!(world.post("/api/v1/replays", &ada).await.status, 200);
+    for path in ["/api/v1/replays", AUDIT] {
+        let kept = world.get(path).await.text;
+        assert!(!kept.contains("example.com"), "{kept}");
+        assert!(!kept.contains("5550100123"), "{kept}");
+        assert!(kept.contains("drop-20261127"), "{kept}");
+    }
+}
+
+#[tokio::test]
+async fn a_filter_that_is_too_long_to_be_kept_is_refused() {
+    let world = World::open().await;
+    let filter = json!({"activation": "x".repeat(600)});
+    let discard = json!({"filter": filter, "because": "x"});
+    for (path, body) in [
+        ("/api/v1/dead/discard", discard),
+        ("/api/v1/replays", json!({ "filter": filter })),
+    ] {
+        let said = world.post(path, &body).await;
+        assert_eq!(said.refusal(), 400, "{path}");
+        assert!(said.text.contains("too long"), "{}", said.text);
+    }
+    assert_eq!(world.get(AUDIT).await.json()["items"], json!([]));
 }

@@ -262,6 +262,14 @@ async fn what_cannot_be_understood_changes_nothing() {
         assert_eq!(said.refusal(), 400, "{query}");
     }
     assert_eq!(world.get("/api/v1/dead/not-an-id").await.refusal(), 400);
+    assert_eq!(
+        world.get("/api/v1/forget/not-a-number").await.refusal(),
+        400
+    );
+    assert_eq!(world.get("/api/v1/dead/%ff").await.refusal(), 400);
+    let long = json!({"ids": [], "because": "x".repeat(3 << 20)});
+    let said = world.post("/api/v1/dead/discard", &long).await;
+    assert_eq!(said.refusal(), 413);
     assert_eq!(world.get("/api/v1/dead/replay").await.refusal(), 405);
     assert_eq!(world.get(&format!("/api/v1/dead/{id}")).await.status, 200);
 }

@@ -23,6 +23,13 @@ async fn rejected(world: &World, count: usize) -> Vec<JobId> {
     ids
 }
 
+/// Nobody knows whether it has happened.
+fn unknown() -> Fate {
+    let burial = burial(Reason::UnknownOutcome, Class::UnknownOutcome);
+    let job = failed(&burial);
+    Fate::Bury { job, burial }
+}
+
 /// A replay in which whatever there is has room.
 fn quick() -> Value {
     json!({"filter": {"reason": "rejected"}, "rate": 1_000_000, "expected": 60})
@@ -39,6 +46,21 @@ impl World {
             Some(self.replay(number).await).filter(&so)
         })
         .await
+    }
+
+    /// Somebody whose update may have reached Braze, or not.
+    async fn parked(&self, email: &str) -> JobId {
+        let id = self.append(vec![running(email)]).await[0];
+        let leased = self.lend_all(&look_ups()).await.remove(0);
+        self.settle(&leased, unknown()).await;
+        id
+    }
+
+    /// It has come so far once more.
+    async fn settle_unknown(&self) {
+        let leased = self.lend_all(&updates()).await;
+        let last = leased.iter().max_by_key(|leased| leased.token.id);
+        self.settle(last.unwrap(), unknown()).await;
     }
 
     async fn change(&self, number: u64, what: &str) -> Said {
@@ -303,4 +325,50 @@ async fn what_is_no_replay_is_refused() {
         world.post(REPLAYS, &json!({"rate": 1})).await.refusal(),
         409
     );
+}
+
+#[tokio::test]
+async fn what_may_have_happened_is_replayed_only_where_just_that_is_asked_for() {
+    let world = World::free().await;
+    rejected(&world, 3).await;
+    let unknown = world.parked("ada@example.com").await;
+    let of_ada = json!({"filter": {"participant": "ada@example.com"}, "rate": 1_000_000});
+    let preview = world.post("/api/v1/replays/preview", &of_ada).await.json();
+    assert_eq!(
+        (&preview["count"], &preview["left_out"]),
+        (&json!(0), &json!(1))
+    );
+    assert_eq!(
+        (&preview["by_reason"], &preview["sample"]),
+        (&json!({}), &json!([]))
+    );
+    let all = json!({"rate": 1_000_000});
+    let preview = world.post("/api/v1/replays/preview", &all).await.json();
+    assert_eq!(
+        (&preview["count"], &preview["left_out"]),
+        (&json!(3), &json!(1))
+    );
+    for (number, asked) in [(1, of_ada), (2, all)] {
+        world.post(REPLAYS, &asked).await;
+        let row = world.until(number, |row| row["state"] == "finished").await;
+        assert_eq!(row["left_out"], 1, "{row}");
+    }
+    let there = world.get(&format!("/api/v1/dead/{unknown}")).await;
+    assert_eq!(there.status, 200, "it is still dead");
+    assert_eq!(world.replay(2).await["revived"], 3);
+
+    let meant = json!({"filter": {"reason": "unknown_outcome"}, "rate": 1_000_000});
+    let preview = world.post("/api/v1/replays/preview", &meant).await.json();
+    assert_eq!(
+        (&preview["count"], &preview["left_out"]),
+        (&json!(1), &json!(0))
+    );
+    world.post(REPLAYS, &meant).await;
+    let row = world.until(3, |row| row["state"] == "finished").await;
+    assert_eq!((&row["revived"], &row["left_out"]), (&json!(1), &json!(0)));
+    // Or where it is named.
+    world.settle_unknown().await;
+    let named = json!({ "ids": [unknown] });
+    let said = world.post("/api/v1/dead/replay", &named).await.json();
+    assert_eq!(said["revived"], 1);
 }

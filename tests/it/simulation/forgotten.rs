@@ -11,7 +11,7 @@ use braze_relay::model::event::{Event, EventKind, Source};
 use braze_relay::model::lane::{Lane, LaneKind};
 use braze_relay::model::rules::{OnUnknown, RetryPolicy, RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
-use braze_relay::store::{Held, Operate, Person as Whom, Standing};
+use braze_relay::store::{Held, Named, Operate, Person as Whom, Standing};
 
 use super::campaign::{LONG, Life, START, event, rich, rules};
 use super::lab::{CLASSES, Coverage, Lab, PLACES, saw_all};
@@ -44,10 +44,11 @@ fn erasure(key: &str, email: &str) -> Event {
     }
 }
 
-fn whom(email: &str) -> Whom {
+fn whom(life: &Life, email: &str) -> Whom {
     Whom {
-        participant: email.into(),
+        participant: life.store.participant_hash(email),
         workspace: None,
+        named: Named::Email,
     }
 }
 
@@ -71,7 +72,11 @@ async fn forget(life: &mut Life, email: &str, gone: &mut Gone) {
         }
     }
     let now = life.clock.now();
-    let slice = life.store.forget(whom(email), None, now).await.unwrap();
+    let slice = life
+        .store
+        .forget(whom(life, email), None, now)
+        .await
+        .unwrap();
     if slice.held.events != open.len() as u64 {
         life.lab
             .violated(format!("{:?} for {} events", slice.held, open.len()));
@@ -102,7 +107,12 @@ fn asks_no_more(life: &Life, email: &str, (from, at): (usize, Timestamp), slowne
 
 async fn nothing_is_left(life: &Life, email: &str) {
     let now = life.clock.now();
-    let held = life.store.held(whom(email), None, now).await.unwrap().held;
+    let held = life
+        .store
+        .held(whom(life, email), None, now)
+        .await
+        .unwrap()
+        .held;
     if held != Held::default() {
         life.lab.violated(format!("{held:?} is left"));
     }
@@ -500,7 +510,10 @@ fn a_removal_that_is_refused_waits_loudly_and_one_whose_host_is_down_dies() {
         life.kill().await;
         assert_eq!(life.dead().await[0].burial.reason, Reason::GaveUp);
         // The letter is of the person, and goes with them.
-        let held = life.store.forget(whom(ADA), None, life.clock.now()).await;
+        let held = life
+            .store
+            .forget(whom(&life, ADA), None, life.clock.now())
+            .await;
         assert_eq!(held.unwrap().held.dead, 1);
         assert!(life.dead().await.is_empty());
     });

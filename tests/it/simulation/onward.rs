@@ -183,16 +183,7 @@ fn required() -> Vec<String> {
         "progress/create",
         "progress/update",
     ] {
-        let classes = [
-            "ok",
-            "transient",
-            "unknown, resent",
-            "throttled",
-            "rejected",
-            "denied",
-            "apart",
-        ];
-        all.extend(classes.map(|class| format!("{step} × {class}")));
+        all.extend(lab::CLASSES.map(|class| format!("{step} × {class}")));
         let places = [
             "after_lease",
             "sent",

@@ -16,7 +16,7 @@ use braze_relay::model::time::Timestamp;
 use braze_relay::store::entry::Entries;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Operate, Page, Paper,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Operate, Page, Paper,
     Person, Portion, Position, ReplayCounts, Shelf, Standing, Store, StoreError, Token, Trace,
 };
 use tokio::sync::Notify;
@@ -342,17 +342,23 @@ impl Operate for Shaky {
         self.map.copy().await
     }
 
-    async fn revive_for(
+    async fn revive_noting(
         &self,
         replay: Option<u32>,
         letters: Vec<(JobId, Start)>,
+        note: Note,
         now: Timestamp,
     ) -> Result<Vec<bool>, StoreError> {
-        self.map.revive_for(replay, letters, now).await
+        self.map.revive_noting(replay, letters, note, now).await
     }
 
-    async fn discard(&self, ids: Vec<JobId>, now: Timestamp) -> Result<Vec<bool>, StoreError> {
-        self.map.discard(ids, now).await
+    async fn discard_noting(
+        &self,
+        ids: Vec<JobId>,
+        note: Note,
+        now: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        self.map.discard_noting(ids, note, now).await
     }
 
     async fn replay_counts(&self) -> Result<BTreeMap<u32, ReplayCounts>, StoreError> {

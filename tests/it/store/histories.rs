@@ -16,7 +16,7 @@ use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Held, LaneCounts, Leased, Operate, Person,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Held, LaneCounts, Leased, Operate,
     Portion, Settings, States, Store, StoreError, Token,
 };
 use proptest::test_runner::{Config, TestRunner};
@@ -124,7 +124,7 @@ impl<H: Harness> Pair<H> {
             Step::Commit(moves) => self.commit(moves).await,
             Step::Revive(replay, letters) => self.revive(replay, letters).await,
             Step::Discard(letters) => self.discard(letters).await,
-            Step::Forget { person, workspace } => self.forget(&person_of(person, workspace)).await,
+            Step::Forget { person, workspace } => self.forget(person, workspace).await,
             Step::Pass { milliseconds } => {
                 self.now = self.now + Duration::from_millis(milliseconds);
             }
@@ -274,10 +274,12 @@ impl<H: Harness> Pair<H> {
         assert_eq!(real, model);
     }
 
-    async fn forget(&mut self, person: &Person) {
-        let map = self.map.held(person.clone(), None, self.now).await;
+    async fn forget(&mut self, person: u8, workspace: u8) {
+        let model = person_of(&self.map, person, workspace);
+        let map = self.map.held(model.clone(), None, self.now).await;
         let there = map.unwrap().held;
         let (store, mut before) = (self.house.store(), None);
+        let person = person_of(&store, person, workspace);
         let (mut held, mut gone) = (Held::default(), Held::default());
         loop {
             let slice = store.held(person.clone(), before, self.now).await;
@@ -290,7 +292,7 @@ impl<H: Harness> Pair<H> {
                 break;
             }
         }
-        let map = self.map.forget(person.clone(), None, self.now).await;
+        let map = self.map.forget(model, None, self.now).await;
         assert_eq!((map.unwrap().held, held, gone), (there, there, there));
         self.ledger.jobs -= gone.living + gone.dead;
         let map = self.map.clone();

@@ -4,7 +4,9 @@ use braze_relay::flow::job::{
     Class, Commit, Fate, Flow, Job, Outcome, Profile, Reason, Start, State,
 };
 use braze_relay::model::id::JobId;
-use braze_relay::store::{DeadFilter, DeadLetter, Operate, REPLAYS_MAX, ReplayCounts, Store};
+use braze_relay::store::{
+    DeadFilter, DeadLetter, Note, Operate, Paper, Papers, REPLAYS_MAX, ReplayCounts, Shelf, Store,
+};
 
 use super::Harness;
 use super::material::*;
@@ -102,7 +104,9 @@ pub async fn a_replay_counts_what_lives_what_is_spawned_what_is_delivered_and_wh
     );
     assert_eq!(counts(&store, 7).await, told(4, 0, 0, 0));
     assert_eq!(counts(&store, 7).await.living(), 4);
-    let lent = store.lend_all(&look_ups(), second(1)).await;
+    let mut lent = store.lend_all(&look_ups(), second(1)).await;
+    // The one that belongs to nobody is fresh, and goes first.
+    lent.rotate_left(1);
     assert_eq!(ids(&lent), jobs);
     // One goes on elsewhere, one is done and credits, one dies; one that belongs to nobody is done.
     for (leased, commit) in lent.iter().zip([
@@ -172,6 +176,73 @@ pub async fn a_job_buried_with_its_creation_has_died_in_its_replay<H: Harness>()
     let holder = store.lend_one(&look_ups(), now).await;
     store.settle(holder.token, dies, now).await;
     assert_eq!(counts(&store, 3).await, told(2, 0, 0, 2));
+}
+
+pub async fn what_belongs_to_a_replay_never_goes_before_fresh_work<H: Harness>() {
+    let mut house = H::open(SETTINGS).await;
+    let store = house.store();
+    let jobs = dead(&store, 2).await;
+    let onward = |number: usize| {
+        let spawn = vec![child(1, &person(number), second(1))];
+        spawning(keep(tracks(), fresh(second(1))), spawn)
+    };
+    store
+        .revive_for(Some(7), again(&jobs[..1]), second(1))
+        .await
+        .unwrap();
+    store.settle_next(&look_ups(), onward(0), second(1)).await;
+    let young = [(ADA, tracks()), (BO, credits())].map(|(email, lane)| {
+        let start = run(lane, fresh(second(1)));
+        starting(seed(email, "young", second(1)), start)
+    });
+    let young = store.put(young.to_vec(), second(1)).await;
+    // Without a replay, what failed before is fresh again once it succeeds.
+    store.revive(again(&jobs[1..]), second(1)).await.unwrap();
+    store.settle_next(&look_ups(), onward(1), second(1)).await;
+    house.crash_and_reopen().await;
+    let store = house.store();
+    for (lane, young, number) in [(tracks(), &young[0], 0), (credits(), &young[1], 1)] {
+        let lent = store.lend_all(&lane, second(2)).await;
+        let [replayed, by_itself] = [0, 1].map(|job| jobs[job].event.job(number));
+        assert_eq!(ids(&lent), [by_itself, young.id.job(0), replayed], "{lane}");
+        let are_fresh: Vec<bool> = lent.iter().map(|leased| leased.job.fresh).collect();
+        assert_eq!(are_fresh, [true, true, false], "{lane}");
+    }
+}
+
+pub async fn what_is_noted_of_letters_is_written_with_what_becomes_of_them<H: Harness>() {
+    let mut house = H::open(SETTINGS).await;
+    let store = house.store();
+    let jobs = dead(&store, 3).await;
+    let old = vec![Paper::new("old", "").unwrap()];
+    store.put_papers(old, Vec::new()).await.unwrap();
+    let note = |name: &'static str| -> Note {
+        Box::new(move |are_letters| Papers {
+            remove: vec!["old".into()],
+            put: vec![Paper::new(name, format!("{are_letters:?}")).unwrap()],
+        })
+    };
+    let commit = async || store.counts(second(1)).await.unwrap().commit;
+    let before = commit().await;
+    let asked = vec![jobs[0], jobs[0], JobId::default()];
+    let gone = store.discard_noting(asked, note("1"), second(1)).await;
+    assert_eq!(gone.unwrap(), [true, false, false]);
+    assert_eq!(commit().await, before + 1, "in one write");
+    let asked = again(&[jobs[0], jobs[1], jobs[1]]);
+    let live = store.revive_noting(None, asked, note("2"), second(1)).await;
+    assert_eq!(live.unwrap(), [false, true, false]);
+    assert_eq!(commit().await, before + 2, "in one write");
+    let none = store.discard_noting(Vec::new(), note("3"), second(1)).await;
+    assert!(none.unwrap().is_empty());
+    house.crash_and_reopen().await;
+    let papers = house.store().papers(Shelf::default(), 9).await.unwrap();
+    let told: Vec<_> = papers.iter().map(|it| (it.name(), it.text())).collect();
+    let expected = [
+        ("1", "[true, false, false]"),
+        ("2", "[false, true, false]"),
+        ("3", "[]"),
+    ];
+    assert_eq!(told, expected);
 }
 
 pub async fn the_counts_of_the_last_replays_are_kept<H: Harness>() {

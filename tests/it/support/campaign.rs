@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use url::Url;
 
-use super::{Client, Dice, Item, Post, Receipt, Relay};
+use super::{Client, Dice, Item, Post, Receipt, Relay, Told};
 
 /// What the client remembers: the whole truth about what it was promised.
 pub struct Campaign {
@@ -200,6 +200,28 @@ impl Campaign {
             }
         }
         Some(true)
+    }
+
+    /// Whether everything promised is in a relay's backup, as a job, a letter or as done, with as many jobs and letters as it
+    /// counts; `Err` says what is not. `None` when it ended while it was asked.
+    pub async fn held(&self, client: &Client, relay: &Relay) -> Option<Result<(), String>> {
+        let route = relay.ops("/api/v1/backup");
+        let answer = client.post(&route, b"{}".to_vec()).await.ok()?;
+        if answer.status != 200 || !answer.whole {
+            return None;
+        }
+        let told = Told::of(&String::from_utf8(answer.body).unwrap());
+        let events = told.events();
+        let promised = self.notes.lock().unwrap().promised.clone();
+        let lost = promised.values().filter(|id| !events.contains(id.as_str()));
+        let lost = lost.count();
+        if lost > 0 {
+            return Some(Err(format!("of {lost} promised events nothing is there")));
+        }
+        if !told.adds_up() {
+            return Some(Err("it counts other jobs than it tells".into()));
+        }
+        Some(Ok(()))
     }
 
     /// Posts what is open until it is answered.

@@ -1,8 +1,8 @@
 //! The pace of a replay.
 
+use super::super::begun;
 use super::*;
 use crate::engine::gate::Hold;
-use crate::ops::wire::{ReplayState, Which};
 
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(1_000_000 + millis)
@@ -40,20 +40,10 @@ fn way() -> Vec<Lane> {
 
 fn replay(rate: Option<f64>, budget: Option<f64>) -> Replay {
     Replay {
-        number: 1,
-        who: "local".into(),
         began_at: at(0),
-        filter: Which::default(),
         rate,
         budget,
-        stop_at: 0.2,
-        expected: None,
-        state: ReplayState::Running,
-        why: None,
-        cursor: None,
-        still_dead: 0,
-        judged_from: (0, 0),
-        ended_at: None,
+        ..begun()
     }
 }
 

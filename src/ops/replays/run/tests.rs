@@ -1,24 +1,10 @@
 //! When a replay stops itself.
 
+use super::super::begun;
 use super::*;
 
 fn replay(stop_at: f64) -> Replay {
-    Replay {
-        number: 1,
-        who: "local".into(),
-        began_at: Timestamp::ZERO,
-        filter: crate::ops::wire::Which::default(),
-        rate: None,
-        budget: None,
-        stop_at,
-        expected: None,
-        state: ReplayState::Running,
-        why: None,
-        cursor: None,
-        still_dead: 0,
-        judged_from: (0, 0),
-        ended_at: None,
-    }
+    Replay { stop_at, ..begun() }
 }
 
 fn counts(delivered: u64, died: u64) -> ReplayCounts {

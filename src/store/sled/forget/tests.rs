@@ -15,20 +15,14 @@ use crate::model::event::{Event, EventKind, Source};
 use crate::model::json::{Object, ObjectText};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
-use crate::store::{Operate, Person, Settings, Store};
+use crate::store::{Named, Operate, Person, Settings, Store};
 
 const ADA: &str = "ada.lovelace@example.com";
 const PHONE: &str = "+15550177777";
 const NOW: Timestamp = Timestamp::from_millis(1_795_770_600_000);
 
 fn place(path: &Path, young_max: usize) -> Place {
-    Place {
-        path: path.to_owned(),
-        cache_bytes: 1 << 20,
-        reserve_bytes: 0,
-        ballast_bytes: 0,
-        young_max,
-    }
+    Place::small(path, young_max)
 }
 
 fn seed(email: &str, key: usize, state: State) -> Seed {
@@ -156,8 +150,9 @@ async fn forget(store: &SledStore) {
     let mut before = None;
     loop {
         let person = Person {
-            participant: ADA.into(),
+            participant: store.participant_hash(ADA),
             workspace: None,
+            named: Named::Email,
         };
         before = store.forget(person, before, NOW).await.unwrap().next;
         if before.is_none() {

@@ -16,7 +16,7 @@ pub struct Manifest {
 pub struct Run {
     /// Its number, never given twice.
     pub number: u32,
-    /// How often its entries were merged.
+    /// How long it is: each level is four times the one below.
     pub level: u8,
     /// How many there are.
     pub entries: u64,

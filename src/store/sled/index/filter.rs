@@ -55,7 +55,7 @@ impl Filter {
             bytes.extend_from_slice(&piece.map_err(|error| broken(&error))?);
         }
         if bytes.is_empty() {
-            return Err(StoreError::Refused(format!(
+            return Err(StoreError::Failed(format!(
                 "the index of participants: the filter of run {run} is missing"
             )));
         }

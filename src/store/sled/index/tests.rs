@@ -201,6 +201,28 @@ fn what_is_no_longer_needed_is_cleared_away_and_what_was_forgotten_leaves_nothin
 }
 
 #[test]
+fn where_as_much_is_forgotten_as_is_remembered_the_runs_stay_short() {
+    let mut house = House::new(100);
+    let (mut most, live) = (0, 500);
+    for from in (0..30_000).step_by(20) {
+        let new = (from..from + 20).map(|number| (nth(number), Some(value(1))));
+        let old = (from.max(live) - live..(from + 20).max(live) - live).map(|it| (nth(it), None));
+        house.commit(&new.chain(old).collect::<Vec<_>>());
+        let entries = house.index.runs.iter().map(|held| held.run.entries);
+        most = most.max(entries.sum::<u64>());
+    }
+    // Runs of the level of what is remembered, as many as make a merge, and what comes while they are merged.
+    let bound = 2 * FAN_IN as u64 * (u64::from(live) + 100);
+    assert!(
+        most <= bound,
+        "{most} entries of {live} that are remembered"
+    );
+    assert_eq!(house.index.get(&house.db, &nth(29_000)).unwrap(), None);
+    let last = house.index.get(&house.db, &nth(29_999)).unwrap();
+    assert_eq!(last, Some(value(1)));
+}
+
+#[test]
 fn a_run_cut_off_by_a_crash_is_cleared_away_and_its_entries_come_from_the_log() {
     let mut house = House::new(2_000);
     let all: Vec<_> = (0..2_000)

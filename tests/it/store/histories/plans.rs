@@ -8,7 +8,7 @@ use braze_relay::model::call::Address;
 use braze_relay::model::event::{EventKind, Source};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
-use braze_relay::store::Person;
+use braze_relay::store::{Named, Operate, Person};
 use proptest::prelude::*;
 
 use super::super::material::{self, attributes, burial, laden};
@@ -250,19 +250,20 @@ pub fn lane_of(number: u8) -> Lane {
     }
 }
 
-/// Whoever has no e-mail is known by the key of an event.
-pub fn person_of(person: u8, workspace: u8) -> Person {
+/// Whoever has no e-mail is known by the key of an event. As this store names them.
+pub fn person_of(store: &impl Operate, person: u8, workspace: u8) -> Person {
     let participant = match PEOPLE[usize::from(person)] {
         "" => "k0",
         email => email,
     };
     Person {
-        participant: participant.into(),
+        participant: store.participant_hash(participant),
         workspace: match workspace {
-            0 => Some(material::name("acme")),
-            1 => Some(material::name("borealis")),
+            0 => Some("acme".into()),
+            1 => Some("borealis".into()),
             _ => None,
         },
+        named: Named::Email,
     }
 }
 
