@@ -10,6 +10,7 @@
 mod client;
 mod config;
 mod demo;
+mod deploy;
 mod export;
 mod faults;
 mod golden;
