@@ -61,9 +61,10 @@ fn answer(args: &Args, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
 impl Readiness {
     /// What is wrong comes first, then what is refused for now.
     fn text(&self) -> String {
-        let state = match self.ready {
-            true => "ready".to_owned(),
-            false => format!("not ready: {}", self.reasons.join("; ")),
+        let state = if self.ready {
+            "ready".to_owned()
+        } else {
+            format!("not ready: {}", self.reasons.join("; "))
         };
         let refusing = self.refusing.iter();
         let refusing = refusing.map(|why| format!("takes no new events: {}\n", plain(why)));

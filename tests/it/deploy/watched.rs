@@ -239,9 +239,10 @@ fn each_alert_is_seen_to_fire_and_seen_to_be_silent() {
             .split("- expr: ")
             .filter(|case| case.contains(&expression))
         {
-            match case.contains("exp_samples: []") {
-                true => silent += 1,
-                false => fires += 1,
+            if case.contains("exp_samples: []") {
+                silent += 1;
+            } else {
+                fires += 1;
             }
         }
         assert!(fires > 0 && silent > 0, "{alert}: {fires} {silent}");
