@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use url::Url;
 
-use crate::client::http::{Http, Method, NotFetched, Trouble};
+use crate::client::http::{Http, Method, NotFetched, RawAnswer, Trouble};
 use crate::config::{self, Config, Env};
 
 /// Where an ops listener is when nobody says otherwise.
@@ -307,12 +307,35 @@ impl Caller {
         Ok(url)
     }
 
+    /// Asks for the document at `path`, with whatever status it comes.
+    pub(super) fn look<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
+        let answer = self.answer(Method::GET, &self.url(path)?, None)?;
+        self.read(&answer)
+    }
+
     fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         url: &Url,
         body: Option<Vec<u8>>,
     ) -> Result<T, Failed> {
+        let answer = self.answer(method, url, body)?;
+        if answer.status == 200 {
+            return self.read(&answer);
+        }
+        let Problem { detail } = self.read(&answer)?;
+        Err(Failed::Refused {
+            status: answer.status,
+            detail,
+        })
+    }
+
+    fn answer(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Option<Vec<u8>>,
+    ) -> Result<RawAnswer, Failed> {
         let mut headers = vec![("accept", "application/json")];
         if body.is_some() {
             headers.push(("content-type", "application/json"));
@@ -323,7 +346,7 @@ impl Caller {
         let asked = self
             .http
             .request(method, url, &headers, body, ANSWER_WITHIN, ANSWER_BYTES_MAX);
-        let answer = self.runtime.block_on(asked).map_err(|trouble| {
+        self.runtime.block_on(asked).map_err(|trouble| {
             let why = match trouble {
                 Trouble::NotSent(why) => why,
                 Trouble::Unknown(why) => format!("no answer ({why}); it may have been done"),
@@ -332,18 +355,11 @@ impl Caller {
                 url: self.base.clone(),
                 why,
             }
-        })?;
-        if answer.status == 200 {
-            return serde_json::from_slice(&answer.body)
-                .map_err(|_| Failed::Strange(self.base.clone()));
-        }
-        match serde_json::from_slice(&answer.body) {
-            Ok(Problem { detail }) => Err(Failed::Refused {
-                status: answer.status,
-                detail,
-            }),
-            Err(_) => Err(Failed::Strange(self.base.clone())),
-        }
+        })
+    }
+
+    fn read<T: DeserializeOwned>(&self, answer: &RawAnswer) -> Result<T, Failed> {
+        serde_json::from_slice(&answer.body).map_err(|_| Failed::Strange(self.base.clone()))
     }
 }
 

@@ -14,11 +14,24 @@ use crate::ops::wire::{ActivationRow, Events, HeldActivation, History, LaneRow, 
 /// calls that are due, for how long the first of them has been, how long they still take, its pace and how much of its
 /// budget is used, and whether and why it is held. braze-relay top shows it as it happens.
 ///
-/// Exit codes: 0 ok, 1 no (the numbers do not add up, or the token may not), 2 usage, 3 the relay cannot be reached.
+/// Exit codes: 0 ok, 1 no (the numbers do not add up, it is not ready, or the token may not), 2 usage, 3 the relay cannot
+/// be reached.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
     remote: Remote,
+    /// Only say whether the relay is ready: 0 yes, 1 no. Needs no token
+    #[arg(long)]
+    ready: bool,
+}
+
+/// What is read of `/readyz`.
+#[derive(serde::Deserialize, serde::Serialize)]
+struct Readiness {
+    ready: bool,
+    reasons: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusing: Option<String>,
 }
 
 /// Runs the command with the environment of this process; returns the exit code.
@@ -29,6 +42,15 @@ pub fn run(args: &Args) -> u8 {
 
 fn answer(args: &Args, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
     let caller = args.remote.caller(env)?;
+    if args.ready {
+        let readiness: Readiness = caller.look("readyz")?;
+        if args.remote.json {
+            write(out, &readiness)?;
+        } else {
+            out.write_all(readiness.text().as_bytes())?;
+        }
+        return Ok(u8::from(!readiness.ready));
+    }
     let status: Status = caller.get("api/v1/status", &[])?;
     let mut history: History = caller.get("api/v1/history", &[])?;
     let moment = history.moments.pop();
@@ -48,6 +70,20 @@ struct Told<'a> {
     status: &'a Status,
     /// The last one of the history, over ten seconds.
     moment: Option<Moment>,
+}
+
+impl Readiness {
+    /// What is wrong comes first, then what is refused for now.
+    fn text(&self) -> String {
+        let state = if self.ready {
+            "ready".to_owned()
+        } else {
+            format!("not ready: {}", self.reasons.join("; "))
+        };
+        let refusing = self.refusing.iter();
+        let refusing = refusing.map(|why| format!("takes no new events: {}\n", plain(why)));
+        format!("{}\n{}", plain(&state), refusing.collect::<String>())
+    }
 }
 
 fn render(status: &Status, moment: Option<&Moment>) -> String {

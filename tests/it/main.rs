@@ -10,6 +10,7 @@
 mod client;
 mod config;
 mod demo;
+mod deploy;
 mod doctor;
 mod export;
 mod faults;

@@ -18,7 +18,7 @@ use url::Url;
 
 pub use campaign::Campaign;
 pub use people::{Item, Post, Receipt, email_of};
-pub use process::{Relay, Sandbox, Setup};
+pub use process::{BINARY, Relay, Sandbox, Setup};
 pub use told::Told;
 
 /// What a relay of these tests wants to hear.

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::support::BINARY;
 
 #[tokio::test]
 async fn it_is_ready_while_the_store_answers_and_nothing_else_is_wrong() {
@@ -65,4 +66,31 @@ async fn a_client_that_keeps_its_connection_or_never_ends_its_request_does_not_k
     world.stop.send(()).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(20), world.serving).await;
     assert!(ended.unwrap().unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn status_ready_tells_by_its_exit_code_and_needs_no_token() {
+    let world = World::with_tokens(vec![("act".into(), Role::Operator)]).await;
+    let ops = format!("http://{}", world.address);
+    let ask = async |more: &[&str]| {
+        let mut command = tokio::process::Command::new(BINARY);
+        command
+            .args(["status", "--ready", "--ops", &ops])
+            .args(more);
+        let output = command.output().await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), said)
+    };
+    assert_eq!(ask(&[]).await, (Some(0), "ready\n".to_owned()));
+    *world.trouble.lock().unwrap() = Some("the ingest listener does not accept".into());
+    let (code, said) = ask(&[]).await;
+    assert_eq!(code, Some(1));
+    assert_eq!(said, "not ready: the ingest listener does not accept\n");
+    let (code, said) = ask(&["--json"]).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &said["ready"]), (Some(1), &false.into()));
+    let World { stop, serving, .. } = world;
+    stop.send(()).unwrap();
+    serving.await.unwrap().unwrap();
+    assert_eq!(ask(&[]).await, (Some(3), String::new()));
 }

@@ -11,7 +11,8 @@ use url::Url;
 
 use super::{TOKEN, until};
 
-pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_braze-relay");
+/// The program itself.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_braze-relay");
 
 /// Ready, or gone: both are far quicker.
 const WITHIN: Duration = Duration::from_mins(1);
