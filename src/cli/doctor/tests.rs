@@ -1,5 +1,7 @@
 //! The doctor's judgement, in tables: what was seen, and what is found.
 
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
