@@ -103,9 +103,9 @@ pub(super) fn refused(
     err: &mut impl Write,
 ) -> io::Result<u8> {
     if json {
-        document(file, &Err(mistakes), out)?
+        document(file, &Err(mistakes), out)?;
     } else {
-        bad(file, &mistakes, err)?
+        bad(file, &mistakes, err)?;
     }
     Ok(2)
 }

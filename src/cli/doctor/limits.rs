@@ -21,6 +21,8 @@ const LENGTHS: [Duration; 4] = [
 ];
 /// Moments are told in whole seconds.
 const SLACK: Duration = Duration::from_secs(1);
+/// Requests; `share` is no exact number.
+const ROUNDING: f64 = 0.01;
 /// Of a limit that is granted less is used than this: worth a word.
 const LITTLE: f64 = 0.5;
 
@@ -91,7 +93,7 @@ pub(super) fn compare(
     let all = all.join(" and ");
     let granted = f64::from(told.requests);
     let shown = written(&told);
-    if used > granted * 1.001 {
+    if used > granted + ROUNDING {
         let detail = format!("configured {all}{of_share}, Braze reports {shown}");
         let remedy = format!(
             "set {lane} = [\"{shown}\"] in the workspace's braze.limits, or ask Braze for more"

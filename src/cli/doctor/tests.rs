@@ -1,5 +1,7 @@
 //! The doctor's judgement, in tables: what was seen, and what is found.
 
+#![expect(clippy::unwrap_used, reason = "tests may")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -419,7 +421,7 @@ fn what_to_switch_is_what_makes_it_quicker_and_says_what_comes_with_it() {
     let events = format!("{EMAIL}\ncreated_event = {{ name = \"n\" }}");
     assert!(settings(&events, "")[0].contains("without created_event"));
     assert!(settings(SMS, "")[0].contains("phone_mismatch = \"replace\""));
-    let slow = "[workspaces.acme.braze.limits]\nsubscription_status_set = [\"1/s\"]";
+    let slow = "[workspaces.acme.braze.limits]\nsubscription_status_set = [\"1/min\"]";
     assert_eq!(settings(SMS, slow)[0], "subscribe = \"inline\"");
     let only_quikly = format!(
         "{EMAIL}\nidentity = \"email\"\nmark_attributes = {{ a = 1 }}\ncredit = {{ event = \"j\" }}"
@@ -445,7 +447,8 @@ fn polls_of_those_who_do_not_confirm_are_counted_as_long_as_the_campaign_lasts()
     assert!(reads(1) > 0.2 && reads(1) < 0.6, "{}", reads(1));
     assert!(reads(24) > reads(1) + 0.3, "{}", reads(24));
     // Who confirms at the last moment is credited all the same.
-    let short = opt_in + "\nconfirm_every = { within = \"10m\" }\ncredit = { event = \"c\" }";
+    let short =
+        opt_in + "\nconfirm_every = { max = \"5m\", within = \"10m\" }\ncredit = { event = \"c\" }";
     assert!(costs(&self::config("", &short)).contains_key(&LaneKind::Quikly));
 }
 
