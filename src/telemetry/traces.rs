@@ -91,10 +91,9 @@ fn random() -> [u8; 16] {
     uuid::Uuid::new_v4().into_bytes()
 }
 
-/// A new id; its half of [`random`] is never zero either.
+/// A new id; this half of [`random`] is never zero either.
 fn span_id() -> SpanId {
-    let [.., a, b, c, d, e, f, g, h] = random();
-    [a, b, c, d, e, f, g, h]
+    (u128::from_be_bytes(random()) as u64).to_be_bytes()
 }
 
 #[derive(Debug)]
@@ -173,8 +172,7 @@ impl Tracer {
 
 /// Whether a new trace is looked at: decided by its id, so that everybody who asks decides alike.
 fn is_sampled(trace: [u8; 16], ratio: f64) -> bool {
-    let [.., a, b, c, d, e, f, g] = trace;
-    let drawn = u64::from_be_bytes([0, a, b, c, d, e, f, g]);
+    let drawn = u128::from_be_bytes(trace) as u64 & ((1 << 56) - 1);
     (drawn as f64) < ratio * (1_u64 << 56) as f64
 }
 

@@ -94,7 +94,7 @@ fn seed(person: usize, key: &str) -> Seed {
         email: format!("p{person}@example.com"),
         email_given: None,
         // Every other one came in a trace.
-        trace: (person % 2 == 0).then_some(TraceContext {
+        trace: person.is_multiple_of(2).then_some(TraceContext {
             trace: *b"sixteen bytes of",
             parent: *b"eight of",
             sampled: true,

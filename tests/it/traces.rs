@@ -4,6 +4,7 @@
 mod town;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use braze_relay::app::App;
@@ -57,10 +58,11 @@ struct Running {
 /// The configuration of every test: somebody who joins by SMS waits three days before she is subscribed and credited.
 fn configuration(town: &Town, folder: &tempfile::TempDir, telemetry: &str) -> String {
     let (url, path) = (&town.url, folder.path().join("data"));
+    let path = path.display();
     format!(
         "[ingest]\nlisten = \"127.0.0.1:0\"\n[ingest.sources.quikly]\ntokens = [{{ value = \"{TOKEN}\" }}]\n\
          [ops]\nlisten = \"127.0.0.1:0\"\n[serve]\nstop_within = \"2s\"\n\
-         [store]\npath = {path:?}\nballast_bytes = 4096\nreserve_bytes = 0\n\
+         [store]\npath = \"{path}\"\nballast_bytes = 4096\nreserve_bytes = 0\n\
          [workspaces.acme.braze]\nurl = \"{url}\"\napi_key = \"{KEY}\"\n\
          [workspaces.acme.quikly]\nurl = \"{url}/quikly\"\ntoken = \"{TOKEN}\"\n\
          [activations.drop]\nworkspace = \"acme\"\nflow = \"sms\"\nsubscription_delay = \"3d\"\n\
@@ -154,7 +156,10 @@ async fn credited(town: &Town) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Posts, waits, and goes on days later with another process; the town has seen it all then.

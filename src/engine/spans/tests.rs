@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::flow::job::{Job, State};
+use crate::model::call::{Answer, Failure, Reply};
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::EventId;
 use crate::model::rules::Rules;
@@ -19,12 +20,12 @@ fn on() -> (Metrics, Exporter) {
     Metrics::new().unwrap().traced(1.0)
 }
 
-fn trace(number: u8, sampled: bool) -> Option<TraceContext> {
-    Some(TraceContext {
+fn trace(number: u8, sampled: bool) -> TraceContext {
+    TraceContext {
         trace: [number; 16],
         parent: [number; 8],
         sampled,
-    })
+    }
 }
 
 /// The calls of jobs that belong to these traces.
@@ -69,25 +70,31 @@ fn told(traces: &[Option<TraceContext>]) -> Option<TraceContext> {
 #[test]
 fn a_request_tells_a_trace_only_where_all_of_its_calls_are_of_it() {
     let told_trace = |traces: &[_]| told(traces).map(|it| (it.trace, it.sampled));
-    let (one, other) = (trace(1, true), trace(2, true));
+    let (one, other) = (Some(trace(1, true)), Some(trace(2, true)));
     assert_eq!(told_trace(&[one]), Some(([1; 16], true)));
     assert_eq!(told_trace(&[one, one]), Some(([1; 16], true)));
     assert_eq!(told_trace(&[one, other]), None);
     assert_eq!(told_trace(&[one, None]), None);
     assert_eq!(told_trace(&[None, one]), None);
     assert_eq!(told_trace(&[None]), None);
-    assert_eq!(told(&[trace(3, false)]), trace(3, false));
+    let quiet = trace(3, false);
+    assert_eq!(told(&[Some(quiet)]), Some(quiet));
 }
 
 #[test]
 fn every_call_is_shown_in_its_own_trace_and_linked_to_the_first() {
     let (metrics, mut exporter) = on();
-    let batch = batch(&[None, trace(1, true), trace(2, false), trace(3, true)]);
+    let batch = batch(&[
+        None,
+        Some(trace(1, true)),
+        Some(trace(2, false)),
+        Some(trace(3, true)),
+    ]);
     let lane = "acme/quikly".parse().unwrap();
-    let denied = Err(crate::model::call::Failure::Denied(Default::default()));
+    let denied = Err(Failure::Denied(Answer::default()));
     let answers = vec![
-        Ok(crate::model::call::Reply::Tracked),
-        Ok(crate::model::call::Reply::Tracked),
+        Ok(Reply::Tracked),
+        Ok(Reply::Tracked),
         denied.clone(),
         denied,
     ];
@@ -126,5 +133,5 @@ fn every_call_is_shown_in_its_own_trace_and_linked_to_the_first() {
 #[test]
 fn nobody_is_told_anything_where_nobody_looks() {
     let metrics = Metrics::new().unwrap();
-    assert!(Outgoing::of(metrics.tracer(), &batch(&[trace(1, true)])).is_none());
+    assert!(Outgoing::of(metrics.tracer(), &batch(&[Some(trace(1, true))])).is_none());
 }
