@@ -20,7 +20,7 @@ use crate::engine::{Engine, EngineSettings};
 use crate::flow;
 use crate::ingest::{self, Ingest};
 use crate::model::rules::RuleBook;
-use crate::ops::{self, Office, Ops};
+use crate::ops::{self, Office, Ops, Tokens};
 use crate::store::sled::{Place, SledStore};
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
@@ -171,7 +171,7 @@ impl App {
             rules: rules.subscribe(),
             desk: Arc::new(engine.clone()),
             trouble: Arc::new(move || failing.trouble()),
-            tokens: config.ops.tokens.clone(),
+            tokens: watch::channel(Arc::new(Tokens::new(&config.ops.tokens))).1,
             version: env!("CARGO_PKG_VERSION"),
             office: Office::default(),
         };

@@ -36,16 +36,15 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
-use secrecy::SecretString;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::guard::Guard;
+pub use self::guard::Tokens;
 use self::problem::Problem;
 use crate::clock::Clock;
-use crate::config::Role;
 use crate::engine::Desk;
 use crate::model::rules::RuleBook;
 use crate::store::{Counts, Operate, Store, StoreError};
@@ -74,8 +73,8 @@ pub struct Ops<S> {
     pub desk: Arc<dyn Desk>,
     /// What `/readyz` is told beside the store.
     pub trouble: Trouble,
-    /// Who may; empty: everybody on this machine.
-    pub tokens: Vec<(SecretString, Role)>,
+    /// Who may today.
+    pub tokens: watch::Receiver<Arc<Tokens>>,
     /// The relay's version.
     pub version: &'static str,
     /// What the listener itself remembers.
@@ -110,7 +109,7 @@ pub async fn serve<S: Store + Operate>(
     stop: impl Future<Output = ()>,
 ) -> Result<(), OpsError> {
     let local = listener.local_addr()?;
-    if ops.tokens.is_empty() && !local.ip().is_loopback() {
+    if ops.tokens.borrow().is_open() && !local.ip().is_loopback() {
         return Err(OpsError::Open(local));
     }
     ops.metrics
@@ -145,7 +144,7 @@ pub async fn serve<S: Store + Operate>(
 }
 
 fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
-    let guard = Arc::new(Guard::new(&ops.tokens, ops.clock.clone()));
+    let guard = Arc::new(Guard::new(ops.tokens.clone(), ops.clock.clone()));
     let named = Router::new()
         .route("/", get(page::front))
         .route("/page/{name}", get(page::file))

@@ -35,7 +35,7 @@ use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::rules::{CreditRule, OnUnknown, ParticipationFlow, RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
-use braze_relay::ops::{Office, Ops, OpsError, serve};
+use braze_relay::ops::{Office, Ops, OpsError, Tokens, serve};
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{Leased, Operate, Settings, Store};
 use braze_relay::telemetry::Metrics;
@@ -61,6 +61,7 @@ struct World<S = MapStore> {
     store: S,
     metrics: Arc<Metrics>,
     rules: watch::Sender<Arc<RuleBook>>,
+    tokens: watch::Sender<Arc<Tokens>>,
     trouble: Arc<Mutex<Option<String>>>,
     /// What the engine was told to do.
     told: Arc<Mutex<Vec<String>>>,
@@ -120,6 +121,7 @@ impl<S: Store + Operate> World<S> {
         let trouble = Arc::new(Mutex::new(None));
         let trouble_told = trouble.clone();
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let tokens = watch::Sender::new(Arc::new(Tokens::new(&tokens)));
         let ops = Ops {
             store: store.clone(),
             clock: Clock::starting_at(today() + DAY, 1.0),
@@ -127,7 +129,7 @@ impl<S: Store + Operate> World<S> {
             rules: rules.subscribe(),
             desk: Arc::new(Seen(told.clone(), free)),
             trouble: Arc::new(move || trouble_told.lock().unwrap().clone()),
-            tokens,
+            tokens: tokens.subscribe(),
             version: "1.2.3",
             office: Office::default(),
         };
@@ -141,6 +143,7 @@ impl<S: Store + Operate> World<S> {
             store,
             metrics,
             rules,
+            tokens,
             trouble,
             told,
             address,

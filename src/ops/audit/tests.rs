@@ -85,7 +85,7 @@ async fn office(letters: usize) -> (Arc<Ops<MapStore>>, Vec<JobId>) {
         rules: watch::channel(book).1,
         desk: Arc::new(Willing),
         trouble: Arc::new(|| None),
-        tokens: Vec::new(),
+        tokens: watch::channel(Arc::default()).1,
         version: "1.2.3",
         office: Office::default(),
     };
