@@ -3,6 +3,8 @@
 //! The only place that names adapters: which store, which client. Everything else speaks to their ports.
 
 pub mod offline;
+pub mod reload;
+mod turn;
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::client::Outside;
 use crate::clock::Clock;
@@ -24,6 +26,8 @@ use crate::ops::{self, Office, Ops, Tokens};
 use crate::store::sled::{Place, SledStore};
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
+use turn::Relay;
+pub use turn::{Again, Source};
 
 /// Why the relay did not start, or stopped by itself. The exit code is [`AppError::exit_code`].
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +72,13 @@ pub struct App {
     config: Config,
     clock: Clock,
     store: SledStore,
+    client: Outside,
     engine: Engine<SledStore, Outside>,
     metrics: Arc<Metrics>,
     rules: watch::Sender<Arc<RuleBook>>,
     ingest: TcpListener,
     ops: TcpListener,
+    again: Option<Again>,
 }
 
 impl App {
@@ -104,7 +110,7 @@ impl App {
         let book = Arc::new(config.rules.clone());
         let engine = Engine::new(
             store.clone(),
-            client,
+            client.clone(),
             clock.clone(),
             metrics.clone(),
             &EngineSettings::of(&config),
@@ -117,12 +123,23 @@ impl App {
             config,
             clock,
             store,
+            client,
             engine,
             metrics,
             rules: watch::Sender::new(book),
             ingest,
             ops,
+            again: None,
         })
+    }
+
+    /// The same, which can be told to read its configuration anew.
+    #[must_use]
+    pub fn reloading(self, again: Again) -> App {
+        App {
+            again: Some(again),
+            ..self
+        }
     }
 
     /// Where the two listeners are bound: ingest, ops.
@@ -140,11 +157,13 @@ impl App {
             config,
             clock,
             store,
+            client,
             engine,
             metrics,
             rules,
             ingest: ingest_listener,
             ops: ops_listener,
+            again,
         } = self;
         let within = config.stop_within;
         let stopping = watch::Sender::new(false);
@@ -162,25 +181,51 @@ impl App {
             clock.clone(),
             flow::start,
         ));
-        let taking = tokio::spawn(ingest::serve(ingest_listener, ingest, stopped(), within));
+        let serving = ingest::serve(ingest_listener, ingest.clone(), stopped(), within);
+        let taking = tokio::spawn(serving);
         let failing = store.clone();
-        let ops = Ops {
+        let today = rules.subscribe();
+        let tokens = watch::Sender::new(Arc::new(Tokens::new(&config.ops.tokens)));
+        let known = tokens.subscribe();
+        let relay = Relay {
+            source: again.as_ref().map(|again| again.source.clone()),
+            running: Mutex::new(config),
+            clock: clock.clone(),
+            store: store.clone(),
+            client,
+            engine: engine.clone(),
+            ingest,
+            rules,
+            tokens,
+        };
+        let ops = Arc::new(Ops {
             store: store.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            rules: rules.subscribe(),
+            rules: today,
             desk: Arc::new(engine.clone()),
             trouble: Arc::new(move || failing.trouble()),
-            tokens: watch::channel(Arc::new(Tokens::new(&config.ops.tokens))).1,
+            reload: relay.reload(),
+            tokens: known,
             version: env!("CARGO_PKG_VERSION"),
             office: Office::default(),
+        });
+        let mut operating = tokio::spawn(ops::serve(ops_listener, ops.clone(), stopped()));
+        let signalled = async move {
+            let Some(Again { asked, .. }) = again else {
+                return std::future::pending().await;
+            };
+            loop {
+                asked.notified().await;
+                ops.clone().reload_by_signal().await;
+            }
         };
-        let mut operating = tokio::spawn(ops::serve(ops_listener, Arc::new(ops), stopped()));
         let working = engine.clone();
         let engine_stop = stopped();
         let mut engine = tokio::spawn(async move { working.run(engine_stop).await });
         let ended = tokio::select! {
             () = stop => Ok(()),
+            () = signalled => Ok(()),
             why = store.failed() => Err(AppError::Failed(why)),
             ended = &mut engine => Err(AppError::Failed(match ended {
                 Ok(Ok(())) => "the engine ended by itself".into(),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 
 use super::batch::{Part, parts, probe};
 use super::gate::{HoldReason, Opening};
@@ -17,7 +17,7 @@ use super::lane::Pace;
 use super::lanes::{LaneState, Terms};
 use super::prepare::{Prepared, prepare};
 use super::recent::Who;
-use super::request::{Asked, carry};
+use super::request::{Asked, Ended, carry, ended_at};
 use super::{EngineError, Shared};
 use crate::client::Client;
 use crate::client::pack::{BODY_BYTES_MAX, first, room};
@@ -396,22 +396,4 @@ impl<S: Store, C: Client> Worker<S, C> {
 /// Returns once a stop is told.
 async fn told(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
-}
-
-type Ended = Result<(Id, Result<(), EngineError>), JoinError>;
-
-fn ended_at(
-    lent: &mut HashMap<Id, Vec<Token>>,
-    lane: &LaneState,
-    ended: Ended,
-) -> Result<(), EngineError> {
-    match ended {
-        Ok((id, result)) => {
-            lent.remove(&id);
-            result
-        }
-        Err(_) => Err(EngineError::Panicked {
-            lane: lane.lane.to_string(),
-        }),
-    }
 }

@@ -18,6 +18,7 @@ mod live;
 mod metrics;
 mod page;
 mod problem;
+mod reload;
 mod replays;
 mod session;
 mod sheet;
@@ -44,6 +45,7 @@ use tokio::task::JoinSet;
 use self::guard::Guard;
 pub use self::guard::Tokens;
 use self::problem::Problem;
+pub use self::reload::{NotReloaded, Reload, Reloading};
 use crate::clock::Clock;
 use crate::engine::Desk;
 use crate::model::rules::RuleBook;
@@ -73,6 +75,8 @@ pub struct Ops<S> {
     pub desk: Arc<dyn Desk>,
     /// What `/readyz` is told beside the store.
     pub trouble: Trouble,
+    /// How the configuration is read anew.
+    pub reload: Reload,
     /// Who may today.
     pub tokens: watch::Receiver<Arc<Tokens>>,
     /// The relay's version.
@@ -182,6 +186,7 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .route("/api/v1/forget/{id}", get(forget::show::<S>))
         .route("/api/v1/lanes/hold", post(lanes::hold::<S>))
         .route("/api/v1/lanes/release", post(lanes::release::<S>))
+        .route("/api/v1/reload", post(reload::reload::<S>))
         .route("/api/v1/backup", post(backup::backup::<S>))
         .route("/api/v1/dead/{id}", get(dead::show::<S>))
         .fallback(nowhere)

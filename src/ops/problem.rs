@@ -3,10 +3,12 @@
 //! Invariants: whatever is refused is told so; every 401 says how to authenticate, every 503 when to come back.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::store::StoreError;
 use crate::telemetry::MetricsError;
@@ -16,6 +18,7 @@ use crate::telemetry::MetricsError;
 pub(super) struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
+    more: Option<(&'static str, Value)>,
 }
 
 impl Problem {
@@ -24,6 +27,15 @@ impl Problem {
         Problem {
             status,
             detail: detail.into(),
+            more: None,
+        }
+    }
+
+    /// The same with a member of its own (RFC 9457 section 3.2).
+    pub(super) fn with(self, name: &'static str, value: Value) -> Problem {
+        Problem {
+            more: Some((name, value)),
+            ..self
         }
     }
 
@@ -66,6 +78,8 @@ struct Body<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
+    #[serde(flatten)]
+    more: BTreeMap<&'a str, &'a Value>,
 }
 
 impl IntoResponse for Problem {
@@ -75,6 +89,11 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),
             detail: &self.detail,
+            more: self
+                .more
+                .iter()
+                .map(|(name, value)| (*name, value))
+                .collect(),
         };
         // Texts and a number: there is nothing in it that could not be written.
         let mut response = serde_json::to_vec(&body)

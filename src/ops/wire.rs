@@ -8,6 +8,7 @@ mod forget;
 mod lanes;
 mod letters;
 mod live;
+mod reload;
 mod replays;
 mod status;
 
@@ -18,6 +19,7 @@ pub use forget::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};
 pub use lanes::{LanesChanged, WhichLanes};
 pub use letters::{Discard, Discarded, Ids, LetterCounts, Replayed, StillDead, Which};
 pub use live::{History, Live, Moment};
+pub use reload::{NewReload, Orphan, ReloadMistake, Reloaded};
 pub use replays::{
     NewReplay, Preview, PreviewLane, Replay, ReplayPage, ReplayRow, ReplayState, USUAL_BUDGET,
     USUAL_STOP_AT,

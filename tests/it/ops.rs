@@ -35,7 +35,7 @@ use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::rules::{CreditRule, OnUnknown, ParticipationFlow, RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
-use braze_relay::ops::{Office, Ops, OpsError, Tokens, serve};
+use braze_relay::ops::{NotReloaded, Office, Ops, OpsError, Tokens, serve};
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{Leased, Operate, Settings, Store};
 use braze_relay::telemetry::Metrics;
@@ -129,6 +129,7 @@ impl<S: Store + Operate> World<S> {
             rules: rules.subscribe(),
             desk: Arc::new(Seen(told.clone(), free)),
             trouble: Arc::new(move || trouble_told.lock().unwrap().clone()),
+            reload: Arc::new(|_| Box::pin(async { Err(NotReloaded::NoFile) })),
             tokens: tokens.subscribe(),
             version: "1.2.3",
             office: Office::default(),

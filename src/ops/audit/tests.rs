@@ -85,6 +85,7 @@ async fn office(letters: usize) -> (Arc<Ops<MapStore>>, Vec<JobId>) {
         rules: watch::channel(book).1,
         desk: Arc::new(Willing),
         trouble: Arc::new(|| None),
+        reload: Arc::new(|_| Box::pin(async { Err(NotReloaded::NoFile) })),
         tokens: watch::channel(Arc::default()).1,
         version: "1.2.3",
         office: Office::default(),

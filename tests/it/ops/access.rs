@@ -147,6 +147,7 @@ async fn without_tokens_nothing_but_loopback_is_served() {
         rules: world.rules.subscribe(),
         desk: Arc::new(Seen(Arc::default(), false)),
         trouble: Arc::new(|| None),
+        reload: Arc::new(|_| Box::pin(async { Err(NotReloaded::NoFile) })),
         tokens: watch::channel(Arc::default()).1,
         version: "1.2.3",
         office: Office::default(),
