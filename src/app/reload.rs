@@ -182,3 +182,6 @@ fn is_known(book: &RuleBook, group: &Group) -> bool {
         | None => book.activation(&group.activation).is_some(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,5 +224,5 @@ fn tell_held(activation: &Activation, reason: ActivationHoldReason, died_of: Opt
     let (workspace, activation) = activation;
     let (reason, died_of) = (reason.as_str(), died_of.map(Reason::as_str));
     tracing::error!(%workspace, %activation, reason, died_of,
-        "the activation is held: its jobs wait until it is released, or the relay is started again");
+        "the activation is held: its jobs wait until it is released, reloaded with other settings, or the relay is started again");
 }

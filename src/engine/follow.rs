@@ -68,9 +68,11 @@ impl<S: Store, C: Client> Engine<S, C> {
             let Some(state) = lanes.get(lane).filter(|_| lane.kind != LaneKind::Held) else {
                 continue;
             };
-            if state.gate().renew(now) {
+            let mut gate = state.gate();
+            if gate.renew(now) && gate.held(now).is_none() {
                 released.lanes.push(lane.clone());
             }
+            drop(gate);
             state.changed.notify_one();
         }
         drop(lanes);

@@ -16,7 +16,7 @@ use crate::flow::{self, job::Seed};
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::lane::Lane;
 use crate::model::rules::RuleBook;
-use crate::ops::{Office, dead, lanes, replays, serve};
+use crate::ops::{NotReloaded, Office, dead, lanes, replays, serve};
 use crate::store::Settings;
 use crate::store::map::MapStore;
 use crate::telemetry::Metrics;

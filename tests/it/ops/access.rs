@@ -159,17 +159,13 @@ async fn without_tokens_nothing_but_loopback_is_served() {
 /// Signs in; the cookie.
 async fn signed_in(world: &World, token: &str) -> String {
     let url = format!("http://{}/api/v1/login", world.address);
+    let url = url.parse().unwrap();
     let body = json!({ "token": token }).to_string().into_bytes();
     let headers = [("content-type", "application/json")];
     let within = Duration::from_secs(20);
-    let asked = world.http.request(
-        Method::POST,
-        &url.parse().unwrap(),
-        &headers,
-        Some(body),
-        within,
-        1 << 20,
-    );
+    let asked = world
+        .http
+        .request(Method::POST, &url, &headers, Some(body), within, 1 << 20);
     let answer = asked.await.unwrap();
     assert_eq!(answer.status, 200);
     let cookie = answer.header("set-cookie").unwrap();
