@@ -3,6 +3,8 @@
 //! The only place that names adapters: which store, which client. Everything else speaks to their ports.
 
 pub mod offline;
+pub mod reload;
+mod turn;
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 use url::Url;
 
 use crate::client::Outside;
@@ -22,11 +24,13 @@ use crate::engine::{Engine, EngineSettings};
 use crate::flow;
 use crate::ingest::{self, Ingest};
 use crate::model::rules::RuleBook;
-use crate::ops::{self, Office, Ops};
+use crate::ops::{self, Office, Ops, Tokens};
 use crate::store::sled::{Place, SledStore};
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
 use crate::telemetry::otlp::{self, Exporter, Post};
+use turn::Relay;
+pub use turn::{Again, Source};
 
 /// Why the relay did not start, or stopped by itself. The exit code is [`AppError::exit_code`].
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,7 @@ pub struct App {
     config: Config,
     clock: Clock,
     store: SledStore,
+    client: Outside,
     engine: Engine<SledStore, Outside>,
     metrics: Arc<Metrics>,
     export: Option<(Exporter, Post)>,
@@ -78,6 +83,7 @@ pub struct App {
     effective: watch::Sender<Arc<[Part]>>,
     ingest: TcpListener,
     ops: TcpListener,
+    again: Option<Again>,
 }
 
 impl App {
@@ -116,7 +122,7 @@ impl App {
         let book = Arc::new(config.rules.clone());
         let engine = Engine::new(
             store.clone(),
-            client,
+            client.clone(),
             clock.clone(),
             metrics.clone(),
             &EngineSettings::of(&config),
@@ -130,6 +136,7 @@ impl App {
             config,
             clock,
             store,
+            client,
             engine,
             metrics,
             export,
@@ -137,7 +144,17 @@ impl App {
             effective: watch::Sender::new(effective),
             ingest,
             ops,
+            again: None,
         })
+    }
+
+    /// The same, which can be told to read its configuration anew.
+    #[must_use]
+    pub fn reloading(self, again: Again) -> App {
+        App {
+            again: Some(again),
+            ..self
+        }
     }
 
     /// Where the two listeners are bound: ingest, ops.
@@ -155,6 +172,7 @@ impl App {
             config,
             clock,
             store,
+            client,
             engine,
             metrics,
             export,
@@ -162,6 +180,7 @@ impl App {
             effective,
             ingest: ingest_listener,
             ops: ops_listener,
+            again,
         } = self;
         let within = config.stop_within;
         let stopping = watch::Sender::new(false);
@@ -179,19 +198,46 @@ impl App {
             clock.clone(),
             flow::start,
         ));
-        let taking = tokio::spawn(ingest::serve(ingest_listener, ingest, stopped(), within));
+        let serving = ingest::serve(ingest_listener, ingest.clone(), stopped(), within);
+        let taking = tokio::spawn(serving);
         let failing = store.clone();
-        let ops = Ops {
+        let (today, shown) = (rules.subscribe(), effective.subscribe());
+        let tokens = watch::Sender::new(Arc::new(Tokens::new(&config.ops.tokens)));
+        let known = tokens.subscribe();
+        let relay = Relay {
+            source: again.as_ref().map(|again| again.source.clone()),
+            running: Mutex::new(config),
+            clock: clock.clone(),
+            store: store.clone(),
+            client,
+            engine: engine.clone(),
+            ingest,
+            rules,
+            effective,
+            tokens,
+        };
+        let ops = Arc::new(Ops {
             store: store.clone(),
             clock: clock.clone(),
             metrics: metrics.clone(),
-            rules: rules.subscribe(),
-            effective: effective.subscribe(),
+            rules: today,
+            effective: shown,
             desk: Arc::new(engine.clone()),
             trouble: Arc::new(move || failing.trouble()),
-            tokens: config.ops.tokens.clone(),
+            reload: relay.reload(),
+            tokens: known,
             version: env!("CARGO_PKG_VERSION"),
             office: Office::default(),
+        });
+        let mut operating = tokio::spawn(ops::serve(ops_listener, ops.clone(), stopped()));
+        let signalled = async move {
+            let Some(Again { asked, .. }) = again else {
+                return std::future::pending().await;
+            };
+            loop {
+                asked.notified().await;
+                ops.clone().reload_by_signal().await;
+            }
         };
         // Heard once everything else has stopped, so that the last spans leave, too.
         let (all_noted, noted) = oneshot::channel::<()>();
@@ -200,12 +246,12 @@ impl App {
                 let _ = noted.await;
             }))
         });
-        let mut operating = tokio::spawn(ops::serve(ops_listener, Arc::new(ops), stopped()));
         let working = engine.clone();
         let engine_stop = stopped();
         let mut engine = tokio::spawn(async move { working.run(engine_stop).await });
         let ended = tokio::select! {
             () = stop => Ok(()),
+            () = signalled => Ok(()),
             why = store.failed() => Err(AppError::Failed(why)),
             ended = &mut engine => Err(AppError::Failed(match ended {
                 Ok(Ok(())) => "the engine ended by itself".into(),

@@ -15,6 +15,7 @@ mod jobs;
 mod lane;
 mod man;
 mod outgrow;
+mod reload;
 mod remote;
 mod replay;
 mod sandbox;
@@ -49,6 +50,7 @@ enum Command {
     Dead(dead::Args),
     Replay(replay::Args),
     Lane(lane::Args),
+    Reload(reload::Args),
     Forget(Box<forget::Args>),
     Export(export::Args),
     Import(import::Args),
@@ -103,6 +105,7 @@ pub fn run() -> u8 {
         Command::Dead(args) => dead::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Lane(args) => lane::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Forget(args) => forget::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::client::http::{Http, Method, NotFetched, RawAnswer, Trouble};
@@ -66,6 +66,8 @@ pub(super) enum Failed {
         status: u16,
         /// What it said.
         detail: String,
+        /// What else stood there.
+        more: Map<String, Value>,
     },
     /// The answer cannot be read: something else answers there, or another version.
     #[error("what answers at {0} is no relay of this version")]
@@ -216,6 +218,8 @@ pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
 #[derive(serde::Deserialize)]
 struct Problem {
     detail: String,
+    #[serde(flatten)]
+    more: Map<String, Value>,
 }
 
 impl Caller {
@@ -290,7 +294,11 @@ impl Caller {
         })?;
         match (answer.status, serde_json::from_slice(&answer.body)) {
             (200, _) => Ok(()),
-            (status, Ok(Problem { detail })) => Err(Failed::Refused { status, detail }),
+            (status, Ok(Problem { detail, more })) => Err(Failed::Refused {
+                status,
+                detail,
+                more,
+            }),
             (_, Err(_)) => Err(Failed::Strange(self.base.clone())),
         }
     }
@@ -323,10 +331,11 @@ impl Caller {
         if answer.status == 200 {
             return self.read(&answer);
         }
-        let Problem { detail } = self.read(&answer)?;
+        let Problem { detail, more } = self.read(&answer)?;
         Err(Failed::Refused {
             status: answer.status,
             detail,
+            more,
         })
     }
 

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
-use crate::app::{App, AppError};
+use crate::app::{Again, App, AppError};
 use crate::config::{Config, Env};
 use crate::telemetry;
 
@@ -13,6 +15,7 @@ use crate::telemetry;
 ///
 /// Listens for events on ingest.listen and for operators on ops.listen, and works the queue until SIGTERM or SIGINT;
 /// then finishes what has begun (serve.stop_within) and exits. Check the configuration first: braze-relay check.
+/// SIGHUP, or braze-relay reload, reads it anew and applies it whole, or changes nothing and says why.
 ///
 /// Exit codes: 0 stopped, 1 failed, 2 usage or configuration, 3 the store cannot be opened as it is.
 #[derive(Debug, clap::Args)]
@@ -27,7 +30,9 @@ pub struct Args {
 /// Runs the command; returns the exit code.
 pub fn run(args: &Args) -> u8 {
     telemetry::logs::init();
-    let loaded = match Config::load(&args.config, &Env::from_process()) {
+    let (file, env) = (args.config.clone(), Env::from_process());
+    let source = move || Config::load(&file, &env);
+    let loaded = match source() {
         Ok(loaded) => loaded,
         Err(mistakes) => {
             for mistake in &mistakes.0 {
@@ -36,6 +41,7 @@ pub fn run(args: &Args) -> u8 {
             return 2;
         }
     };
+    telemetry::logs::begin(loaded.config.log_level.as_str());
     for warning in &loaded.warnings {
         tracing::warn!(file = %args.config.display(), line = warning.line, "{warning}");
     }
@@ -51,8 +57,19 @@ pub fn run(args: &Args) -> u8 {
     };
     let clock = args.time.clock();
     let ended = runtime.block_on(async move {
-        let app = App::open(loaded.config, clock).await?;
         let failed = |error: std::io::Error| AppError::Failed(error.to_string());
+        let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+        let asked = Arc::new(Notify::new());
+        let again = Again {
+            source: Arc::new(source),
+            asked: asked.clone(),
+        };
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                asked.notify_one();
+            }
+        });
+        let app = App::open(loaded.config, clock).await?.reloading(again);
         let (ingest, ops) = app.addresses().map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;

@@ -19,7 +19,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
@@ -92,11 +92,16 @@ pub trait Client: Clone + Send + Sync + 'static {
     fn objects_max(&self, lane: &Lane) -> usize;
 }
 
-/// The real outside: Braze and Quikly of every configured workspace.
+/// The real outside: Braze and Quikly of every configured workspace. Clones are one.
 #[derive(Clone, Debug)]
 pub struct Outside {
-    workspaces: Arc<BTreeMap<Name, Workspace>>,
+    today: Arc<RwLock<Workspaces>>,
+    clock: Clock,
 }
+
+/// Whom one configuration knows outside.
+#[derive(Clone, Debug, Default)]
+pub struct Workspaces(BTreeMap<Name, Arc<Workspace>>);
 
 #[derive(Debug)]
 struct Workspace {
@@ -129,30 +134,55 @@ impl Outside {
     }
 
     /// The outside of these workspaces.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "clones of a clock are handed on; all agree"
-    )]
     pub fn of(
         workspaces: &BTreeMap<Name, config::Workspace>,
         clock: Clock,
     ) -> Result<Outside, OutsideError> {
-        let workspaces = workspaces
-            .iter()
-            .map(|(name, settings)| {
-                let workspace = Workspace::new(name, settings, &clock)?;
-                Ok((name.clone(), workspace))
-            })
-            .collect::<Result<_, OutsideError>>()?;
-        Ok(Outside {
-            workspaces: Arc::new(workspaces),
-        })
+        let outside = Outside {
+            today: Arc::default(),
+            clock,
+        };
+        let today = outside.other(workspaces, |_| true)?;
+        outside.swap(today);
+        Ok(outside)
+    }
+
+    /// What it would be with these workspaces: those that are not `new` keep their connections. Nothing changes yet.
+    pub fn other(
+        &self,
+        workspaces: &BTreeMap<Name, config::Workspace>,
+        is_new: impl Fn(&Name) -> bool,
+    ) -> Result<Workspaces, OutsideError> {
+        let today = self.today();
+        let one = |(name, settings): (&Name, &config::Workspace)| {
+            let workspace = match today.0.get(name).filter(|_| !is_new(name)) {
+                Some(known) => known.clone(),
+                None => Arc::new(Workspace::new(name, settings, &self.clock)?),
+            };
+            Ok((name.clone(), workspace))
+        };
+        let workspaces = workspaces.iter().map(one);
+        Ok(Workspaces(workspaces.collect::<Result<_, OutsideError>>()?))
+    }
+
+    /// Requests from now on go there; those under way end where they began.
+    pub fn swap(&self, workspaces: Workspaces) {
+        let today = self.today.write();
+        *today.unwrap_or_else(PoisonError::into_inner) = workspaces;
+    }
+
+    fn today(&self) -> RwLockReadGuard<'_, Workspaces> {
+        self.today.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn workspace(&self, lane: &Lane) -> Option<Arc<Workspace>> {
+        self.today().0.get(&lane.workspace).cloned()
     }
 }
 
 impl Client for Outside {
     async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Heard {
-        let Some(workspace) = self.workspaces.get(&lane.workspace) else {
+        let Some(workspace) = self.workspace(lane) else {
             let text = format!("no workspace {} is configured", lane.workspace);
             return Heard::silent(vec![Err(not_configured(&text)); calls.len()]);
         };
@@ -175,7 +205,7 @@ impl Client for Outside {
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {
-        let workspace = self.workspaces.get(&lane.workspace);
+        let workspace = self.workspace(lane);
         let tracked = workspace.map_or(1, |workspace| workspace.braze.objects_max());
         pack::objects_max(lane.kind, tracked)
     }

@@ -8,6 +8,7 @@ mod attributes;
 mod effective;
 mod env;
 pub(crate) mod field;
+pub mod keys;
 mod mistake;
 mod outgrow;
 mod read;
@@ -31,7 +32,7 @@ use url::Url;
 
 use crate::model::Name;
 use crate::model::event::Source;
-use crate::model::rules::{RuleBook, Rules};
+use crate::model::rules::{RetryPolicy, RuleBook, Rules};
 
 pub use effective::{MASK, Part, Setting};
 pub use env::{Env, PREFIX};
@@ -53,6 +54,8 @@ pub struct Config {
     pub ops: Ops,
     /// `[store]`.
     pub store: Store,
+    /// `[log] level`.
+    pub log_level: LogLevel,
     /// `[serve] stop_within`.
     pub stop_within: Duration,
     /// `[telemetry] otlp_…`: where traces are exported to; `None`: nowhere.
@@ -61,6 +64,8 @@ pub struct Config {
     pub workspaces: BTreeMap<Name, Workspace>,
     /// `[activations.Q_SCOPE]` and `[outgrow.CONTENT]` with `[retry]`, as flows read them.
     pub rules: RuleBook,
+    /// `[retry]` but for `hold_after`, as all rules have it.
+    pub retry: RetryPolicy,
     /// `[retry] hold_after`: burials of one activation in a row, for one reason, that hold it.
     pub hold_after: u32,
     /// Settings that are valid but ask for what this version does not do yet; `serve` refuses to start with any.
@@ -108,6 +113,7 @@ impl Config {
         let ingest = settings::ingest(&root.table_or_empty("ingest"));
         let ops = settings::ops(&root.table_or_empty("ops"), &ingest);
         let store = settings::store(&root.table_or_empty("store"));
+        let log_level = settings::log(&root.table_or_empty("log"));
         let stop_within = root
             .table_or_empty("serve")
             .duration("stop_within", Duration::from_secs(10));
@@ -124,8 +130,10 @@ impl Config {
             ingest,
             ops,
             store,
+            log_level,
             stop_within,
             traces,
+            retry,
             rules: RuleBook::new(rules.into_iter().chain(contents).map(|rules| {
                 let braze = workspaces.get(&rules.workspace).map(|it| &it.braze);
                 Rules {
@@ -162,6 +170,48 @@ pub struct NotYet {
     pub key: String,
     /// What it would be.
     pub feature: String,
+}
+
+/// How much is told in the logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What somebody has to do something about.
+    Error,
+    /// What may become that.
+    Warn,
+    /// What happens.
+    #[default]
+    Info,
+    /// How.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// Every level, the quietest first.
+    pub const ALL: [LogLevel; 6] = [
+        LogLevel::Off,
+        LogLevel::Error,
+        LogLevel::Warn,
+        LogLevel::Info,
+        LogLevel::Debug,
+        LogLevel::Trace,
+    ];
+
+    /// As the configuration names it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Off => "off",
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+            LogLevel::Debug => "debug",
+            LogLevel::Trace => "trace",
+        }
+    }
 }
 
 /// `[ingest]`.

@@ -32,6 +32,7 @@ pub(super) const ROOT: &[Key] = &[
     ("ops", Shape::Table(OPS)),
     ("store", Shape::Table(STORE)),
     ("serve", Shape::Table(&[("stop_within", Text)])),
+    ("log", Shape::Table(&[("level", Text)])),
     ("retry", Shape::Table(RETRY)),
     (
         "telemetry",

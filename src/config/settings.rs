@@ -1,4 +1,4 @@
-//! `[ingest]`, `[ops]`, `[store]`, `[retry]` and `[telemetry]`: the relay's own settings.
+//! `[ingest]`, `[ops]`, `[store]`, `[log]`, `[retry]` and `[telemetry]`: the relay's own settings.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,7 +12,7 @@ use super::field::is_loopback;
 use super::mistake::Mistake;
 use super::read::Section;
 use super::tree::Value;
-use super::{Ingest, Ops, Role, Store, Traces};
+use super::{Ingest, LogLevel, Ops, Role, Store, Traces};
 use crate::model::event::Source;
 use crate::model::rules::RetryPolicy;
 
@@ -67,6 +67,11 @@ pub(super) fn ingest(section: &Section<'_>) -> Ingest {
         max_batch: section.size("max_batch", 10_000, 1..=1_000_000),
         tokens,
     }
+}
+
+pub(super) fn log(section: &Section<'_>) -> LogLevel {
+    let levels = LogLevel::ALL.map(|level| (level.as_str(), level));
+    section.choice("level", &levels).unwrap_or_default()
 }
 
 fn tls(section: &Section<'_>) {

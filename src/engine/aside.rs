@@ -21,14 +21,15 @@ use crate::store::{Group, Leased, Store};
 /// Jobs brought back in one commit.
 const AT_ONCE: usize = 256;
 
-/// Works until it is told to stop, or until the first error of the store.
+/// Works until it is told to stop, until the configuration does not know the workspace any more, or until the first error of
+/// the store.
 pub(super) async fn run<S: Store, C: Client>(
     shared: Arc<Shared<S, C>>,
     lane: Arc<LaneState>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), EngineError> {
     let workspace = &lane.lane.workspace;
-    loop {
+    while lane.is_aside() {
         let ended = shared.holds().end(workspace, shared.clock.now());
         for (_, activation) in ended {
             tracing::info!(%workspace, %activation, "the activation's hold has ended");
@@ -46,6 +47,7 @@ pub(super) async fn run<S: Store, C: Client>(
             () = shared.clock.sleep_until(next.unwrap_or_default()), if next.is_some() => {},
         }
     }
+    Ok(())
 }
 
 /// Whether a job is set aside whose activation is not held.

@@ -3,8 +3,8 @@
 //! Invariants: nothing here waits for a request. Holds live as long as the process: a restart tries everything once more.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use super::gate::{Gate, Hold, HoldReason};
 use super::holds::{Activation, ActivationHold, ActivationHoldReason};
@@ -14,7 +14,6 @@ use crate::client::Client;
 use crate::flow::job::{Commit, Flow, Reason};
 use crate::model::Name;
 use crate::model::lane::{Lane, LaneKind};
-use crate::model::rules::RuleBook;
 use crate::model::time::Timestamp;
 use crate::store::Store;
 
@@ -83,6 +82,7 @@ impl<S: Store, C: Client> Desk for Engine<S, C> {
     fn lanes(&self) -> Vec<LaneView> {
         let now = self.shared.clock.now();
         let view = |state: &Arc<LaneState>| {
+            let terms = state.terms();
             let mut gate = state.gate();
             let objects_max = self.shared.client.objects_max(&state.lane);
             let allowed = gate.budget.requests_per_second(now);
@@ -93,11 +93,11 @@ impl<S: Store, C: Client> Desk for Engine<S, C> {
                 stopped_until: gate.stopped_until(now),
                 budget_used_ratio: gate.budget.used_ratio(now),
                 in_flight: state.in_flight.load(Ordering::Relaxed),
-                requests_per_second: lane::requests_per_second(&state.limits, state.share),
+                requests_per_second: lane::requests_per_second(&terms.limits, terms.share),
                 objects_max,
             }
         };
-        self.shared.lanes.values().map(view).collect()
+        self.shared.lanes().iter().map(view).collect()
     }
 
     fn hold_lane(&self, lane: &Lane, until: Option<Timestamp>) -> bool {
@@ -153,32 +153,6 @@ impl<S: Store, C: Client> Desk for Engine<S, C> {
 }
 
 impl<S: Store, C: Client> Engine<S, C> {
-    /// From now on jobs follow `book`. What was held because it did not work is tried again at once.
-    pub fn set_rules(&self, book: Arc<RuleBook>) {
-        *self
-            .shared
-            .book
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = book;
-        let now = self.shared.clock.now();
-        for (lane, state) in &self.shared.lanes {
-            let held = state.gate().held(now);
-            if held.is_some_and(|hold| hold.reason == HoldReason::Denied) {
-                self.release_lane(lane);
-            }
-        }
-        let failed: Vec<Name> = {
-            let holds = self.shared.holds();
-            let failed = holds
-                .all()
-                .filter(|(_, hold)| hold.reason != ActivationHoldReason::Manual);
-            failed.map(|((_, scope), _)| scope.clone()).collect()
-        };
-        for scope in failed {
-            self.release_activation(&scope);
-        }
-    }
-
     /// Where an activation, or an Outgrow content, of this name is configured.
     fn workspaces_of(&self, scope: &str) -> BTreeSet<Name> {
         let book = self.shared.book();
@@ -190,7 +164,7 @@ impl<S: Store, C: Client> Engine<S, C> {
     }
 
     fn at_gate(&self, lane: &Lane, change: impl FnOnce(&mut Gate)) -> bool {
-        let state = self.shared.lanes.get(lane);
+        let state = self.shared.lanes().get(lane).cloned();
         // Nothing is sent in the lane of what is held: there is nothing to hold.
         let Some(state) = state.filter(|_| lane.kind != LaneKind::Held) else {
             return false;
@@ -213,8 +187,8 @@ impl<S, C> Shared<S, C> {
     }
 
     /// Jobs of `workspace` were set aside that need not be any more.
-    fn bring_back(&self, workspace: &Name) {
-        if let Some(lane) = self.lanes.get(&Lane::new(workspace, LaneKind::Held)) {
+    pub(super) fn bring_back(&self, workspace: &Name) {
+        if let Some(lane) = self.lanes().get(&Lane::new(workspace, LaneKind::Held)) {
             lane.changed.notify_one();
         }
     }
@@ -250,5 +224,5 @@ fn tell_held(activation: &Activation, reason: ActivationHoldReason, died_of: Opt
     let (workspace, activation) = activation;
     let (reason, died_of) = (reason.as_str(), died_of.map(Reason::as_str));
     tracing::error!(%workspace, %activation, reason, died_of,
-        "the activation is held: its jobs wait until it is released, or the relay is started again");
+        "the activation is held: its jobs wait until it is released, reloaded with other settings, or the relay is started again");
 }

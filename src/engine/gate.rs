@@ -315,6 +315,29 @@ impl Gate {
         });
     }
 
+    /// Key or address is another one now: nothing that was sent before says anything about it. An operator's hold stays, and
+    /// so does a stop. Answers whether that ended a hold for a denial.
+    pub fn renew(&mut self, now: Timestamp) -> bool {
+        self.note_hold(now);
+        let was_denied = self.denied.take().is_some();
+        self.denied_until = Some((now, false));
+        self.relapses = 0;
+        self.probe_at = Timestamp::ZERO;
+        self.breaker = Breaker::closed(now);
+        was_denied
+    }
+
+    /// The configuration knows the lane: ends the hold of one that it did not know.
+    pub fn configured(&mut self, now: Timestamp) {
+        if self
+            .hold
+            .is_some_and(|hold| hold.reason == HoldReason::Unconfigured)
+        {
+            self.note_hold(now);
+            self.hold = None;
+        }
+    }
+
     /// Ends whatever hold there is, the breaker's included. A stop stays: the other side asked for it.
     pub fn release(&mut self, now: Timestamp) {
         self.note_hold(now);

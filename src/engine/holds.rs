@@ -143,6 +143,11 @@ impl Holds {
         ended
     }
 
+    /// From now on so many burials in a row hold an activation.
+    pub fn set_after(&mut self, after: u32) {
+        self.after = after;
+    }
+
     /// Ends its hold, and begins to count anew. Answers whether it was held.
     pub fn release(&mut self, activation: &Activation) -> bool {
         self.rows.remove(activation);

@@ -10,6 +10,7 @@ mod aside;
 mod batch;
 mod control;
 pub mod eta;
+mod follow;
 pub mod gate;
 pub mod holds;
 mod lane;
@@ -22,14 +23,14 @@ mod spans;
 mod tempo;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::client::Client;
@@ -37,14 +38,15 @@ use crate::clock::Clock;
 use crate::config::{Config, Limit};
 use crate::model::Name;
 use crate::model::budget::BudgetUse;
-use crate::model::lane::{Lane, LaneKind};
+use crate::model::lane::LaneKind;
 use crate::model::rules::RuleBook;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 pub use control::{ActivationView, Desk, LaneView};
+pub use follow::{Released, Turnover};
 use holds::Holds;
 pub use lane::requests_per_second;
-use lanes::{LaneState, configured_lanes};
+use lanes::{LaneState, Lanes};
 
 /// What the engine needs to know of the configuration.
 #[derive(Clone, Debug, Default)]
@@ -147,7 +149,9 @@ struct Shared<S, C> {
     metrics: Arc<Metrics>,
     book: RwLock<Arc<RuleBook>>,
     jitter: Jitter,
-    lanes: BTreeMap<Lane, Arc<LaneState>>,
+    lanes: RwLock<Lanes>,
+    /// Notified when there are further lanes.
+    grown: Notify,
     holds: Mutex<Holds>,
     stop_within: Duration,
 }
@@ -165,29 +169,23 @@ impl<S: Store, C: Client> Engine<S, C> {
     ) -> Result<Engine<S, C>, StoreError> {
         let counts = store.counts(clock.now()).await?;
         // Whoever worked on this store before may have sent something a moment ago.
-        let before = (counts.events.accepted > 0).then(|| clock.now());
-        let mut lanes: BTreeMap<Lane, Arc<LaneState>> = configured_lanes(settings, before)
-            .map(|state| (state.lane.clone(), Arc::new(state)))
-            .collect();
+        let now = clock.now();
+        let before = (counts.events.accepted > 0).then_some(now);
+        let mut lanes = Lanes::default();
+        lanes.follow(settings, before, now);
+        for lane in counts.lanes.keys() {
+            lanes.remember(lane);
+        }
         let budgets = store.budgets().await?;
-        for (lane, state) in &lanes {
+        for state in lanes.iter() {
             // Work and nothing written down: it was killed before it could be.
-            let had_work = counts.lanes.contains_key(lane);
-            let used = budgets.get(lane).cloned();
+            let had_work = counts.lanes.contains_key(&state.lane);
+            let used = budgets.get(&state.lane).cloned();
             if let Some(used) = used.or_else(|| had_work.then(BudgetUse::default)) {
-                let unknown = u32::try_from(state.permits.available_permits());
+                let unknown = u32::try_from(state.terms().permits.available_permits());
                 let mut gate = state.gate();
                 gate.restore(&used, unknown.unwrap_or(u32::MAX), clock.now());
             }
-        }
-        // A webhook may ask for a Quikly that is not configured: its lane is there, to be held for everybody to see.
-        let untold = settings.workspaces.keys();
-        let untold = untold.map(|name| Lane::new(name, LaneKind::Quikly));
-        let remembered = counts.lanes.into_keys();
-        for lane in remembered.chain(untold) {
-            lanes
-                .entry(lane.clone())
-                .or_insert_with(|| Arc::new(LaneState::unconfigured(lane)));
         }
         Ok(Engine {
             shared: Arc::new(Shared {
@@ -197,7 +195,8 @@ impl<S: Store, C: Client> Engine<S, C> {
                 metrics,
                 book: RwLock::new(book),
                 jitter: Jitter(AtomicU64::new(seed)),
-                lanes,
+                lanes: RwLock::new(lanes),
+                grown: Notify::new(),
                 holds: Mutex::new(Holds::new(settings.hold_after)),
                 stop_within: settings.stop_within,
             }),
@@ -211,31 +210,30 @@ impl<S: Store, C: Client> Engine<S, C> {
         let (tell, told) = watch::channel(false);
         let mut workers = JoinSet::new();
         let mut names = BTreeMap::new();
-        for lane in self.shared.lanes.values() {
-            let (shared, lane, told) = (self.shared.clone(), lane.clone(), told.clone());
-            let handle = if lane.lane.kind == LaneKind::Held && lane.configured {
-                workers.spawn(aside::run(shared, lane.clone(), told))
-            } else {
-                workers.spawn(worker::Worker::new(shared, lane.clone(), told).run())
-            };
-            names.insert(handle.id(), lane.lane.to_string());
-        }
+        let mut working = BTreeSet::new();
         let mut stop = pin!(stop);
         let mut stopping = false;
         loop {
+            let lanes: Vec<_> = self.shared.lanes().iter().cloned().collect();
+            for lane in lanes {
+                if !stopping && working.insert(lane.lane.clone()) {
+                    let name = lane.lane.to_string();
+                    let handle = workers.spawn(work(self.shared.clone(), lane, told.clone()));
+                    names.insert(handle.id(), name);
+                }
+            }
+            if stopping && workers.is_empty() {
+                return Ok(());
+            }
             tokio::select! {
                 () = &mut stop, if !stopping => {
                     stopping = true;
                     tell.send_replace(true);
                 }
-                ended = workers.join_next() => match ended {
-                    None if stopping => return Ok(()),
-                    None => {
-                        stop.await;
-                        return Ok(());
-                    }
-                    Some(Ok(ended)) => ended?,
-                    Some(Err(panic)) => {
+                () = self.shared.grown.notified() => {}
+                Some(ended) = workers.join_next() => match ended {
+                    Ok(ended) => ended?,
+                    Err(panic) => {
                         let lane = names.remove(&panic.id()).unwrap_or_default();
                         return Err(EngineError::Panicked { lane });
                     }
@@ -245,9 +243,30 @@ impl<S: Store, C: Client> Engine<S, C> {
     }
 }
 
+/// Works in one lane until it is told to stop.
+async fn work<S: Store, C: Client>(
+    shared: Arc<Shared<S, C>>,
+    lane: Arc<LaneState>,
+    told: watch::Receiver<bool>,
+) -> Result<(), EngineError> {
+    while !*told.borrow() {
+        if lane.is_aside() {
+            aside::run(shared.clone(), lane.clone(), told.clone()).await?;
+        } else {
+            let worker = worker::Worker::new(shared.clone(), lane.clone(), told.clone());
+            worker.run().await?;
+        }
+    }
+    Ok(())
+}
+
 impl<S, C> Shared<S, C> {
     fn holds(&self) -> MutexGuard<'_, Holds> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lanes(&self) -> RwLockReadGuard<'_, Lanes> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn book(&self) -> Arc<RuleBook> {

@@ -100,7 +100,7 @@ pub(super) fn prepare<S, C>(
     if let Some(commit) = begun {
         return moves(commit, 0);
     }
-    if !lane.configured {
+    if !lane.terms().configured {
         return Prepared::Stray(token);
     }
     if shared.holds().is_held(&activation) {

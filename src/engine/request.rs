@@ -3,11 +3,12 @@
 //! Invariants: every job that a request carries is settled exactly once, with its own answer. A call that parks is
 //! marked as begun, durably, before it leaves; if the gate closes meanwhile it does not leave and the mark goes again.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{Id, JoinError};
 
 use super::gate::{Denial, Opening};
 use super::holds::{Activation, ActivationHoldReason};
@@ -69,6 +70,26 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How a request's task has ended.
+pub(super) type Ended = Result<(Id, Result<(), EngineError>), JoinError>;
+
+/// What became of it, and that it carries nothing any more.
+pub(super) fn ended_at(
+    lent: &mut HashMap<Id, Vec<Token>>,
+    lane: &LaneState,
+    ended: Ended,
+) -> Result<(), EngineError> {
+    match ended {
+        Ok((id, result)) => {
+            lent.remove(&id);
+            result
+        }
+        Err(_) => Err(EngineError::Panicked {
+            lane: lane.lane.to_string(),
+        }),
     }
 }
 

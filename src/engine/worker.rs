@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 
 use super::batch::{Part, parts, probe};
 use super::gate::{HoldReason, Opening};
 use super::lane::Pace;
-use super::lanes::LaneState;
+use super::lanes::{LaneState, Terms};
 use super::prepare::{Prepared, prepare};
 use super::recent::Who;
-use super::request::{Asked, carry};
+use super::request::{Asked, Ended, carry, ended_at};
 use super::{EngineError, Shared};
 use crate::client::Client;
 use crate::client::pack::{BODY_BYTES_MAX, first, room};
@@ -43,6 +43,8 @@ const SETTLING: Duration = Duration::from_millis(10);
 pub(super) struct Worker<S, C> {
     shared: Arc<Shared<S, C>>,
     lane: Arc<LaneState>,
+    /// What pace and window go by.
+    terms: Arc<Terms>,
     pace: Pace,
     objects_max: usize,
     /// On loan, in order, not sent yet.
@@ -66,8 +68,10 @@ impl<S: Store, C: Client> Worker<S, C> {
         lane: Arc<LaneState>,
         stop: watch::Receiver<bool>,
     ) -> Worker<S, C> {
+        let terms = lane.terms();
         Worker {
-            pace: Pace::new(&lane.limits, lane.share, &shared.clock),
+            pace: Pace::new(&terms.limits, terms.share, &shared.clock),
+            terms,
             objects_max: shared.client.objects_max(&lane.lane).max(1),
             shared,
             lane,
@@ -81,15 +85,30 @@ impl<S: Store, C: Client> Worker<S, C> {
         }
     }
 
-    /// Works until it is told to stop, or until the first error.
+    /// Works until it is told to stop, until this is no lane that jobs are worked in, or until the first error.
     pub(super) async fn run(mut self) -> Result<(), EngineError> {
-        while !*self.stop.borrow() {
+        while !*self.stop.borrow() && !self.lane.is_aside() {
+            self.follow();
             self.turn().await?;
         }
         let (shared, lane) = (self.shared.clone(), self.lane.clone());
         self.finish().await?;
         shared.note_budget(&lane, true);
         Ok(())
+    }
+
+    /// Goes by today's settings.
+    fn follow(&mut self) {
+        self.objects_max = self.shared.client.objects_max(&self.lane.lane).max(1);
+        if self.is_of_today() {
+            return;
+        }
+        self.terms = self.lane.terms();
+        self.pace = Pace::new(&self.terms.limits, self.terms.share, &self.shared.clock);
+    }
+
+    fn is_of_today(&self) -> bool {
+        Arc::ptr_eq(&self.terms, &self.lane.terms())
     }
 
     /// One request, or one rest.
@@ -115,7 +134,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             // Some of these may have been forgotten since they were lent.
             return self.give_back_pending().await;
         }
-        if self.opening() == opening && !*self.stop.borrow() {
+        if self.opening() == opening && self.is_of_today() && !*self.stop.borrow() {
             let behind = self.send(opening, permit);
             self.give_back(behind).await?;
         }
@@ -132,7 +151,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             Opening::Probe => WINDOW_PROBE,
             _ if self.is_grouped() => self.objects_max * WINDOW_REQUESTS_GROUPED,
             Opening::Open | Opening::Closed(_) => {
-                let free = self.lane.permits.available_permits();
+                let free = self.terms.permits.available_permits();
                 self.objects_max * free.clamp(1, WINDOW_REQUESTS)
             }
         }
@@ -217,7 +236,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             // The pace recovers meanwhile: a lane without budget to spare loses nothing by it.
             tokio::select! {
                 () = told(&mut self.stop) => return Ok(None),
-                () = self.shared.clock.sleep(self.lane.linger) => {},
+                () = self.shared.clock.sleep(self.terms.linger) => {},
             }
         }
         let permit = loop {
@@ -377,22 +396,4 @@ impl<S: Store, C: Client> Worker<S, C> {
 /// Returns once a stop is told.
 async fn told(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stop| *stop).await);
-}
-
-type Ended = Result<(Id, Result<(), EngineError>), JoinError>;
-
-fn ended_at(
-    lent: &mut HashMap<Id, Vec<Token>>,
-    lane: &LaneState,
-    ended: Ended,
-) -> Result<(), EngineError> {
-    match ended {
-        Ok((id, result)) => {
-            lent.remove(&id);
-            result
-        }
-        Err(_) => Err(EngineError::Panicked {
-            lane: lane.lane.to_string(),
-        }),
-    }
 }

@@ -78,24 +78,26 @@ async fn take<S: Store>(
     body: &mut Incoming,
 ) -> Result<Vec<Appended>, Problem> {
     let authorization = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    if !ingest.doors.open(route.source(), authorization) {
+    let today = ingest.today();
+    if !today.doors.open(route.source(), authorization) {
         return Err(Problem::unauthorized());
     }
     if is_encoded(&head.headers) {
         return Err(Problem::encoded());
     }
     let stated = stated_length(&head.headers);
-    if stated.is_some_and(|bytes| bytes > ingest.settings.max_body_bytes as u64) {
-        return Err(Problem::body_too_large(ingest.settings.max_body_bytes));
+    let bytes_max = today.settings.max_body_bytes;
+    if stated.is_some_and(|bytes| bytes > bytes_max as u64) {
+        return Err(Problem::body_too_large(bytes_max));
     }
     ingest.store.admits().map_err(|error| refused(&error))?;
 
     let began = ingest.clock.now();
     let within = ingest.bounds.body_within;
-    let (bytes, _held) = timeout(within, read(ingest, stated, body))
+    let (bytes, _held) = timeout(within, read(ingest, bytes_max, stated, body))
         .await
         .map_err(|_| Problem::too_slow(within))??;
-    let mut seeds = plant::seeds(ingest, route, &head.headers, bytes).await?;
+    let mut seeds = plant::seeds(ingest, today.bounds(), route, &head.headers, bytes).await?;
     let tracer = ingest.metrics.tracer();
     let mut spans = Vec::new();
     if tracer.is_on() {
@@ -115,10 +117,10 @@ async fn take<S: Store>(
 /// The whole body, and the right to hold it in memory.
 async fn read<'i, S>(
     ingest: &'i Ingest<S>,
+    bytes_max: usize,
     stated: Option<u64>,
     body: &mut Incoming,
 ) -> Result<(Bytes, SemaphorePermit<'i>), Problem> {
-    let bytes_max = ingest.settings.max_body_bytes;
     let reserve = |bytes: usize| {
         ingest
             .memory

@@ -28,7 +28,8 @@ mod webhook;
 use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use backoff::backoff::Backoff;
@@ -88,14 +89,37 @@ const ACCEPT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Everything a request needs to be answered.
 pub struct Ingest<S> {
     store: S,
-    settings: config::Ingest,
+    today: RwLock<Arc<Today>>,
     rules: watch::Receiver<Arc<RuleBook>>,
     metrics: Arc<Metrics>,
     clock: Clock,
     decide: Decide,
     bounds: Bounds,
-    doors: Doors,
     memory: Semaphore,
+    /// How many bytes of bodies it holds, in use or not.
+    memory_bytes: AtomicUsize,
+}
+
+/// The settings that a request goes by from beginning to end; a reload swaps them whole.
+struct Today {
+    settings: config::Ingest,
+    doors: Doors,
+}
+
+impl Today {
+    fn new(settings: config::Ingest) -> Today {
+        Today {
+            doors: Doors::new(&settings.tokens),
+            settings,
+        }
+    }
+
+    fn bounds(&self) -> parse::Bounds {
+        parse::Bounds {
+            event_bytes_max: self.settings.max_event_bytes,
+            batch_max: self.settings.max_batch,
+        }
+    }
 }
 
 impl<S: Store> Ingest<S> {
@@ -110,14 +134,14 @@ impl<S: Store> Ingest<S> {
     ) -> Ingest<S> {
         let ingest = Ingest {
             store,
-            doors: Doors::new(&settings.tokens),
-            settings,
+            today: RwLock::new(Arc::new(Today::new(settings))),
             rules,
             metrics,
             clock,
             decide,
             bounds: Bounds::default(),
             memory: Semaphore::new(0),
+            memory_bytes: AtomicUsize::new(0),
         };
         ingest.within(Bounds::default())
     }
@@ -125,16 +149,37 @@ impl<S: Store> Ingest<S> {
     /// The same within other bounds.
     #[must_use]
     pub fn within(self, bounds: Bounds) -> Ingest<S> {
-        let largest = self
-            .settings
-            .max_body_bytes
-            .saturating_add(http::CHUNK_BYTES);
-        let bytes = bounds.memory_bytes.max(largest);
-        Ingest {
-            memory: Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)),
+        let ingest = Ingest {
+            memory: Semaphore::new(0),
+            memory_bytes: AtomicUsize::new(0),
             bounds,
             ..self
-        }
+        };
+        ingest.hold(ingest.today().settings.max_body_bytes);
+        ingest
+    }
+
+    /// Requests that begin from now on go by these settings, where they listen apart.
+    pub fn follow(&self, settings: config::Ingest) {
+        self.hold(settings.max_body_bytes);
+        let today = self.today.write();
+        *today.unwrap_or_else(PoisonError::into_inner) = Arc::new(Today::new(settings));
+    }
+
+    /// There is room for a body of the largest size. Room that was made is kept.
+    fn hold(&self, max_body_bytes: usize) {
+        let largest = max_body_bytes.saturating_add(http::CHUNK_BYTES);
+        let bytes = self.bounds.memory_bytes.max(largest);
+        let bytes = bytes.min(Semaphore::MAX_PERMITS);
+        let before = self.memory_bytes.fetch_max(bytes, Ordering::Relaxed);
+        self.memory.add_permits(bytes.saturating_sub(before));
+    }
+}
+
+impl<S> Ingest<S> {
+    fn today(&self) -> Arc<Today> {
+        let today = self.today.read();
+        today.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

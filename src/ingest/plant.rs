@@ -57,6 +57,7 @@ impl Route<'_> {
 /// What is to be stored for the body, by today's rules.
 pub(super) async fn seeds<S: Store>(
     ingest: &Arc<Ingest<S>>,
+    bounds: Bounds,
     route: Route<'_>,
     headers: &HeaderMap,
     body: Bytes,
@@ -65,7 +66,7 @@ pub(super) async fn seeds<S: Store>(
     let media_type = MediaType::of(content_type.and_then(|value| value.to_str().ok()));
     let header_id = header_id(headers);
     if body.len() <= PARSE_HERE_BYTES_MAX {
-        return plant(ingest, route, &body, media_type, header_id);
+        return plant(ingest, bounds, route, &body, media_type, header_id);
     }
     let ingest = ingest.clone();
     let header_id = header_id.map(str::to_owned);
@@ -80,7 +81,14 @@ pub(super) async fn seeds<S: Store>(
             None if is_webhook => Route::Webhook,
             None => Route::Events,
         };
-        plant(&ingest, route, &body, media_type, header_id.as_deref())
+        plant(
+            &ingest,
+            bounds,
+            route,
+            &body,
+            media_type,
+            header_id.as_deref(),
+        )
     };
     tokio::task::spawn_blocking(planting)
         .await
@@ -94,15 +102,12 @@ pub(super) async fn seeds<S: Store>(
 
 fn plant<S>(
     ingest: &Ingest<S>,
+    bounds: Bounds,
     route: Route<'_>,
     body: &[u8],
     media_type: MediaType,
     header_id: Option<&str>,
 ) -> Result<Vec<Seed>, Problem> {
-    let bounds = Bounds {
-        event_bytes_max: ingest.settings.max_event_bytes,
-        batch_max: ingest.settings.max_batch,
-    };
     let now = ingest.clock.now();
     let rules = ingest.rules.borrow().clone();
     let bytes_max = bounds.event_bytes_max;

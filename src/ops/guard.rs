@@ -15,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+use tokio::sync::watch;
 
 use super::audit::Who;
 use super::problem::Problem;
@@ -22,9 +23,42 @@ use super::session::Sessions;
 use crate::clock::Clock;
 use crate::config::Role;
 
-/// The digests of the tokens, with what they allow, and who has signed in with one.
+/// The digests of the tokens, with what they allow.
+#[derive(Default)]
+pub struct Tokens(Vec<(Digest, Role)>);
+
+/// A token, or what stands for one, as it is kept.
+pub(super) type Digest = [u8; 32];
+
+impl Tokens {
+    /// These tokens; without any, whoever is on this machine may everything.
+    pub fn new(tokens: &[(SecretString, Role)]) -> Tokens {
+        let known = tokens.iter();
+        Tokens(
+            known
+                .map(|(token, role)| (digest(token.expose_secret().as_bytes()), *role))
+                .collect(),
+        )
+    }
+
+    /// Whether everybody on this machine may.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The role of the token with this digest, and its number among all, from 1.
+    fn find(&self, token: &Digest) -> Option<(Role, usize)> {
+        let known = self.0.iter().zip(1..);
+        known.fold(None, |found, ((known, role), number)| {
+            let same: bool = known.ct_eq(token).into();
+            found.max(same.then_some((*role, number)))
+        })
+    }
+}
+
+/// Who may today, and who has signed in.
 pub(super) struct Guard {
-    tokens: Vec<([u8; 32], Role)>,
+    tokens: watch::Receiver<Arc<Tokens>>,
     pub(super) sessions: Sessions,
     pub(super) clock: Clock,
 }
@@ -39,9 +73,12 @@ pub(super) async fn check_name(
         .is_open()
         .then(|| only_loopback(request.uri().authority(), request.headers()));
     let changes = !request.method().is_safe();
-    let checked = named.transpose().and_then(|_| match changes {
-        true => same_origin(request.headers()).and_then(|()| json(request.headers())),
-        false => Ok(()),
+    let checked = named.transpose().and_then(|_| {
+        if changes {
+            same_origin(request.headers())?;
+            json(request.headers())?;
+        }
+        Ok(())
     });
     match checked {
         Ok(()) => next.run(request).await,
@@ -72,13 +109,10 @@ pub(super) async fn check(
 }
 
 impl Guard {
-    /// A guard who knows these tokens.
-    pub(super) fn new(tokens: &[(SecretString, Role)], clock: Clock) -> Guard {
-        let known = tokens.iter();
+    /// A guard who knows the tokens of the day.
+    pub(super) fn new(tokens: watch::Receiver<Arc<Tokens>>, clock: Clock) -> Guard {
         Guard {
-            tokens: known
-                .map(|(token, role)| (digest(token.expose_secret().as_bytes()), *role))
-                .collect(),
+            tokens,
             sessions: Sessions::default(),
             clock,
         }
@@ -86,7 +120,7 @@ impl Guard {
 
     /// Whether everybody on this machine may.
     pub(super) fn is_open(&self) -> bool {
-        self.tokens.is_empty()
+        self.tokens.borrow().is_open()
     }
 
     fn admit(
@@ -128,19 +162,25 @@ impl Guard {
     /// The role of the token, and its number among all, from 1.
     fn role(&self, headers: &HeaderMap) -> Option<(Role, usize)> {
         match headers.get(header::AUTHORIZATION) {
-            Some(stated) => self.token(bearer(stated.as_bytes())?),
-            None => self.sessions.of(headers, self.clock.now()),
+            Some(stated) => {
+                let (_, role, number) = self.token(bearer(stated.as_bytes())?)?;
+                Some((role, number))
+            }
+            None => self.session(headers),
         }
     }
 
-    /// The role of this token, and its number among all, from 1.
-    pub(super) fn token(&self, token: &[u8]) -> Option<(Role, usize)> {
+    /// As [`Guard::role`], by the token that somebody signed in with. One that is no token any more has no sessions.
+    pub(super) fn session(&self, headers: &HeaderMap) -> Option<(Role, usize)> {
+        let token = self.sessions.of(headers, self.clock.now())?;
+        self.tokens.borrow().find(&token)
+    }
+
+    /// This token as it is kept, its role, and its number among all, from 1.
+    pub(super) fn token(&self, token: &[u8]) -> Option<(Digest, Role, usize)> {
         let token = digest(token);
-        let known = self.tokens.iter().zip(1..);
-        known.fold(None, |found, ((known, role), number)| {
-            let same: bool = known.ct_eq(&token).into();
-            found.max(same.then_some((*role, number)))
-        })
+        let (role, number) = self.tokens.borrow().find(&token)?;
+        Some((token, role, number))
     }
 }
 
@@ -155,7 +195,7 @@ pub(super) fn needed(posts: bool, path: &str) -> Role {
     }
 }
 
-fn digest(token: &[u8]) -> [u8; 32] {
+fn digest(token: &[u8]) -> Digest {
     *blake3::hash(token).as_bytes()
 }
 
@@ -229,6 +269,7 @@ mod tests {
     use super::*;
 
     fn guard_of(tokens: &[(SecretString, Role)]) -> Guard {
+        let tokens = watch::channel(Arc::new(Tokens::new(tokens))).1;
         Guard::new(tokens, Clock::system(1.0))
     }
 

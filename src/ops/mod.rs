@@ -22,6 +22,7 @@ mod metrics;
 mod page;
 mod participants;
 mod problem;
+mod reload;
 mod replays;
 mod schema;
 mod session;
@@ -42,17 +43,18 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
-use secrecy::SecretString;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::guard::Guard;
+pub use self::guard::Tokens;
 use self::problem::Problem;
+pub use self::reload::{NotReloaded, Reload, Reloading};
 use self::table::{Closed, Table};
 use crate::clock::Clock;
-use crate::config::{Part, Role};
+use crate::config::Part;
 use crate::engine::Desk;
 use crate::model::rules::RuleBook;
 use crate::store::{Counts, Operate, Store, StoreError};
@@ -83,8 +85,10 @@ pub struct Ops<S> {
     pub desk: Arc<dyn Desk>,
     /// What `/readyz` is told beside the store.
     pub trouble: Trouble,
-    /// Who may; empty: everybody on this machine.
-    pub tokens: Vec<(SecretString, Role)>,
+    /// How the configuration is read anew.
+    pub reload: Reload,
+    /// Who may today.
+    pub tokens: watch::Receiver<Arc<Tokens>>,
     /// The relay's version.
     pub version: &'static str,
     /// What the listener itself remembers.
@@ -119,7 +123,7 @@ pub async fn serve<S: Store + Operate>(
     stop: impl Future<Output = ()>,
 ) -> Result<(), OpsError> {
     let local = listener.local_addr()?;
-    if ops.tokens.is_empty() && !local.ip().is_loopback() {
+    if ops.tokens.borrow().is_open() && !local.ip().is_loopback() {
         return Err(OpsError::Open(local));
     }
     ops.metrics
@@ -154,7 +158,7 @@ pub async fn serve<S: Store + Operate>(
 }
 
 fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
-    let guard = Arc::new(Guard::new(&ops.tokens, ops.clock.clone()));
+    let guard = Arc::new(Guard::new(ops.tokens.clone(), ops.clock.clone()));
     let Closed {
         guarded,
         open,
@@ -194,6 +198,7 @@ fn table<S: Store + Operate>() -> Table<Arc<Ops<S>>> {
         .route(live::__path_history, live::history::<S>)
         .route(activations::__path_show, activations::show::<S>)
         .route(audit::__path_list, audit::list::<S>)
+        .route(reload::__path_reload, reload::reload::<S>)
         .route(config::__path_show, config::show::<S>)
         .route(participants::__path_show, participants::show::<S>)
         .route(jobs::__path_list, jobs::list::<S>)

@@ -41,7 +41,7 @@ pub(super) async fn show<S: Store + Operate>(
     let asked: WhichParticipant = serde_json::from_slice(&body).map_err(|_| {
         Problem::bad_request("send {\"email\":\"…\"}, an e-mail or a participant's hash")
     })?;
-    let hash = participant(&ops.store, asked.email.trim().to_owned())?;
+    let hash = participant(&ops.store, asked.email.trim())?;
     let now = ops.clock.now();
     let timeline = ops.store.timeline(hash.clone(), EVENTS, now).await?;
     let mut jobs = BTreeMap::<EventId, Vec<JobRow>>::new();

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde_json::Value;
 
 use super::wire;
 use crate::store::StoreError;
@@ -19,6 +20,7 @@ pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 pub(super) struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
+    more: Option<(&'static str, Value)>,
 }
 
 impl Problem {
@@ -27,6 +29,15 @@ impl Problem {
         Problem {
             status,
             detail: detail.into(),
+            more: None,
+        }
+    }
+
+    /// The same with a member of its own (RFC 9457 section 3.2).
+    pub(super) fn with(self, name: &'static str, value: Value) -> Problem {
+        Problem {
+            more: Some((name, value)),
+            ..self
         }
     }
 
@@ -71,6 +82,11 @@ impl IntoResponse for Problem {
             title: title.to_owned(),
             status: self.status.as_u16(),
             detail: self.detail.into_owned(),
+            more: self
+                .more
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
         };
         // Texts and a number: there is nothing in it that could not be written.
         let mut response = serde_json::to_vec(&body)

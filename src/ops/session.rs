@@ -1,7 +1,8 @@
 //! Signing in with a browser: a token once, then a cookie that no script can read and no other site can send.
 //!
 //! Invariants: a session is known by the digest of a random number, lives in memory, at most [`LASTS`], and ends with the
-//! process; at most [`SESSIONS_MAX`] of them. What it may do is what its token may.
+//! process; at most [`SESSIONS_MAX`] of them. What it may do is what its token may today: nothing, where that is a token no
+//! more.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use serde_json::json;
 
 use super::audit::Who;
 use super::dead::parsed;
-use super::guard::Guard;
+use super::guard::{Digest, Guard};
 use super::problem::Problem;
 use super::wire::{Login, Me};
 use crate::config::Role;
@@ -32,18 +33,17 @@ pub(super) const COOKIE: &str = "relay_session";
 
 /// Everybody who is signed in.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
+pub(super) struct Sessions(Mutex<HashMap<Digest, Session>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Session {
-    role: Role,
-    number: usize,
+    token: Digest,
     until: Timestamp,
 }
 
 impl Sessions {
     /// A session of this token: the cookie's value.
-    fn begin(&self, role: Role, number: usize, now: Timestamp) -> String {
+    fn begin(&self, token: Digest, now: Timestamp) -> String {
         let value =
             uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
         let until = now + LASTS;
@@ -55,23 +55,16 @@ impl Sessions {
                 all.remove(&key);
             }
         }
-        all.insert(
-            digest(&value),
-            Session {
-                role,
-                number,
-                until,
-            },
-        );
+        all.insert(digest(&value), Session { token, until });
         value
     }
 
-    /// Role and number of the token that the cookie stands for.
-    pub(super) fn of(&self, headers: &HeaderMap, now: Timestamp) -> Option<(Role, usize)> {
+    /// The token that the cookie stands for.
+    pub(super) fn of(&self, headers: &HeaderMap, now: Timestamp) -> Option<Digest> {
         let key = digest(cookie(headers)?);
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let session = all.get(&key).filter(|session| session.until > now)?;
-        Some((session.role, session.number))
+        Some(session.token)
     }
 
     fn end(&self, headers: &HeaderMap) {
@@ -82,7 +75,7 @@ impl Sessions {
     }
 }
 
-fn digest(value: &str) -> [u8; 32] {
+fn digest(value: &str) -> Digest {
     *blake3::hash(value.as_bytes()).as_bytes()
 }
 
@@ -119,13 +112,13 @@ pub(super) async fn login(
     // What cannot be read is not repeated: it may be a token.
     let Login { token } =
         parsed(&body).map_err(|_| Problem::bad_request("send {\"token\":\"…\"}"))?;
-    let Some((role, number)) = guard.token(token.trim().as_bytes()) else {
+    let Some((token, role, number)) = guard.token(token.trim().as_bytes()) else {
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "no token of ops.tokens",
         ));
     };
-    let value = guard.sessions.begin(role, number, guard.clock.now());
+    let value = guard.sessions.begin(token, guard.clock.now());
     let cookie = set(&value, LASTS.as_secs())?;
     let me = Me {
         who: Who::of(role, number).0,
@@ -165,7 +158,7 @@ pub(super) async fn me(
     Extension(role): Extension<Role>,
     headers: HeaderMap,
 ) -> Json<Me> {
-    let session = guard.sessions.of(&headers, guard.clock.now());
+    let session = guard.session(&headers);
     Json(Me {
         who: who.0,
         role: role.as_str().to_owned(),

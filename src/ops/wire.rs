@@ -12,11 +12,15 @@ mod lanes;
 mod letters;
 mod live;
 mod participants;
+mod reload;
 mod replays;
 mod session;
 mod status;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use activations::{Activation, Credits, DeadReason, DoneOutcome, Step, StepKind};
@@ -28,6 +32,7 @@ pub use lanes::{LanesChanged, WhichLanes};
 pub use letters::{Discard, Discarded, Ids, LetterCounts, Replayed, StillDead, Which};
 pub use live::{History, Live, Moment};
 pub use participants::{KnownAddress, Participant, TimelineEvent, WhichParticipant};
+pub use reload::{NewReload, Orphan, ReloadMistake, Reloaded};
 pub use replays::{
     NewReplay, Preview, PreviewLane, Replay, ReplayPage, ReplayRow, ReplayState, USUAL_BUDGET,
     USUAL_STOP_AT,
@@ -56,6 +61,9 @@ pub struct Problem {
     pub status: u16,
     /// Why, and what to do about it.
     pub detail: String,
+    /// What a program may want to know of it: `mistakes` or `orphans` of a reload.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
 }
 
 /// `GET /api/v1/dead`: a page. It may hold fewer than asked for and still have a `next`.

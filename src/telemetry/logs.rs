@@ -4,6 +4,7 @@
 //! tell addresses and bodies. Deliberately absent: files, rotation, colours where nobody looks.
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -42,17 +43,46 @@ pub fn init() {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
-    let set = if std::io::stderr().is_terminal() {
-        logs.with_target(false).finish().try_init()
+    let (set, swap): (_, Swap) = if std::io::stderr().is_terminal() {
+        let logs = logs.with_target(false).with_filter_reloading();
+        let handle = logs.reload_handle();
+        let swap = move |filter| handle.reload(filter).is_ok();
+        (logs.finish().try_init(), Box::new(swap))
     } else {
         let logs = logs.json().flatten_event(true).with_ansi(false);
-        logs.with_current_span(false)
-            .with_span_list(false)
-            .finish()
-            .try_init()
+        let logs = logs.with_current_span(false).with_span_list(false);
+        let logs = logs.with_filter_reloading();
+        let handle = logs.reload_handle();
+        let swap = move |filter| handle.reload(filter).is_ok();
+        (logs.finish().try_init(), Box::new(swap))
     };
-    if let (Ok(()), Some(error)) = (set, misunderstood) {
-        tracing::warn!("{error}");
+    if set.is_ok() {
+        // The first and only time: nobody can have set it.
+        let _ = SWAP.set(swap);
+        if let Some(error) = misunderstood {
+            tracing::warn!("{error}");
+        }
+    }
+}
+
+/// Puts another filter in the place of today's; whether that was possible.
+type Swap = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+static SWAP: OnceLock<Swap> = OnceLock::new();
+
+/// From now on so much is told of the relay, whatever [`LOG_VARIABLE`] says. Without [`init`] nothing happens.
+pub fn follow(level: &str) {
+    let told = SWAP.get().zip(filter(Some(level)).ok());
+    if told.is_some_and(|(swap, filter)| !swap(filter)) {
+        tracing::error!(level, "the log level cannot be changed");
+    }
+}
+
+/// As [`follow`], unless [`LOG_VARIABLE`] says something else.
+pub fn begin(level: &str) {
+    let wish = std::env::var(LOG_VARIABLE).unwrap_or_default();
+    if wish.trim().is_empty() {
+        follow(level);
     }
 }
 

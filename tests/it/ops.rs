@@ -38,7 +38,7 @@ use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::rules::{CreditRule, OnUnknown, ParticipationFlow, RuleBook, Rules};
 use braze_relay::model::time::Timestamp;
-use braze_relay::ops::{Office, Ops, OpsError, serve};
+use braze_relay::ops::{NotReloaded, Office, Ops, OpsError, Tokens, serve};
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{Leased, Operate, Settings, Store};
 use braze_relay::telemetry::Metrics;
@@ -64,6 +64,7 @@ struct World<S = MapStore> {
     store: S,
     metrics: Arc<Metrics>,
     rules: watch::Sender<Arc<RuleBook>>,
+    tokens: watch::Sender<Arc<Tokens>>,
     trouble: Arc<Mutex<Option<String>>>,
     /// What the engine was told to do.
     told: Arc<Mutex<Vec<String>>>,
@@ -123,6 +124,7 @@ impl<S: Store + Operate> World<S> {
         let trouble = Arc::new(Mutex::new(None));
         let trouble_told = trouble.clone();
         let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let tokens = watch::Sender::new(Arc::new(Tokens::new(&tokens)));
         let ops = Ops {
             store: store.clone(),
             clock: Clock::starting_at(today() + DAY, 1.0),
@@ -131,7 +133,8 @@ impl<S: Store + Operate> World<S> {
             effective: watch::Sender::new(Arc::default()).subscribe(),
             desk: Arc::new(Seen(told.clone(), free)),
             trouble: Arc::new(move || trouble_told.lock().unwrap().clone()),
-            tokens,
+            reload: Arc::new(|_| Box::pin(async { Err(NotReloaded::NoFile) })),
+            tokens: tokens.subscribe(),
             version: "1.2.3",
             office: Office::default(),
         };
@@ -145,6 +148,7 @@ impl<S: Store + Operate> World<S> {
             store,
             metrics,
             rules,
+            tokens,
             trouble,
             told,
             address,

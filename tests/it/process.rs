@@ -12,6 +12,7 @@ mod left_alone;
 mod order;
 mod phones;
 mod refused;
+mod reloaded;
 mod replayed;
 mod restarted;
 mod stopped;

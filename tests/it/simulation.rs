@@ -21,6 +21,7 @@ mod pauses;
 mod phones;
 mod poison;
 mod polling;
+mod reloaded;
 mod rows;
 mod shaky;
 mod stage;

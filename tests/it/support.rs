@@ -137,7 +137,8 @@ impl Client {
         text
     }
 
-    async fn ask(
+    /// Asks with these headers and no others.
+    pub async fn ask(
         &self,
         method: Method,
         url: &Url,

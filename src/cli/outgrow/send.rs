@@ -193,6 +193,7 @@ impl Outside {
             return Err(Failed::Refused {
                 status: answer.status,
                 detail: detail(&answer.body),
+                more: serde_json::Map::new(),
             });
         }
         let receipt: Option<Receipt> = serde_json::from_slice(&answer.body).ok();

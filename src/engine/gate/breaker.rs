@@ -42,14 +42,16 @@ pub(super) enum Breaker {
 
 impl Default for Breaker {
     fn default() -> Breaker {
-        Breaker::Closed {
-            since: Timestamp::ZERO,
-            failures: 0,
-        }
+        Breaker::closed(Timestamp::ZERO)
     }
 }
 
 impl Breaker {
+    /// Closed; what was sent before `since` says nothing.
+    pub(super) fn closed(since: Timestamp) -> Breaker {
+        Breaker::Closed { since, failures: 0 }
+    }
+
     /// What may be sent at `now`.
     pub(super) fn opening(&self, now: Timestamp) -> Opening {
         match *self {

@@ -3,12 +3,13 @@
 //! Invariants: pure. What leaves is under way until it is answered or said not to have left. A 429 that nothing explains
 //! lowers the part of every window that we use to [`FACTOR_AFTER_REFUSAL`] of what it was, never below
 //! [`FACTOR_MIN`]; each window without one gives [`FACTOR_STEP`] back. Answers of one burst count once: the gate says
-//! which are one.
+//! which are one. What was used stays used when the limits change.
 //!
 //! Deliberately absent: smoothing without a word from the other side; that is the pace's.
 
 use std::time::Duration;
 
+use super::rolling::Rolling;
 use super::window::{Moment, SLACK, Window};
 use crate::model::budget::{BudgetUse, Reset, Told, Word};
 use crate::model::time::Timestamp;
@@ -32,6 +33,9 @@ const LENGTHS: [Duration; 4] = [
     Duration::from_hours(1),
 ];
 
+/// The longest of them: for so long it is known what was used, whatever windows are configured now.
+const HISTORY: Duration = Duration::from_hours(1);
+
 /// More windows than this that we know nothing of are not remembered.
 const STRANGERS_MAX: usize = 4;
 
@@ -41,7 +45,9 @@ const LATENCY_STEPS: u32 = 16;
 /// All windows of a lane.
 #[derive(Clone, Debug)]
 pub struct Budget {
+    /// Those of the limits first, in their order.
     windows: Vec<Window>,
+    history: Rolling,
     share: f64,
     under_way: u32,
     latency: Duration,
@@ -64,11 +70,44 @@ impl Budget {
             windows: windows
                 .map(|(limit, length)| Window::new(limit, length, true))
                 .collect(),
+            history: Rolling::new(HISTORY),
             share: share.clamp(0.0, 1.0),
             under_way: 0,
             latency: Duration::ZERO,
             lowered: None,
         }
+    }
+
+    /// From now on these limits count, and this share of them. What was used before counts in them, by us and, in a window of
+    /// the same length, by others.
+    pub fn follow(
+        &mut self,
+        limits: impl IntoIterator<Item = (u32, Duration)>,
+        share: f64,
+        now: Timestamp,
+    ) {
+        self.share = share.clamp(0.0, 1.0);
+        let mut before = std::mem::take(&mut self.windows);
+        let configured = before.iter_mut().filter(|window| window.configured);
+        let mut counted: Vec<(Duration, Rolling)> = configured
+            .map(|window| (window.length, window.rolling().clone()))
+            .collect();
+        counted.sort_by_key(|(length, _)| *length);
+        for (limit, length) in limits {
+            let long_enough = counted.iter().find(|(counted, _)| *counted >= length);
+            let used = long_enough.map_or(&self.history, |(_, used)| used);
+            let fits = |it: &Window| it.length == length && (it.configured || it.limit == limit);
+            let fitting = before.iter().enumerate().filter(|(_, it)| fits(it));
+            let best = fitting.max_by_key(|(_, it)| (it.limit == limit, it.configured));
+            let window = match best.map(|(index, _)| index) {
+                Some(index) => before.swap_remove(index).with_limit(limit, used, now),
+                None => Window::after(limit, length, used, now),
+            };
+            self.windows.push(window);
+        }
+        before.retain(|window| !window.configured);
+        self.windows.append(&mut before);
+        self.drop_strangers(now);
     }
 
     /// Whether one more request may leave at `now`; else the moment until which none may unless an answer changes that.
@@ -109,6 +148,8 @@ impl Budget {
         now: Timestamp,
     ) -> Option<&'static str> {
         self.under_way = self.under_way.saturating_sub(1);
+        self.history.note(now, 1);
+        self.history.used(now);
         let took = now.since(sent_at);
         let faster = self.latency.saturating_sub(took) / LATENCY_STEPS;
         self.latency = took.max(self.latency.saturating_sub(faster));
@@ -251,6 +292,12 @@ impl Budget {
     pub(super) fn restore(&mut self, before: &BudgetUse, unknown: u32, now: Timestamp) {
         let mut remembered: Vec<_> = before.windows.iter().collect();
         remembered.sort_by_key(|window| window.length_ms);
+        for (moment, count) in remembered.last().into_iter().flat_map(|it| &it.requests) {
+            self.history.note((*moment).min(now), *count);
+        }
+        if !before.complete {
+            self.history.note(now, unknown);
+        }
         for window in &mut self.windows {
             let length_ms = window.length.as_millis() as u64;
             let long_enough = remembered.iter().find(|it| it.length_ms >= length_ms);

@@ -37,6 +37,19 @@ impl Rolling {
         self.length = length;
     }
 
+    /// The same requests as a window of another length holds them; never fewer than it would have counted itself.
+    pub(super) fn seen_by(&self, length: Duration, now: Timestamp) -> Rolling {
+        if length == self.length {
+            return self.clone();
+        }
+        let mut other = Rolling::new(length);
+        for (end, count) in &self.steps {
+            other.note((*end).min(now), *count);
+        }
+        other.used(now);
+        other
+    }
+
     /// So many requests were made at `at` or shortly before.
     pub(super) fn note(&mut self, at: Timestamp, count: u32) {
         let end = end_of_step(at, self.length, STEPS);

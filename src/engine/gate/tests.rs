@@ -228,3 +228,45 @@ fn holds_and_stops_are_pauses_and_an_open_breaker_is_none() {
     }
     assert_eq!(gate.paused(at(45), at(100)).as_secs(), 8 + 10);
 }
+
+#[test]
+fn another_key_ends_a_denial_and_nothing_that_an_operator_or_the_other_side_wants() {
+    let mut gate = Gate::default();
+    gate.denied(at(10), at(10), true);
+    gate.hold(HoldReason::Manual, at(11), None);
+    gate.throttled(at(12), at(12), Some(at(15)), 0.0);
+    assert!(gate.renew(at(13)));
+    assert_eq!(
+        gate.held(at(13)).map(|hold| hold.reason),
+        Some(HoldReason::Manual)
+    );
+    gate.configured(at(13));
+    assert_eq!(
+        gate.held(at(13)).map(|hold| hold.reason),
+        Some(HoldReason::Manual)
+    );
+    gate.release(at(14));
+    assert_eq!(gate.opening(at(14)), Opening::Closed(Some(at(15))));
+    assert_eq!(gate.opening(at(15)), Opening::Open);
+}
+
+#[test]
+fn nothing_that_was_sent_with_the_key_before_says_anything_of_the_lane() {
+    let mut gate = Gate::default();
+    for _ in 0..4 {
+        gate.failed(at(10), at(11), 0.0);
+    }
+    assert!(!gate.renew(at(20)), "it was not denied");
+    assert_eq!(gate.denied(at(19), at(21), true), Denial::Late);
+    gate.failed(at(19), at(21), 0.0);
+    assert_eq!(gate.opening(at(21)), Opening::Open);
+    assert_eq!(gate.denied(at(21), at(22), true), NEW);
+}
+
+#[test]
+fn a_lane_that_the_configuration_comes_to_know_is_free() {
+    let mut gate = Gate::default();
+    gate.hold(HoldReason::Unconfigured, at(1), None);
+    gate.configured(at(2));
+    assert_eq!(gate.held(at(2)), None);
+}

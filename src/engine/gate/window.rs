@@ -72,6 +72,34 @@ impl Window {
         }
     }
 
+    /// One that begins with what was counted before, by a window that may have had another length.
+    pub(super) fn after(limit: u32, length: Duration, before: &Rolling, now: Timestamp) -> Window {
+        Window {
+            rolling: before.seen_by(length, now),
+            ..Window::new(limit, length, true)
+        }
+    }
+
+    /// The same with another limit, which the configuration knows: whatever is used of it stays used.
+    pub(super) fn with_limit(self, limit: u32, before: &Rolling, now: Timestamp) -> Window {
+        let standing = self.standing.map(|standing| Standing {
+            remaining: (standing.remaining.saturating_add(limit)).saturating_sub(self.limit),
+            ..standing
+        });
+        let rolling = if self.configured {
+            self.rolling
+        } else {
+            before.seen_by(self.length, now)
+        };
+        Window {
+            limit,
+            configured: true,
+            standing,
+            rolling,
+            ..self
+        }
+    }
+
     /// Whether it has room for one more request; else the moment until which it has none unless an answer says otherwise.
     /// `None`: only an answer can make room.
     pub(super) fn check(&mut self, at: &Moment) -> Result<(), Option<Timestamp>> {

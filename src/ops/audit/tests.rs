@@ -16,7 +16,7 @@ use crate::flow::{self, job::Seed};
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::lane::Lane;
 use crate::model::rules::RuleBook;
-use crate::ops::{Office, dead, lanes, replays, serve};
+use crate::ops::{NotReloaded, Office, dead, lanes, replays, serve};
 use crate::store::Settings;
 use crate::store::map::MapStore;
 use crate::telemetry::Metrics;
@@ -87,7 +87,8 @@ async fn office(letters: usize) -> (Arc<Ops<MapStore>>, Vec<JobId>) {
         rules: watch::channel(book).1,
         desk: Arc::new(Willing),
         trouble: Arc::new(|| None),
-        tokens: Vec::new(),
+        reload: Arc::new(|_| Box::pin(async { Err(NotReloaded::NoFile) })),
+        tokens: watch::channel(Arc::default()).1,
         version: "1.2.3",
         office: Office::default(),
     };

@@ -149,10 +149,63 @@ async fn without_tokens_nothing_but_loopback_is_served() {
         effective: watch::Sender::new(Arc::default()).subscribe(),
         desk: Arc::new(Seen(Arc::default(), false)),
         trouble: Arc::new(|| None),
-        tokens: Vec::new(),
+        reload: Arc::new(|_| Box::pin(async { Err(NotReloaded::NoFile) })),
+        tokens: watch::channel(Arc::default()).1,
         version: "1.2.3",
         office: Office::default(),
     };
     let refused = serve(listener, Arc::new(ops), async {}).await;
     assert!(matches!(refused, Err(OpsError::Open(_))), "{refused:?}");
+}
+
+/// Signs in; the cookie.
+async fn signed_in(world: &World, token: &str) -> String {
+    let url = format!("http://{}/api/v1/login", world.address);
+    let url = url.parse().unwrap();
+    let body = json!({ "token": token }).to_string().into_bytes();
+    let headers = [("content-type", "application/json")];
+    let within = Duration::from_secs(20);
+    let asked = world
+        .http
+        .request(Method::POST, &url, &headers, Some(body), within, 1 << 20);
+    let answer = asked.await.unwrap();
+    assert_eq!(answer.status, 200);
+    let cookie = answer.header("set-cookie").unwrap();
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn whoever_signed_in_with_a_token_that_is_none_any_more_is_nobody_and_roles_are_those_of_today()
+ {
+    let world = World::with_tokens(vec![
+        ("old".into(), Role::Operator),
+        ("stays".into(), Role::Operator),
+    ])
+    .await;
+    let cookies = [
+        signed_in(&world, "old").await,
+        signed_in(&world, "stays").await,
+    ];
+    let looked = async |cookie: &str| {
+        let headers = [("cookie", cookie)];
+        world.ask(Method::GET, "/api/v1/me", &headers, None).await
+    };
+    for cookie in &cookies {
+        assert_eq!(looked(cookie).await.json()["role"], "operator");
+    }
+    let today = Tokens::new(&[
+        ("new".into(), Role::Operator),
+        ("stays".into(), Role::Viewer),
+    ]);
+    world.tokens.send_replace(Arc::new(today));
+    assert_eq!(looked(&cookies[0]).await.refusal(), 401);
+    assert_eq!(looked(&cookies[1]).await.json()["role"], "viewer");
+    for (token, status) in [("old", 401), ("new", 200), ("stays", 200)] {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str())];
+        let said = world
+            .ask(Method::GET, "/api/v1/status", &headers, None)
+            .await;
+        assert_eq!(said.status, status, "{token}");
+    }
 }

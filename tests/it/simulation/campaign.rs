@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use braze_relay::clock::Clock;
 use braze_relay::config::Limit;
-use braze_relay::engine::{Engine, EngineError, EngineSettings, HostSettings, WorkspaceSettings};
+use braze_relay::engine::{
+    Desk, Engine, EngineError, EngineSettings, HostSettings, Turnover, WorkspaceSettings,
+};
 use braze_relay::flow;
 use braze_relay::flow::job::{Reason, Seed};
 use braze_relay::model::Name;
@@ -77,6 +79,19 @@ impl Life {
             world,
             store,
         }
+    }
+
+    /// The engine goes by today's settings and rules, and everything is another.
+    pub fn reload(&self, engine: &Engine<Shaky, World>) {
+        let held = engine.held_activations().into_iter();
+        let held: BTreeSet<_> = held.map(|it| (it.workspace, it.activation)).collect();
+        engine.follow(&Turnover {
+            settings: self.settings.clone(),
+            book: self.book.clone(),
+            renewed: engine.lanes().into_iter().map(|it| it.lane).collect(),
+            corrected: held.clone(),
+            regrouped: held,
+        });
     }
 
     /// Starts a process.
@@ -390,7 +405,7 @@ pub async fn live(seed: u64) -> Life {
                     .into_iter()
                     .filter(|it| &*it.scope != "passing"),
             ));
-            engine.set_rules(life.book.clone());
+            life.reload(&engine);
             life.world.released();
         }
         let _died = died || life.wait(millis(3_000)).await;

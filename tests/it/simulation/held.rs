@@ -226,7 +226,7 @@ fn nothing_is_held_for_an_activation_that_is_gone_and_one_that_was_held_can_be_r
         assert_eq!(engine.held_activations().len(), 1);
         // What is set aside is buried when it comes back.
         life.book = Arc::new(RuleBook::new([]));
-        engine.set_rules(life.book.clone());
+        life.reload(&engine);
         life.wait(Duration::from_mins(1)).await;
         let of = |dead: &[DeadLetter], reason| {
             let dead = dead.iter().filter(|it| it.burial.reason == reason);

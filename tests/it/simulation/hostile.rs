@@ -244,7 +244,7 @@ fn an_operator_or_a_reload_releases_a_denied_lane_at_once() {
             life.world.model().exceptions.clear();
             life.world.released();
             if by_reload {
-                engine.set_rules(life.book.clone());
+                life.reload(&engine);
             } else {
                 assert!(engine.release_lane(&lane));
             }

@@ -366,3 +366,62 @@ fn the_long_run_is_that_of_the_narrowest_window_less_what_is_not_ours() {
     ask(&mut budget, &told(99, 2000), 1100);
     assert_eq!(budget.requests_per_second(at(1100)), Some(70.0));
 }
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// So many requests, each answered at once without a word.
+fn asks(budget: &mut Budget, count: u32, millis: u64) {
+    for _ in 0..count {
+        ask(budget, &Told::Nothing, millis);
+    }
+}
+
+#[test]
+fn what_was_used_stays_used_whatever_the_limits_become() {
+    let mut budget = Budget::new([(40, SECOND)], 1.0);
+    asks(&mut budget, 30, 0);
+    budget.follow([(40, SECOND)], 1.0, at(100));
+    assert_eq!(room(&budget, 100), 10);
+    budget.follow([(50, SECOND)], 1.0, at(100));
+    assert_eq!(room(&budget, 100), 20);
+    budget.follow([(20, SECOND)], 1.0, at(100));
+    assert_eq!(room(&budget, 100), 0);
+    budget.follow([(50, SECOND)], 0.5, at(100));
+    assert_eq!(room(&budget, 100), 0);
+    assert_eq!(room(&budget, 1001), 25);
+    budget.follow([(40, MINUTE)], 1.0, at(100));
+    assert_eq!(room(&budget, 100), 10);
+    // Nor is a longer window that went and came back a new one.
+    budget.follow([(1000, SECOND)], 1.0, at(2000));
+    asks(&mut budget, 5, 5000);
+    budget.follow([], 1.0, at(20_000));
+    budget.follow([(40, MINUTE)], 1.0, at(30_000));
+    assert_eq!(room(&budget, 30_000), 5);
+    assert_eq!(room(&budget, 70_000), 40);
+}
+
+#[test]
+fn what_is_under_way_takes_room_in_limits_that_came_later() {
+    let mut budget = Budget::new([(3, SECOND)], 1.0);
+    budget.sent();
+    budget.follow([(2, MINUTE)], 1.0, at(0));
+    assert_eq!(room(&budget, 0), 1);
+    budget.answered(&Told::Nothing, at(0), at(10));
+    assert_eq!(room(&budget, 10), 1);
+}
+
+#[test]
+fn what_others_took_is_taken_of_another_limit_too() {
+    let mut budget = Budget::new([(100, MINUTE)], 1.0);
+    let reset = Reset::At(at(50_000));
+    ask(&mut budget, &word(100, 10, reset), 100);
+    budget.follow([(120, MINUTE)], 1.0, at(200));
+    budget.follow([(95, MINUTE)], 1.0, at(200));
+    assert!(room(&budget, 49_000) <= 5);
+    // What it was told of and the configuration says now is one window.
+    let mut budget = Budget::new([(100, MINUTE)], 1.0);
+    ask(&mut budget, &word(50, 10, reset), 100);
+    budget.follow([(50, MINUTE)], 1.0, at(200));
+    assert_eq!(budget.windows.len(), 1);
+    assert!(room(&budget, 49_000) <= 10);
+}
