@@ -17,11 +17,7 @@ const FILES: [(&str, &str, &str); 13] = [
     ("kit.js", JS, include_str!("page/kit.js")),
     ("live.js", JS, include_str!("page/live.js")),
     ("now.js", JS, include_str!("page/now.js")),
-    (
-        "activations.js",
-        JS,
-        include_str!("page/activations.js"),
-    ),
+    ("activations.js", JS, include_str!("page/activations.js")),
     ("dead.js", JS, include_str!("page/dead.js")),
     ("replays.js", JS, include_str!("page/replays.js")),
     ("lanes.js", JS, include_str!("page/lanes.js")),

@@ -1,7 +1,8 @@
 //! Signing in with a browser: a token once, then a cookie that no script can read and no other site can send.
 //!
 //! Invariants: a session is known by the digest of a random number, lives in memory, at most [`LASTS`], and ends with the
-//! process; at most [`SESSIONS_MAX`] of them. What it may do is what its token may.
+//! process; at most [`SESSIONS_MAX`] of them. What it may do is what its token may. After [`WRONG_MAX`] wrong tokens
+//! within a minute nobody signs in until it is over; what brings its token with each request is not held up by that.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,12 +28,26 @@ const LASTS: Duration = Duration::from_hours(12);
 /// So many sessions at once; the oldest goes.
 const SESSIONS_MAX: usize = 1000;
 
+/// So many wrong tokens within so long, then nobody is signed in until that is over.
+const WRONG_MAX: u32 = 20;
+const WRONG_WITHIN: Duration = Duration::from_mins(1);
+
 /// The cookie's name.
 const COOKIE: &str = "relay_session";
 
-/// Everybody who is signed in.
+/// Everybody who is signed in, and how many tried in vain.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
+pub(super) struct Sessions {
+    all: Mutex<HashMap<[u8; 32], Session>>,
+    wrong: Mutex<Wrong>,
+}
+
+/// Wrong tokens since so long.
+#[derive(Debug, Default)]
+struct Wrong {
+    since: Timestamp,
+    count: u32,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Session {
@@ -47,7 +62,7 @@ impl Sessions {
         let value =
             uuid::Uuid::new_v4().simple().to_string() + &uuid::Uuid::new_v4().simple().to_string();
         let until = now + LASTS;
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, session| session.until > now);
         if all.len() >= SESSIONS_MAX {
             let oldest = all.iter().min_by_key(|(_, session)| session.until);
@@ -69,17 +84,39 @@ impl Sessions {
     /// Role and number of the token that the cookie stands for.
     pub(super) fn of(&self, headers: &HeaderMap, now: Timestamp) -> Option<(Role, usize)> {
         let key = digest(cookie(headers)?);
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let session = all.get(&key).filter(|session| session.until > now)?;
         Some((session.role, session.number))
     }
 
+    /// Whether a token may be tried.
+    fn may_try(&self, now: Timestamp) -> bool {
+        let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        wrong.count < WRONG_MAX || is_over(&wrong, now)
+    }
+
+    fn was_wrong(&self, now: Timestamp) {
+        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_over(&wrong, now) {
+            *wrong = Wrong {
+                since: now,
+                count: 0,
+            };
+        }
+        wrong.count += 1;
+    }
+
     fn end(&self, headers: &HeaderMap) {
         if let Some(value) = cookie(headers) {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
             all.remove(&digest(value));
         }
     }
+}
+
+/// Also where the clock was put back.
+fn is_over(wrong: &Wrong, now: Timestamp) -> bool {
+    now < wrong.since || now >= wrong.since + WRONG_WITHIN
 }
 
 fn digest(value: &str) -> [u8; 32] {
@@ -117,13 +154,21 @@ pub(super) async fn login(
     // What cannot be read is not repeated: it may be a token.
     let Login { token } =
         parsed(&body).map_err(|_| Problem::bad_request("send {\"token\":\"…\"}"))?;
+    let now = guard.clock.now();
+    if !guard.sessions.may_try(now) {
+        return Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many wrong tokens within a minute: try again when it is over",
+        ));
+    }
     let Some((role, number)) = guard.token(token.trim().as_bytes()) else {
+        guard.sessions.was_wrong(now);
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "no token of ops.tokens",
         ));
     };
-    let value = guard.sessions.begin(role, number, guard.clock.now());
+    let value = guard.sessions.begin(role, number, now);
     let cookie = set(&value, LASTS.as_secs())?;
     let said = Json(json!({ "role": role.as_str() }));
     Ok(([(header::SET_COOKIE, cookie)], said).into_response())
@@ -151,4 +196,89 @@ pub(super) async fn me(
         (false, None) => who.0.split('-').next().unwrap_or_default(),
     };
     Json(json!({ "who": who.0, "role": role, "signed_in": session.is_some() })).into_response()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests {
+    use super::*;
+
+    fn noon() -> Timestamp {
+        Timestamp::from_millis(1_795_770_600_000)
+    }
+
+    fn with(value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let text = format!("other=1; {COOKIE}={value}; more=2");
+        headers.append(header::COOKIE, text.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_session_is_its_tokens_role_until_twelve_hours_are_over() {
+        let sessions = Sessions::default();
+        let (look, act) = (
+            sessions.begin(Role::Viewer, 2, noon()),
+            sessions.begin(Role::Operator, 1, noon()),
+        );
+        assert_ne!(look, act);
+        let last = noon() + LASTS - Duration::from_millis(1);
+        assert_eq!(sessions.of(&with(&look), last), Some((Role::Viewer, 2)));
+        assert_eq!(sessions.of(&with(&act), last), Some((Role::Operator, 1)));
+        assert_eq!(sessions.of(&with(&look), noon() + LASTS), None);
+        for other in ["", "x", &look[1..], &format!("{look}0")] {
+            assert_eq!(sessions.of(&with(other), noon()), None, "{other:?}");
+        }
+        assert_eq!(sessions.of(&HeaderMap::new(), noon()), None);
+    }
+
+    #[test]
+    fn whoever_signs_out_is_out_and_nobody_else() {
+        let sessions = Sessions::default();
+        let one = sessions.begin(Role::Operator, 1, noon());
+        let other = sessions.begin(Role::Operator, 1, noon());
+        sessions.end(&with(&one));
+        assert_eq!(sessions.of(&with(&one), noon()), None);
+        assert!(sessions.of(&with(&other), noon()).is_some());
+    }
+
+    #[test]
+    fn there_are_never_more_than_a_thousand_and_the_oldest_goes() {
+        let sessions = Sessions::default();
+        let at = |number: usize| noon() + Duration::from_millis(number as u64);
+        let begun = (0..=SESSIONS_MAX).map(|number| sessions.begin(Role::Viewer, 1, at(number)));
+        let begun: Vec<String> = begun.collect();
+        let there = |value: &String| sessions.of(&with(value), noon()).is_some();
+        assert!(!there(&begun[0]));
+        assert!(begun[1..].iter().all(there));
+    }
+
+    #[test]
+    fn after_twenty_wrong_tokens_none_is_tried_until_the_minute_is_over() {
+        let sessions = Sessions::default();
+        for _ in 0..WRONG_MAX {
+            assert!(sessions.may_try(noon()));
+            sessions.was_wrong(noon());
+        }
+        let last = noon() + WRONG_WITHIN - Duration::from_millis(1);
+        assert!(!sessions.may_try(noon()) && !sessions.may_try(last));
+        assert!(sessions.may_try(noon() + WRONG_WITHIN));
+        sessions.was_wrong(noon() + WRONG_WITHIN);
+        assert!(sessions.may_try(noon() + WRONG_WITHIN));
+        let before = noon() - Duration::from_hours(1);
+        assert!(sessions.may_try(before), "a clock that was put back");
+    }
+
+    #[test]
+    fn no_script_reads_the_cookie_and_no_other_site_sends_it() {
+        let cookie = set("value", 60).unwrap();
+        let text = cookie.to_str().unwrap();
+        let mut parts = text.split("; ");
+        assert_eq!(parts.next(), Some("relay_session=value"));
+        let flags: Vec<&str> = parts.collect();
+        assert_eq!(
+            flags,
+            ["Path=/", "HttpOnly", "SameSite=Strict", "Max-Age=60"]
+        );
+    }
 }

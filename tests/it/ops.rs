@@ -13,6 +13,7 @@ mod letters;
 mod mortal;
 mod numbers;
 mod replays;
+mod session;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -73,6 +74,8 @@ struct World<S = MapStore> {
 struct Said {
     status: u16,
     kind: String,
+    /// `Set-Cookie`.
+    cookie: Option<String>,
     text: String,
 }
 
@@ -177,6 +180,7 @@ impl<S: Store + Operate> World<S> {
         Said {
             status: answer.status,
             kind: answer.header("content-type").unwrap_or_default().to_owned(),
+            cookie: answer.header("set-cookie").map(str::to_owned),
             text: String::from_utf8(answer.body).unwrap(),
         }
     }

@@ -36,6 +36,7 @@ export function activation(main, workspace, name) {
           ["State", held ? [heldTag(held), " ", holdText("It", held)] : it.due ? "working" : "nothing is due"],
           ["Due", some(it.due, "call")], ["Done in", it.eta_seconds === null ? "unknown" : span(it.eta_seconds)],
           ["Credits", `${count(it.credits.credited)} told to Quikly, ${count(it.credits.waiting)} waiting, ${count(it.credits.dead)} dead`],
+          it.updates_living > 0 && ["Updates", `${count(it.updates_living)} not delivered yet`],
           ["Dead letters", it.dead.length ? it.dead.map(({ reason, count: n }, at) => [at > 0 && ", ",
             h("a", { href: `#dead${query({ workspace, activation: name, reason })}` }, `${reason.replaceAll("_", " ")} ${count(n)}`)]) : "none"]),
         h("div", { class: "buttons left" }, holdButton({ ...row, held: it.held }))),

@@ -26,6 +26,7 @@ async function redraw() {
 
 function trouble(error) {
   const main = document.getElementById("main");
+  if (!main.querySelector("h1")) main.prepend(h("h1", {}, document.querySelector("nav a[aria-current]")?.textContent ?? "braze-relay"));
   const said = main.querySelector(".trouble") ?? main.appendChild(h("p", { class: "bad trouble", role: "alert" }));
   if (said.textContent !== error.message) said.textContent = error.message;
 }

@@ -65,7 +65,7 @@ export async function dead(main) {
   const fresh = h("p", { class: "fresh" });
   main.replaceChildren(h("h1", {}, "Dead letters"), form(), fresh, head, rows);
   const found = { count: 0, by: {} };
-  const seen = relay.status?.events.dead;
+  let seen = relay.status?.events.dead;
   const at = new Date().toISOString();
   await slices((next) => api(`/api/v1/dead/counts${query({ ...filter, after: next })}`), (part) => {
     found.count += part.count;
@@ -85,6 +85,7 @@ export async function dead(main) {
       after && h("a", { class: "button", href: `#dead${query({ ...filters(), after: "" })}` }, "From the first"),
       next && h("a", { class: "button", href: `#dead${query({ ...filters(), after: next })}` }, "More"))));
   return () => {
+    seen ??= relay.status?.events.dead;
     if (fresh.firstChild || (relay.status?.events.dead ?? seen) === seen) return;
     fresh.replaceChildren(`It is no longer as it was at ${clock(at)}. `, button("Look again", () => look()));
   };

@@ -168,7 +168,7 @@ const short = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 
 const told = (write) => (n) => (n === null || n === undefined ? "–" : write(n));
 export const count = told((n) => whole.format(n));
-export const brief = told((n) => (n < 100000 ? whole.format(n) : short.format(n)));
+export const brief = told((n) => (n < 100000 ? whole.format(n) : short.format(n).replace("K", "k")));
 export const rate = told((n) => (n >= 100 ? whole.format(Math.round(n)) : n.toFixed(n >= 10 || n === 0 ? 0 : 1)));
 export const percent = told((n) => (n > 0 && n < 0.01 ? "< 1 %" : `${Math.round(n * 100)} %`));
 export const some = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;

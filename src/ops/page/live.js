@@ -71,7 +71,7 @@ function drawAlarms() {
   const text = JSON.stringify(all);
   if (place.dataset.said === text) return;
   place.dataset.said = text;
-  const line = (it) => h("p", { class: it.kind, key: it.text }, h("strong", {}, it.text), " ", it.todo, it.href && [" ", h("a", { href: it.href }, it.name)]);
+  const line = (it) => h("p", { class: it.kind, key: it.text }, h("strong", {}, it.text), it.todo && h("span", { class: "todo" }, ` ${it.todo}`), it.href && [" ", h("a", { href: it.href }, it.name)]);
   const rest = all.slice(3);
   renew(place, all.slice(0, 3).map(line),
     rest.length > 0 && h("details", {}, h("summary", {}, `${some(rest.length, "more is", "more are")} wrong`), rest.map(line)));

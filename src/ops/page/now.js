@@ -19,7 +19,7 @@ function pace(lane) {
   if (lane.requests_per_second === null) return h("small", { class: "soft" }, "no limit");
   const used = lane.budget_used_ratio ?? 0;
   return h("div", { class: "used" }, bar(used, `${percent(used)} of its budget is used`, used >= 0.95 ? "full" : ""),
-    h("small", { class: "soft" }, `${percent(used)} of ${rate(lane.requests_per_second)}/s`));
+    h("small", { class: "soft" }, `${percent(used)} of ${lane.requests_per_second < 10000 ? rate(lane.requests_per_second) : brief(Math.round(lane.requests_per_second))}/s`));
 }
 
 export const laneColumns = [
@@ -85,7 +85,7 @@ function verdict() {
     const what = [held.length && some(held.length, "lane"), status.held_activations.length && some(status.held_activations.length, "activation")];
     const one = held.length + status.held_activations.length === 1;
     return ["warn", stuck ? `${count(stuck)} stuck` : "Working",
-      `${what.filter(Boolean).join(" and ")} ${one ? "is" : "are"} held, and ${stuck ? some(stuck, "call") : "no call"} ${stuck === 1 ? "waits" : "wait"} for that. ${keeps}`];
+      `${what.filter(Boolean).join(" and ")} ${one ? "is" : "are"} held, and ${stuck ? some(stuck, "call") : "no call"} ${stuck > 1 ? "wait" : "waits"} for that. ${keeps}`];
   }
   const time = wholeEta(status.lanes);
   const done = time === null ? "" : ` At today's pace that takes ${span(time)}.`;

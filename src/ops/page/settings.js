@@ -2,20 +2,17 @@
 import { api, ask, button, count, filters, h, pairs, query, table, tell, when } from "./kit.js";
 import { mayChange } from "./live.js";
 
-/** Settings below `value` as `[name, text]`, in order. */
+/** What is said in `value`, as `[name, text]`, in order. */
 function settings(value, name = []) {
   const isTable = (it) => it !== null && typeof it === "object" && !Array.isArray(it);
   if (!isTable(value)) return [[name.join("."), typeof value === "string" ? value : JSON.stringify(value)]];
   return Object.entries(value).flatMap(([key, it]) => settings(it, [...name, key]));
 }
 
-const section = (name, part) => [h("h2", {}, h("code", {}, `[${name}]`)),
-  h("div", { class: "card" }, pairs(...settings(part).map(([key, text]) => [h("code", {}, key || name), h("code", {}, text)])))];
-
-/** Tables of tables, one by one: every workspace, every activation. */
-const sections = (config) => Object.entries(config).flatMap(([name, part]) => (
-  ["workspaces", "activations", "outgrow"].includes(name)
-    ? Object.entries(part).flatMap(([key, it]) => section(`${name}.${key}`, it)) : section(name, part)));
+/** One table of the file. What is not by default says where it is from. */
+const section = ({ table: name, settings: all }) => [h("h2", {}, h("code", {}, `[${name}]`)),
+  h("div", { class: "card" }, pairs(...all.map((it) => [h("code", {}, it.key),
+    [h("code", {}, it.value), it.from !== "default" && h("small", { class: "soft" }, ` ${it.from}`)]])))];
 
 const list = (title, all) => all?.length > 0 && [h("p", {}, title), h("ul", {}, all.map((it) => h("li", {}, h("code", {}, it))))];
 
@@ -40,10 +37,10 @@ async function reload(main) {
 export async function config(main) {
   const it = await api("/api/v1/config");
   main.replaceChildren(h("h1", {}, "Configuration"),
-    h("p", { class: "soft" }, "What is in effect, every default included; secrets are masked. It is changed in ", h("code", {}, it.path), ", then reloaded. Read ", when(it.loaded_at), "."),
-    ...(it.warnings?.length ? [h("div", { class: "card" }, h("p", {}, "Warnings"), h("ul", {}, it.warnings.map((text) => h("li", { class: "warn" }, typeof text === "string" ? text : JSON.stringify(text)))))] : []),
+    h("p", { class: "soft" }, "What is in effect, every default included; secrets are masked. It is changed in ", it.path ? h("code", {}, it.path) : "the file", ", then reloaded."),
+    ...(it.warnings?.length ? [h("div", { class: "card" }, list("Warnings:", it.warnings))] : []),
     ...(mayChange() ? [h("div", { class: "buttons left" }, button("Reload …", () => reload(main)))] : []),
-    ...sections(it.config).flat());
+    ...it.tables.flatMap(section));
 }
 
 const which = (it) => h("code", {}, typeof it === "string" ? it : settings(it).filter(([, text]) => text !== "null").map(([name, text]) => (name ? `${name}=${text}` : text)).join(" "));

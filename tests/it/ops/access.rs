@@ -13,13 +13,7 @@ async fn a_viewer_looks_an_operator_changes_and_nobody_else_sees_anything() {
     .await;
     let id = world.rejected("ada@example.com").await;
     let body = json!({ "ids": [id.to_string()] }).to_string();
-    let paths = [
-        "/",
-        "/metrics",
-        "/api/v1/status",
-        "/api/v1/dead",
-        "/nowhere",
-    ];
+    let paths = ["/metrics", "/api/v1/status", "/api/v1/dead", "/nowhere"];
     for path in paths {
         for authorization in [None, Some("Bearer wrong"), Some("Basic look")] {
             let headers: Vec<_> = authorization
