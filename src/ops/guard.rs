@@ -39,9 +39,12 @@ pub(super) async fn check_name(
         .is_open()
         .then(|| only_loopback(request.uri().authority(), request.headers()));
     let changes = !request.method().is_safe();
-    let checked = named.transpose().and_then(|_| match changes {
-        true => same_origin(request.headers()).and_then(|()| json(request.headers())),
-        false => Ok(()),
+    let checked = named.transpose().and_then(|_| {
+        if changes {
+            same_origin(request.headers())?;
+            json(request.headers())?;
+        }
+        Ok(())
     });
     match checked {
         Ok(()) => next.run(request).await,

@@ -142,7 +142,6 @@ async fn note<S: Store + Operate>(
             ("activations", changed.activations.len() as u64),
         ],
         outcome: until.unwrap_or_else(|| "done".into()),
-        ..Deed::default()
     };
     ops.note(who, deed, Vec::new()).await
 }

@@ -77,7 +77,7 @@ impl Browser {
         let answer = client
             .post(&root.join("session").unwrap(), body(&wanted))
             .await;
-        let id = value(answer.unwrap())["sessionId"]
+        let id = value(&answer.unwrap())["sessionId"]
             .as_str()
             .unwrap()
             .to_owned();
@@ -101,12 +101,12 @@ impl Browser {
 
     async fn get(&self, what: &str) -> Value {
         let url = self.session.join(what).unwrap();
-        value(self.client.get(&url).await.unwrap())
+        value(&self.client.get(&url).await.unwrap())
     }
 
     /// Opens an address.
     pub async fn open(&self, url: &Url) {
-        value(self.post("url", &json!({ "url": url.as_str() })).await);
+        value(&self.post("url", &json!({ "url": url.as_str() })).await);
     }
 
     /// Shows a page of the dashboard by its address alone, as a bookmark does.
@@ -121,7 +121,7 @@ impl Browser {
     /// What a script answers; it is the body of a function.
     pub async fn run(&self, script: &str) -> Value {
         let said = json!({ "script": script, "args": [] });
-        value(self.post("execute/sync", &said).await)
+        value(&self.post("execute/sync", &said).await)
     }
 
     /// Waits until an expression is true.
@@ -166,7 +166,7 @@ impl Browser {
     pub async fn press(&self, key: &str) {
         let key = |kind| json!({"type": kind, "value": key});
         let said = json!({"actions": [{"type": "key", "id": "keys", "actions": [key("keyDown"), key("keyUp")]}]});
-        value(self.post("actions", &said).await);
+        value(&self.post("actions", &said).await);
     }
 
     /// Presses Tab until what `css` finds has the focus, and sees that it is shown.
@@ -186,7 +186,7 @@ impl Browser {
     /// A command of the DevTools protocol.
     pub async fn command(&self, name: &str, parameters: &Value) -> Value {
         let said = json!({"cmd": name, "params": parameters});
-        value(self.post("goog/cdp/execute", &said).await)
+        value(&self.post("goog/cdp/execute", &said).await)
     }
 
     /// A window of this width, in a light or a dark world.
@@ -223,7 +223,7 @@ impl Browser {
 
     /// Mistakes that the browser's console has told of since it was asked last.
     pub async fn mistakes(&self) -> Vec<String> {
-        let told = value(self.post("se/log", &json!({"type": "browser"})).await);
+        let told = value(&self.post("se/log", &json!({"type": "browser"})).await);
         let bad = told.as_array().unwrap().iter();
         let bad = bad.filter(|line| line["level"] == "SEVERE" || line["level"] == "WARNING");
         bad.map(|line| line["message"].as_str().unwrap().to_owned())
@@ -239,7 +239,7 @@ fn body(said: &Value) -> Vec<u8> {
     said.to_string().into_bytes()
 }
 
-fn value(answer: RawAnswer) -> Value {
+fn value(answer: &RawAnswer) -> Value {
     let text = String::from_utf8_lossy(&answer.body);
     assert_eq!(answer.status, 200, "{text}");
     let mut document: Value = serde_json::from_slice(&answer.body).unwrap();

@@ -53,7 +53,7 @@ async fn a_launch_is_watched_live_and_ends_with_the_numbers_of_the_relay() {
         .metric(&desk.relay, "relay_events_total{result=\"accepted\"")
         .await;
     assert_eq!(metric, 120);
-    let names = |script: &'static str| async move { texts(browser.run(script).await) };
+    let names = |script: &'static str| async move { texts(&browser.run(script).await) };
     let lanes: Vec<String> = list(&status["lanes"], "lane");
     let shown = names("return [...document.querySelectorAll('table')].find((it) => it.caption.textContent === 'Lanes').querySelectorAll('tbody tr td:first-child').values().map((it) => it.textContent).toArray();").await;
     assert_eq!(shown, lanes, "every lane is shown");
@@ -62,7 +62,7 @@ async fn a_launch_is_watched_live_and_ends_with_the_numbers_of_the_relay() {
     desk.close().await;
 }
 
-fn texts(value: Value) -> Vec<String> {
+fn texts(value: &Value) -> Vec<String> {
     let all = value.as_array().unwrap().iter();
     all.map(|it| it.as_str().unwrap().to_owned()).collect()
 }
