@@ -421,9 +421,6 @@ fn main() -> Result<ExitCode> {
             if in_time { "yes" } else { "NO" },
             if kept { "yes" } else { "NO" }
         );
-        Ok(match in_time && kept {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
-        })
+        Ok(ExitCode::from(u8::from(!(in_time && kept))))
     })
 }

@@ -52,6 +52,9 @@ struct Hold {
     /// For so long, such as 10m; without it, until it is released
     #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
     lasting: Option<Duration>,
+    /// Why, shown with the hold and kept in the audit
+    #[arg(long, value_name = "TEXT")]
+    because: Option<String>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -98,6 +101,7 @@ impl Which {
             activation: self.activation.clone(),
             all: self.all.then_some(true),
             for_seconds: None,
+            because: None,
         }
     }
 }
@@ -111,6 +115,7 @@ pub fn run(args: &Args) -> u8 {
         Command::Hold(args) => {
             let which = WhichLanes {
                 for_seconds: args.lasting.map(|lasting| lasting.as_secs()),
+                because: args.because.clone(),
                 ..args.which.wire()
             };
             let answered = change(&args.remote, "hold", &which, &env, out);
@@ -200,6 +205,7 @@ mod tests {
             Command::List(_) => None,
             Command::Hold(args) => Some(WhichLanes {
                 for_seconds: args.lasting.map(|lasting| lasting.as_secs()),
+                because: args.because,
                 ..args.which.wire()
             }),
             Command::Release(args) => Some(args.which.wire()),
@@ -215,6 +221,11 @@ mod tests {
                 "hold --activation spring --for 10m",
                 Some(json!({"activation": "spring", "for_seconds": 600})),
             ),
+            (
+                "hold --all --because outage",
+                Some(json!({"all": true, "because": "outage"})),
+            ),
+            ("release --all --because outage", None),
             ("release --all", Some(json!({"all": true}))),
             ("release", None),
             ("hold --for 10m", None),

@@ -275,7 +275,7 @@ fn held_activation(held: &HeldActivation) -> String {
     let why = match (held.reason.as_str(), held.died_of) {
         (_, Some(reason)) => format!("too many died of {} in a row", reason.as_str()),
         ("invalid_group", None) => "Braze does not know its subscription group".into(),
-        (other, None) => other.into(),
+        (other, None) => format!("{other}{}", said(held.because.as_deref())),
     };
     let (workspace, activation) = (plain(&held.workspace), plain(&held.activation));
     let until = held.until;
@@ -284,6 +284,11 @@ fn held_activation(held: &HeldActivation) -> String {
         "{workspace}: activation {activation} is HELD since {}{until}: {why}; its jobs wait; release it with braze-relay lane release --activation {activation}\n",
         held.since
     )
+}
+
+/// Why, in an operator's words.
+fn said(because: Option<&str>) -> String {
+    because.map_or(String::new(), |because| format!(" ({})", plain(because)))
 }
 
 fn pace(lane: &LaneRow) -> String {
@@ -307,7 +312,8 @@ fn state(lane: &LaneRow) -> String {
             let until = held
                 .until
                 .map_or(String::new(), |until| format!(" until {until}"));
-            format!("HELD: {} since {}{until}", held.reason, held.since)
+            let because = said(held.because.as_deref());
+            format!("HELD: {}{because} since {}{until}", held.reason, held.since)
         }
         (None, Some(until)) => format!("throttled until {until}"),
         (None, None) => "open".into(),
@@ -395,6 +401,7 @@ mod tests {
                 died_of: Some(Reason::Rejected),
                 since: moment(3),
                 until: None,
+                because: None,
             }],
             lanes: vec![
                 LaneRow {
@@ -415,6 +422,7 @@ mod tests {
                         reason: "denied".into(),
                         since: moment(1),
                         until: None,
+                        because: None,
                     }),
                     requests_per_second: Some(4.1666),
                     objects_max: Some(1),

@@ -67,7 +67,10 @@ pub(super) async fn show<S: Store + Operate>(
             .map(|flow| flow.as_str().to_owned()),
         due: eta.map_or(0, |row| row.due),
         eta_seconds: eta.map_or(Some(0.0), |row| row.eta.seconds()),
-        held: held.iter().find(of_mine).map(status::held),
+        held: held
+            .iter()
+            .find(of_mine)
+            .map(|view| status::held(view, &ops.office.holds)),
         workspace: workspace.to_string(),
         activation: name.to_string(),
         ..account

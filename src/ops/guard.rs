@@ -189,9 +189,10 @@ const LOOKS: [&str; 2] = ["/api/v1/participants", "/api/v1/replays/preview"];
 
 /// The role that a request needs.
 pub(super) fn needed(posts: bool, path: &str) -> Role {
-    match posts && !LOOKS.contains(&path) {
-        true => Role::Operator,
-        false => Role::Viewer,
+    if posts && !LOOKS.contains(&path) {
+        Role::Operator
+    } else {
+        Role::Viewer
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Invariants: nothing is held for ever by mistake: what has an end says so in the answer, and a restart ends all holds.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -11,7 +12,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 
 use super::Ops;
-use super::audit::{Deed, Who};
+use super::audit::{Deed, Who, blotted};
 use super::problem::Problem;
 use super::wire::{LanesChanged, WhichLanes};
 use crate::engine::Desk;
@@ -23,6 +24,29 @@ enum Target {
     Lane(String),
     Activation(String),
     All,
+}
+
+/// Why operators hold what they hold, by the lane's or the activation's name. As long as a hold, it ends with the process.
+#[derive(Debug, Default)]
+pub(super) struct Because(Mutex<BTreeMap<String, String>>);
+
+impl Because {
+    /// Why this lane or activation is held by hand.
+    pub(super) fn of(&self, name: &str) -> Option<String> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(name).cloned()
+    }
+
+    /// From now on these are held, or not any more, for that.
+    fn is(&self, changed: &LanesChanged, because: Option<&str>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in changed.lanes.iter().chain(&changed.activations) {
+            match because {
+                Some(because) => all.insert(name.clone(), because.to_owned()),
+                None => all.remove(name),
+            };
+        }
+    }
 }
 
 /// Holds lanes or an activation.
@@ -39,7 +63,9 @@ pub(super) async fn hold<S: Store + Operate>(
     Extension(who): Extension<Who>,
     body: Bytes,
 ) -> Result<Json<LanesChanged>, Problem> {
-    let which = read(&body)?;
+    let mut which = read(&body)?;
+    let because = which.because.take().map(|text| blotted(&text));
+    let because = because.filter(|text| !text.is_empty());
     let until = match which.for_seconds {
         None => None,
         Some(0) => return Err(Problem::bad_request("`for_seconds` is at least 1")),
@@ -58,8 +84,9 @@ pub(super) async fn hold<S: Store + Operate>(
             Target::All => Ok(every_lane(desk, |lane| desk.hold_lane(lane, until))),
         }?;
         changed.until = until;
+        ops.office.holds.is(&changed, because.as_deref());
         tell("held", &changed);
-        note(&ops, &who, "lane hold", &named, &changed).await?;
+        note(&ops, &who, "lane hold", &named, because, &changed).await?;
         Ok(Json(changed))
     };
     office.to_the_end(change).await
@@ -80,8 +107,10 @@ pub(super) async fn release<S: Store + Operate>(
     body: Bytes,
 ) -> Result<Json<LanesChanged>, Problem> {
     let which = read(&body)?;
-    if which.for_seconds.is_some() {
-        return Err(Problem::bad_request("`for_seconds` is for a hold"));
+    if which.for_seconds.is_some() || which.because.is_some() {
+        return Err(Problem::bad_request(
+            "`for_seconds` and `because` are for a hold",
+        ));
     }
     let office = ops.clone();
     let change = async move {
@@ -103,8 +132,9 @@ pub(super) async fn release<S: Store + Operate>(
                 Ok(changed)
             }
         }?;
+        ops.office.holds.is(&changed, None);
         tell("released", &changed);
-        note(&ops, &who, "lane release", &named, &changed).await?;
+        note(&ops, &who, "lane release", &named, None, &changed).await?;
         Ok(Json(changed))
     };
     office.to_the_end(change).await
@@ -115,18 +145,19 @@ async fn note<S: Store + Operate>(
     who: &Who,
     what: &'static str,
     named: &WhichLanes,
+    why: Option<String>,
     changed: &LanesChanged,
 ) -> Result<(), StoreError> {
     let until = changed.until.map(|until| format!("until {until}"));
     let deed = Deed {
         what,
         which: serde_json::to_value(named).unwrap_or_default(),
+        why,
         counts: vec![
             ("lanes", changed.lanes.len() as u64),
             ("activations", changed.activations.len() as u64),
         ],
         outcome: until.unwrap_or_else(|| "done".into()),
-        ..Deed::default()
     };
     ops.note(who, deed, Vec::new()).await
 }

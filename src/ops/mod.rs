@@ -5,7 +5,7 @@
 //! personal is in `/metrics`, in lists or in logs; a single dead letter is shown whole, since it must be understood and
 //! put right. Decisions about jobs are the flow's, moving them is the store's.
 //!
-//! Deliberately absent: everything clients post (that is [`crate::ingest`]), TLS, cookies, CORS.
+//! Deliberately absent: everything clients post (that is [`crate::ingest`]), TLS, CORS.
 
 mod activations;
 mod audit;
@@ -101,6 +101,7 @@ pub struct Office {
     audit: audit::Audit,
     changes: change::Changes,
     forgetting: forget::Desk,
+    holds: lanes::Because,
     live: live::Seen,
     replays: replays::Replays,
 }
@@ -284,7 +285,7 @@ async fn dress(response: Response) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         ),
     ] {
         response

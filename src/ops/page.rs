@@ -12,12 +12,17 @@ const JS: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
 /// Name, media type and content of every file below `/page/`.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("app.js", JS, include_str!("page/app.js")),
     ("kit.js", JS, include_str!("page/kit.js")),
+    ("live.js", JS, include_str!("page/live.js")),
     ("now.js", JS, include_str!("page/now.js")),
+    ("activations.js", JS, include_str!("page/activations.js")),
     ("dead.js", JS, include_str!("page/dead.js")),
+    ("replays.js", JS, include_str!("page/replays.js")),
     ("lanes.js", JS, include_str!("page/lanes.js")),
+    ("settings.js", JS, include_str!("page/settings.js")),
+    ("people.js", JS, include_str!("page/people.js")),
     ("style.css", CSS, include_str!("page/style.css")),
     ("uplot.js", JS, include_str!("page/vendor/uplot.js")),
     ("uplot.css", CSS, include_str!("page/vendor/uplot.css")),

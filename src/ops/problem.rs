@@ -105,6 +105,9 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             say(header::RETRY_AFTER, "5");
         }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            say(header::RETRY_AFTER, "60");
+        }
         response
     }
 }

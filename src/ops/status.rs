@@ -7,12 +7,14 @@ use axum::Json;
 use axum::extract::State;
 
 use super::Ops;
+use super::lanes::Because;
 use super::problem::Problem;
 use super::wire::{
     ActivationRow, Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
 };
 use crate::engine::eta::{ActivationEta, Etas, etas};
-use crate::engine::holds::Activation;
+use crate::engine::gate::HoldReason;
+use crate::engine::holds::{Activation, ActivationHoldReason};
 use crate::engine::{ActivationView, LaneView};
 use crate::flow::job::Flow;
 use crate::model::lane::Lane;
@@ -40,6 +42,7 @@ pub(super) fn of<S: Store + Operate>(ops: &Ops<S>, counts: &Counts) -> Status {
     let now = ops.clock.now();
     let (views, held_views) = (ops.desk.lanes(), ops.desk.held_activations());
     let book = ops.rules.borrow().clone();
+    let because = &ops.office.holds;
     let etas = etas(&counts.due, &views, &held_views, &book, now);
     Status {
         version: ops.version.to_owned(),
@@ -50,8 +53,8 @@ pub(super) fn of<S: Store + Operate>(ops: &Ops<S>, counts: &Counts) -> Status {
         dead: dead(counts),
         done: done(counts),
         activations: etas.activations.iter().map(activation).collect(),
-        held_activations: held_views.iter().map(held).collect(),
-        lanes: lanes(&counts.lanes, views, &etas, now),
+        held_activations: held_views.iter().map(|view| held(view, because)).collect(),
+        lanes: lanes(&counts.lanes, views, because, &etas, now),
         store: StoreRow {
             bytes: counts.store_bytes,
             free_bytes: counts.free_bytes,
@@ -125,7 +128,8 @@ fn done(counts: &Counts) -> Vec<Done> {
     .collect()
 }
 
-pub(super) fn held(view: &ActivationView) -> HeldActivation {
+pub(super) fn held(view: &ActivationView, because: &Because) -> HeldActivation {
+    let by_hand = view.hold.reason == ActivationHoldReason::Manual;
     HeldActivation {
         workspace: view.workspace.to_string(),
         activation: view.activation.to_string(),
@@ -133,6 +137,7 @@ pub(super) fn held(view: &ActivationView) -> HeldActivation {
         died_of: view.hold.died_of,
         since: view.hold.since,
         until: view.hold.until,
+        because: by_hand.then(|| because.of(&view.activation)).flatten(),
     }
 }
 
@@ -149,6 +154,7 @@ fn activation(((workspace, activation), row): (&Activation, &ActivationEta)) -> 
 fn lanes(
     counted: &BTreeMap<Lane, LaneCounts>,
     views: Vec<LaneView>,
+    because: &Because,
     etas: &Etas,
     now: Timestamp,
 ) -> Vec<LaneRow> {
@@ -175,6 +181,9 @@ fn lanes(
                     reason: hold.reason.as_str().to_owned(),
                     since: hold.since,
                     until: hold.until,
+                    because: (hold.reason == HoldReason::Manual)
+                        .then(|| because.of(&lane.to_string()))
+                        .flatten(),
                 }),
                 stopped_until: seen.and_then(|view| view.stopped_until),
             }

@@ -136,8 +136,9 @@ fn is_change<D: Path>() -> bool {
 }
 
 fn filter<D: Path>() -> MethodFilter {
-    match is_change::<D>() {
-        true => MethodFilter::POST,
-        false => MethodFilter::GET,
+    if is_change::<D>() {
+        MethodFilter::POST
+    } else {
+        MethodFilter::GET
     }
 }

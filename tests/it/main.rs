@@ -7,6 +7,7 @@
     reason = "tests may"
 )]
 
+mod browser;
 mod client;
 mod config;
 mod demo;

@@ -15,6 +15,7 @@ mod letters;
 mod mortal;
 mod numbers;
 mod replays;
+mod session;
 mod terminal;
 
 use std::net::SocketAddr;
@@ -77,6 +78,8 @@ struct World<S = MapStore> {
 struct Said {
     status: u16,
     kind: String,
+    /// `Set-Cookie`.
+    cookie: Option<String>,
     text: String,
 }
 
@@ -185,6 +188,7 @@ impl<S: Store + Operate> World<S> {
         Said {
             status: answer.status,
             kind: answer.header("content-type").unwrap_or_default().to_owned(),
+            cookie: answer.header("set-cookie").map(str::to_owned),
             text: String::from_utf8(answer.body).unwrap(),
         }
     }

@@ -41,6 +41,7 @@ fn held(name: &str, depth: u64) -> LaneRow {
             reason: "denied".into(),
             since: moment(0),
             until: None,
+            because: None,
         }),
         ..lane(name, depth)
     }
@@ -106,6 +107,7 @@ fn live(seconds: u64) -> Live {
                 died_of: Some(Reason::Rejected),
                 since: moment(0),
                 until: None,
+                because: None,
             }],
             lanes: vec![
                 lane("acme/users_export_ids", 200_000),

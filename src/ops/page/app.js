@@ -1,18 +1,21 @@
-// The page: which part of it is shown, and what the relay tells as it happens.
-import { api, button, h } from "./kit.js";
-import { activation, list, now } from "./now.js";
-import { dead, letter, replay, replays } from "./dead.js";
-import { audit, config, lanes, login, person } from "./lanes.js";
+// The page: which part of it is shown.
+import { h, renew, tell } from "./kit.js";
+import { listen, me, relay } from "./live.js";
+import { now } from "./now.js";
+import { activation, activations } from "./activations.js";
+import { dead, letter } from "./dead.js";
+import { replay, replays } from "./replays.js";
+import { lanes } from "./lanes.js";
+import { audit, config } from "./settings.js";
+import { login, person } from "./people.js";
 
-const pages = { now, activations: list, activation, dead, letter, replays, replay, lanes, audit, config, person, login };
+/** By name. Each fills `main`, or answers what draws it whenever something was told, or both. */
+const pages = { now, activations, activation, dead, letter, replays, replay, lanes, person, config, audit, login };
 const under = { activation: "activations", letter: "dead", replay: "replays" };
 
-/** What the relay told last. */
-const relay = { moment: null, status: null, hour: [], every: 10, connect };
-
-let source = null;
 let draw = null;
 let drawing = false;
+let shows = 0;
 
 async function redraw() {
   if (!draw || drawing) return;
@@ -23,86 +26,47 @@ async function redraw() {
 
 function trouble(error) {
   const main = document.getElementById("main");
-  main.querySelector(".trouble")?.remove();
-  main.append(h("p", { class: "bad trouble", role: "alert" }, error.message));
+  if (!main.querySelector("h1")) main.prepend(h("h1", {}, document.querySelector("nav a[aria-current]")?.textContent ?? "braze-relay"));
+  const said = main.querySelector(".trouble") ?? main.appendChild(h("p", { class: "bad trouble", role: "alert" }));
+  if (said.textContent !== error.message) said.textContent = error.message;
 }
 
-async function show() {
+async function show(event) {
   const [path] = location.hash.slice(1).split("?");
-  const [name, ...rest] = (path || "now").split("/").map(decodeURIComponent);
-  const page = pages[name] ?? now;
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === `#${under[name] ?? name}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+  let [name, ...rest] = (path || "now").split("/").map(decodeURIComponent);
+  if (!pages[name]) name = "now";
+  document.body.dataset.page = name;
+  for (const it of document.querySelectorAll("nav a")) {
+    if (it.hash === `#${under[name] ?? name}`) it.setAttribute("aria-current", "page");
+    else it.removeAttribute("aria-current");
   }
   const main = document.getElementById("main");
+  const own = ++shows;
   draw = null;
   main.replaceChildren();
+  if (event) {
+    renew(document.getElementById("failed"));
+    scrollTo(0, 0);
+    main.focus({ preventScroll: true });
+  }
   try {
-    const next = await page(main, relay, ...rest);
+    const next = await pages[name](main, ...rest);
+    if (own !== shows) return;
     draw = typeof next === "function" ? next : null;
-    document.title = `${main.querySelector("h1")?.textContent ?? "braze-relay"} – braze-relay`;
-  } catch (error) { trouble(error); }
+  } catch (error) {
+    if (own === shows) trouble(error);
+  }
+  document.title = `${main.querySelector("h1")?.textContent ?? "braze-relay"} – braze-relay`;
   redraw();
 }
 
-function alarms() {
-  const { status } = relay;
-  const said = [];
-  if (status) {
-    if (!status.events.adds_up) said.push("The counts do not add up: that is a mistake of the relay; keep the store and report it.");
-    if (status.store.refusing) said.push(`New events are refused: ${status.store.refusing}`);
-    for (const lane of status.lanes) if (lane.held && lane.held.reason !== "manual") said.push(`${lane.lane} is held: ${lane.held.reason}`);
-    for (const it of status.held_activations) if (it.reason !== "manual") said.push(`Activation ${it.activation} is held: ${it.died_of ?? it.reason}`);
-  }
-  const place = document.getElementById("alarms");
-  const text = said.join("\n");
-  if (place.dataset.said !== text) {
-    place.dataset.said = text;
-    place.replaceChildren(...said.map((it) => h("p", {}, it)));
-  }
-}
-
-function link(text, off) {
-  const place = document.getElementById("link");
-  place.textContent = text;
-  place.classList.toggle("off", off);
-}
-
-function connect() {
-  source?.close();
-  source = new EventSource("/api/v1/live");
-  source.addEventListener("history", (event) => {
-    const { moments, every_seconds: every } = JSON.parse(event.data);
-    relay.hour = moments;
-    relay.every = every;
-  });
-  source.addEventListener("now", (event) => {
-    Object.assign(relay, JSON.parse(event.data));
-    const last = relay.hour.at(-1);
-    if (!last || Date.parse(relay.moment.at) - Date.parse(last.at) >= relay.every * 1000) {
-      relay.hour = [...relay.hour.slice(-359), relay.moment];
-    }
-    link("live", false);
-    alarms();
-    redraw();
-  });
-  source.onerror = () => {
-    link("not connected", true);
-    me();
-  };
-}
-
-async function me() {
-  try {
-    const it = await api("/api/v1/me");
-    document.getElementById("who").replaceChildren(it.who,
-      it.signed_in && button("Sign out", async () => { await api("/api/v1/logout", {}); location.hash = "#login"; }));
-    document.body.dataset.role = it.role;
-  } catch { /* said by the link */ }
-}
-
+document.getElementById("ask-no").addEventListener("click", () => document.getElementById("ask").close("no"));
 addEventListener("hashchange", show);
-show();
-me();
-connect();
+addEventListener("unhandledrejection", (event) => tell(event.reason.message, "bad"));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.getElementById("main").focus();
+});
+await me();
+listen(redraw);
+if (relay.role || location.hash === "#login") show();

@@ -1,184 +1,160 @@
-// Dead letters: by reason, filtered, one of them whole, previewed and replayed; and the replays themselves.
-import { api, ask, bar, button, count, filters, h, percent, query, span, table, tag, when } from "./kit.js";
+// Dead letters: by reason, filtered, one of them whole; replayed and discarded.
+import { api, ask, button, clock, count, filters, h, link, pairs, query, slices, some, table, tag, tell, when } from "./kit.js";
+import { mayChange, relay } from "./live.js";
+import { begin } from "./replays.js";
+import { hashOf } from "./people.js";
 
-const FIELDS = [
-  ["reason", "Reason"], ["workspace", "Workspace"], ["activation", "Activation"], ["flow", "Flow"],
-  ["class", "Class"], ["participant", "E-mail or hash"], ["since", "Since"], ["until", "Until"], ["text", "Words"],
-];
+const REASONS = ["unknown_activation", "no_flow", "no_profile", "phone_mismatch", "rejected", "gave_up", "not_subscribed", "unknown_outcome", "bad_answer"];
+const CLASSES = ["transient", "throttled", "rejected", "denied"];
+const FLOWS = ["email", "sms", "double_opt_in", "progress", "webhook", "outgrow", "credit", "erase"];
+const PAGE = 50;
 
-const chosen = () => {
+const words = (text) => text.replaceAll("_", " ");
+
+/** The filter as the API takes it. */
+function chosen() {
   const { after, ...rest } = filters();
   for (const name of ["since", "until"]) if (rest[name]) rest[name] = new Date(rest[name]).toISOString();
   return rest;
-};
+}
+
+const pick = (name, title, all, now) => h("label", {}, title, h("select", { name, value: now },
+  h("option", { value: "" }, "any"), all.map((it) => h("option", { value: it }, words(it)))));
 
 function form() {
   const now = filters();
-  return h("form", {
-    class: "filter",
-    onsubmit: (event) => {
-      event.preventDefault();
-      location.hash = `#dead${query(Object.fromEntries(new FormData(event.target)))}`;
-    },
-  },
-  FIELDS.map(([name, title]) => h("label", {}, title,
-    h("input", { name, value: now[name] ?? "", type: /since|until/.test(name) ? "datetime-local" : "text", autocomplete: "off", size: name === "participant" ? 22 : 12 }))),
-  h("button", { class: "act" }, "Filter"), h("a", { class: "button", href: "#dead" }, "All"));
+  const text = (name, title, more = {}) => h("label", {}, title, h("input", { name, value: now[name] ?? "", autocomplete: "off", ...more }));
+  const open = Object.keys(now).some((name) => !["reason", "after"].includes(name));
+  return h("details", { class: "card", open }, h("summary", {}, "Filter"), h("form", { class: "filter", onsubmit: apply },
+    pick("reason", "Reason", REASONS, now.reason ?? ""), pick("flow", "Flow", FLOWS, now.flow ?? ""), pick("class", "Class", CLASSES, now.class ?? ""),
+    text("workspace", "Workspace"), text("activation", "Activation"),
+    text("participant", "Participant: e-mail, or hash", { "aria-describedby": "hashed" }), text("text", "Words of the answer"),
+    text("since", "Died since", { type: "datetime-local" }), text("until", "Died until", { type: "datetime-local" }),
+    h("div", { class: "buttons left" }, h("button", { class: "act" }, "Filter"), h("a", { class: "button", href: "#dead" }, "All"))),
+  h("p", { class: "soft", id: "hashed" }, "An e-mail becomes its hash before it stands in this page's address."));
 }
 
-/** All of a list that comes in slices, added up. */
-async function all(ask, add) {
-  let after = null;
-  do {
-    const part = await ask(after);
-    add(part);
-    after = part.next;
-  } while (after);
+async function apply(event) {
+  event.preventDefault();
+  try {
+    const said = Object.fromEntries(new FormData(event.target));
+    if (said.participant.includes("@")) said.participant = await hashOf(said.participant);
+    const other = Object.entries(said).find(([name, value]) => name !== "participant" && value.includes("@"));
+    if (other) throw new Error("Type an e-mail into the participant's field: nothing else keeps it out of this page's address.");
+    location.hash = `#dead${query(said)}`;
+  } catch (error) { tell(error.message, "bad"); }
 }
 
-export async function dead(page) {
+const columns = [
+  ["Died", (it) => when(it.died_at)],
+  ["Reason", (it) => h("a", { href: link("letter", it.id), "aria-label": `${words(it.reason)}: open the letter of ${it.participant}` }, words(it.reason))],
+  ["Participant", (it) => it.participant, "wide"],
+  ["Activation", (it) => it.activation, "wide"],
+  ["Flow · step", (it) => `${it.flow ?? "none"}${it.step ? ` · ${words(it.step)}` : ""}`],
+  ["Failures", (it) => count(it.failures), "n"],
+  ["Last answer", (it) => answer(it.answer), "wide long"],
+];
+
+const answer = (it) => [it.status, it.text].filter(Boolean).join(" ") || "none";
+
+export async function dead(main) {
   const filter = chosen();
-  const counts = { count: 0, by: {} };
-  const head = h("div", { class: "card" }, "…");
-  const rows = h("div", { class: "card" }, "…");
-  page.replaceChildren(h("h1", {}, "Dead letters"), form(), head, rows);
-  await all((after) => api(`/api/v1/dead/counts${query({ ...filter, after })}`), (part) => {
-    counts.count += part.count;
-    for (const [reason, n] of Object.entries(part.by_reason)) counts.by[reason] = (counts.by[reason] ?? 0) + n;
+  const { after } = filters();
+  const head = h("div", {}, h("p", { class: "soft" }, "Counting …"));
+  const rows = h("div", {});
+  const fresh = h("p", { class: "fresh" });
+  main.replaceChildren(h("h1", {}, "Dead letters"), form(), fresh, head, rows);
+  const found = { count: 0, by: {} };
+  let seen = relay.status?.events.dead;
+  const at = new Date().toISOString();
+  await slices((next) => api(`/api/v1/dead/counts${query({ ...filter, after: next })}`), (part) => {
+    found.count += part.count;
+    for (const [reason, n] of Object.entries(part.by_reason)) found.by[reason] = (found.by[reason] ?? 0) + n;
   });
-  head.replaceChildren(
-    h("p", {}, h("strong", {}, count(counts.count)), " dead letters ",
-      Object.entries(counts.by).map(([reason, n]) => [" ", h("a", { href: `#dead${query({ ...filters(), reason })}` }, tag(`${reason} ${count(n)}`, "warn"))])),
-    counts.count > 0 && h("div", { class: "buttons left" },
-      button("Replay these …", () => begin(filter), { class: "act" }),
-      button("Discard these …", () => discard(filter, counts.count))));
+  const by = Object.entries(found.by).sort(([, one], [, other]) => other - one);
+  head.replaceChildren(h("div", { class: "card" },
+    h("p", {}, h("strong", {}, some(found.count, "dead letter")), Object.keys(filter).length > 0 && " match the filter"),
+    by.length > 0 && h("p", { class: "chips" }, by.map(([reason, n]) => h("a", { class: "tag warn", href: `#dead${query({ ...filters(), after: "", reason })}` }, `${words(reason)} ${count(n)}`))),
+    mayChange() && found.count > 0 && h("div", { class: "buttons left" },
+      button(`Replay ${found.count === 1 ? "it" : `these ${count(found.count)}`} …`, () => begin(filter), { class: "act" }),
+      button(`Discard ${found.count === 1 ? "it" : `these ${count(found.count)}`} …`, () => discardAll(filter, found.count)))));
+  const { list, next } = await page(filter, after);
+  rows.replaceChildren(h("div", { class: "card" },
+    table("Dead letters", columns, list, "No dead letter matches.", (it) => it.id),
+    (after || next) && h("p", { class: "buttons left" },
+      after && h("a", { class: "button", href: `#dead${query({ ...filters(), after: "" })}` }, "From the first"),
+      next && h("a", { class: "button", href: `#dead${query({ ...filters(), after: next })}` }, "More"))));
+  return () => {
+    seen ??= relay.status?.events.dead;
+    if (fresh.firstChild || (relay.status?.events.dead ?? seen) === seen) return;
+    fresh.replaceChildren(`It is no longer as it was at ${clock(at)}. `, button("Look again", () => look()));
+  };
+}
+
+/** So many that match, behind `after`: a slice of the API may have fewer than asked for, and more behind it. */
+async function page(filter, after) {
   const list = [];
-  let next = filters().after ?? null;
+  let next = after;
   do {
-    const part = await api(`/api/v1/dead${query({ ...filter, after: next, limit: 50 })}`);
+    const part = await api(`/api/v1/dead${query({ ...filter, after: next, limit: PAGE - list.length })}`);
     list.push(...part.items);
     next = part.next;
-  } while (next && list.length < 50);
-  rows.replaceChildren(
-    table("Dead letters", [
-      ["Died", (it) => when(it.died_at)],
-      ["Reason", (it) => h("a", { href: `#letter/${it.id}` }, it.reason)],
-      ["Participant", (it) => it.participant],
-      ["Activation", (it) => it.activation],
-      ["Step", (it) => `${it.flow ?? "none"}${it.step ? ` · ${it.step}` : ""}`],
-      ["Answer", (it) => it.answer.text ?? it.answer.status ?? JSON.stringify(it.answer), "wide"],
-      ["Attempts", (it) => count(it.failures), "n"],
-    ], list, "no dead letter matches"),
-    next && h("p", {}, h("a", { href: `#dead${query({ ...filters(), after: next })}` }, "older ones")));
+  } while (next && list.length < PAGE);
+  return { list, next };
 }
 
-export async function letter(page, _relay, id) {
+const look = () => dispatchEvent(new HashChangeEvent("hashchange"));
+
+export async function letter(main, id) {
   const it = await api(`/api/v1/dead/${id}`);
-  page.replaceChildren(
+  const { event } = it;
+  main.replaceChildren(
     h("h1", {}, "Dead letter"),
-    h("div", { class: "card" }, h("dl", { class: "pairs" },
-      [["Reason", tag(it.reason, "warn")], ["Class", it.class], ["Activation", it.activation], ["Workspace", it.workspace ?? "none"],
-        ["Flow", it.flow ?? "none"], ["Step", it.step ?? "never began"], ["Accepted", when(it.accepted_at)], ["Died", when(it.died_at)],
-        ["Failed attempts", count(it.failures)], ["Id", h("code", {}, it.id)]]
-        .map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-    h("div", { class: "buttons left" },
-      button("Replay it", async () => {
-        if (!await ask("Replay this letter?", "Replay", h("p", {}, "It goes on at the step it died at."))) return;
-        const said = await api("/api/v1/dead/replay", { ids: [id] });
-        if (!said.revived) throw new Error(said.still_dead.length ? `it would die again: ${said.still_dead[0].reason}` : "it is not there any more");
-        location.hash = "#dead";
-      }, { class: "act" }),
-      button("Discard it …", () => discard(null, 1, [id])))),
-    h("h2", {}, "What was answered last"), h("pre", {}, JSON.stringify(it.answer, null, 2)),
+    h("div", { class: "card" }, pairs(["Reason", tag(words(it.reason), "warn")], ["Last answer", answer(it.answer)],
+      ["Activation", it.activation], ["Workspace", it.workspace ?? "none"], ["Flow", it.flow ?? "none"], ["Step", it.step ? words(it.step) : "never began"],
+      ["Class", it.class], ["Accepted", when(it.accepted_at)], ["Died", when(it.died_at)],
+      ["Failures", count(it.failures)], it.replay && ["Lived again by", h("a", { href: `#replay/${it.replay}` }, `replay ${it.replay}`)],
+      ["Participant", [it.participant, " ", h("small", { class: "soft" }, h("code", {}, it.participant_hash))]],
+      ["Letters of theirs", h("a", { href: `#dead${query({ participant: it.participant_hash })}` }, "show")], ["Id", h("code", {}, it.id)]),
+    mayChange() && h("div", { class: "buttons left" },
+      button("Replay it …", () => replayOne(it), { class: "act", id: "replay" }),
+      button("Discard it …", () => discardOne(it)))),
     h("h2", {}, "Attempts"), h("div", { class: "card" }, table("Attempts", [
-      ["When", (row) => when(row.at)], ["Step", (row) => row.step], ["Answer", (row) => JSON.stringify(row.answer), "wide"],
-    ], it.history, "none")),
-    h("h2", {}, "What was posted"), h("pre", {}, JSON.stringify(it.event, null, 2)));
+      ["When", (row) => when(row.at)], ["Step", (row) => words(row.step)], ["Answer", (row) => answer(row.answer), "wide long"],
+    ], it.history, "none is kept")),
+    h("h2", {}, "What was posted"), h("pre", {}, JSON.stringify(event, null, 2)));
 }
 
-async function discard(filter, n, ids) {
-  const said = await ask(`Discard ${count(n)} dead letter${n === 1 ? "" : "s"} for good?`, "Discard",
-    h("p", {}, "They can't be replayed afterwards."),
-    h("label", {}, "Why, for the audit", h("input", { name: "because", required: true, maxlength: 300, autocomplete: "off" })));
+async function replayOne(it) {
+  if (!await ask("Replay this dead letter?", "Replay 1 letter",
+    h("p", {}, it.step ? `One letter lives again: it goes on at the step it died at, ${words(it.step)}.` : "One letter lives again, from its beginning."),
+    it.reason === "unknown_outcome" && h("p", { class: "bad" }, "Nobody knows whether what it asked for has happened. It may then happen twice."))) return;
+  const said = await api("/api/v1/dead/replay", { ids: [it.id] });
+  if (!said.revived) throw new Error(said.still_dead.length ? `It would die again: ${words(said.still_dead[0].reason)}.` : "It is no dead letter any more.");
+  location.hash = "#dead";
+  tell("One letter lives again.");
+}
+
+const why = () => h("label", {}, "Why, for the audit", h("input", { name: "because", required: true, maxlength: 300, autocomplete: "off" }));
+
+async function discardOne(it) {
+  const said = await ask("Discard this dead letter for good?", "Discard 1 letter", h("p", {}, "It cannot be replayed afterwards."), why());
   if (!said) return;
-  if (ids) await api("/api/v1/dead/discard", { ids, because: said.because });
-  else {
-    let rest = {};
-    do {
-      const done = await api("/api/v1/dead/discard", { filter: { ...filter, ...rest }, because: said.because });
-      rest = done.next ? { after: done.next, until: done.until } : null;
-    } while (rest);
-  }
-  if (location.hash.startsWith("#dead")) window.dispatchEvent(new HashChangeEvent("hashchange"));
-  else location.hash = "#dead";
+  await api("/api/v1/dead/discard", { ids: [it.id], because: said.because });
+  location.hash = "#dead";
+  tell("One letter is discarded.");
 }
 
-/** Previews a replay and begins it. */
-async function begin(filter) {
-  const seen = { count: 0, by: {}, dead: {}, lanes: {}, sample: [], until: null };
-  await all((after) => api("/api/v1/replays/preview", { filter: { ...filter, after, until: filter.until ?? seen.until ?? undefined }, budget: 0.25 }), (part) => {
-    seen.count += part.count;
-    seen.until ??= part.until;
-    for (const [into, from] of [[seen.by, part.by_reason], [seen.dead, part.still_dead]])
-      for (const [reason, n] of Object.entries(from)) into[reason] = (into[reason] ?? 0) + n;
-    for (const [lane, row] of Object.entries(part.lanes))
-      seen.lanes[lane] = { ...row, letters: (seen.lanes[lane]?.letters ?? 0) + row.letters };
-    if (!seen.sample.length) seen.sample = part.sample;
-  });
-  const takes = Math.max(0, ...Object.values(seen.lanes).map((row) => row.letters / row.per_second));
-  const said = await ask(`Replay ${count(seen.count)} dead letters?`, "Begin",
-    h("p", {}, Object.entries(seen.by).map(([reason, n]) => [tag(`${reason} ${count(n)}`, "warn"), " "])),
-    Object.keys(seen.dead).length > 0 && h("p", { class: "bad" }, "As configured today these stay dead: ",
-      Object.entries(seen.dead).map(([reason, n]) => `${reason} ${count(n)} `)),
-    table("Lanes", [["Lane", ([lane]) => lane], ["Letters", ([, row]) => count(row.letters), "n"],
-      ["At", ([, row]) => `${row.per_second.toFixed(1)}/s`, "n"], ["Held", ([, row]) => row.held ?? ""]], Object.entries(seen.lanes)),
-    h("p", {}, `At a quarter of the budget that takes about ${span(takes)}.`),
-    h("div", { class: "filter" },
-      h("label", {}, "Part of the budget", h("input", { name: "budget", type: "number", min: 0.01, max: 1, step: 0.01, value: 0.25 })),
-      h("label", {}, "Stop when this share dies again", h("input", { name: "stop_at", type: "number", min: 0.01, max: 1, step: 0.01, value: 0.2 }))));
+async function discardAll(filter, n) {
+  const said = await ask(`Discard ${some(n, "dead letter")} for good?`, `Discard ${some(n, "letter")}`,
+    h("p", {}, "They cannot be replayed afterwards. Those that match and had died until now are meant."), why());
   if (!said) return;
-  const body = { filter: { ...filter, until: seen.until }, budget: Number(said.budget), stop_at: Number(said.stop_at), expected: seen.count };
-  const replay = await api("/api/v1/replays", body);
-  location.hash = `#replay/${replay.number}`;
-}
-
-const kinds = { running: "good", paused: "warn", stopped_itself: "bad", cancelled: "soft", finished: "soft" };
-
-export async function replays(page) {
-  const { items } = await api("/api/v1/replays");
-  page.replaceChildren(h("h1", {}, "Replays"), h("div", { class: "card" }, table("Replays", [
-    ["Replay", (it) => h("a", { href: `#replay/${it.number}` }, `No. ${it.number}`)],
-    ["State", (it) => tag(it.state.replace("_", " "), kinds[it.state])],
-    ["Began", (it) => when(it.began_at)], ["By", (it) => it.who],
-    ["Revived", (it) => count(it.revived), "n"], ["Delivered", (it) => count(it.delivered), "n"],
-    ["Died again", (it) => count(it.died_again), "n"], ["Left", (it) => count(it.left), "n"],
-  ], items, "nothing was ever replayed")));
-}
-
-export function replay(page, _relay, number) {
-  const body = h("div", {});
-  page.replaceChildren(h("h1", {}, `Replay ${number}`), body);
-  let asked = 0;
-  const change = (what, title) => button(title, async () => {
-    if (!await ask(`${title} replay ${number}?`, title)) return;
-    await api(`/api/v1/replays/${number}/${what}`, {});
-    asked = 0;
+  let gone = 0;
+  let until = filter.until;
+  await slices((after) => api("/api/v1/dead/discard", { filter: { ...filter, ...(after && { after }), ...(until && { until }) }, because: said.because }), (part) => {
+    gone += part.discarded;
+    until = part.until ?? until;
   });
-  return async () => {
-    if (Date.now() - asked < 900) return;
-    asked = Date.now();
-    const it = await api(`/api/v1/replays/${number}`);
-    const seen = it.expected ? 1 - (it.left ?? 0) / it.expected : null;
-    const over = it.state === "cancelled" || it.state === "finished";
-    body.replaceChildren(h("div", { class: "card" },
-      h("p", {}, tag(it.state.replace("_", " "), kinds[it.state]), it.why && ` ${it.why}`),
-      seen !== null && h("p", {}, bar(seen, `${percent(seen)} looked at`), h("small", { class: "soft" }, `${percent(seen)} looked at`)),
-      h("dl", { class: "pairs" }, [["Began", when(it.began_at)], ["By", it.who], ["Which", h("code", {}, JSON.stringify(it.filter))],
-        ["Pace", it.rate ? `${it.rate}/s` : `${percent(it.budget)} of the budget`], ["Stops at", `${percent(it.stop_at)} dying again`],
-        ["Revived", count(it.revived)], ["Delivered", count(it.delivered)], ["Under way", count(it.living)],
-        ["Died again", count(it.died_again)], ["Can't run as configured", count(it.still_dead)], ["Left", count(it.left)]]
-        .map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-      !over && h("div", { class: "buttons left" },
-        it.state === "running" ? change("pause", "Pause") : change("resume", "Resume"), change("cancel", "Cancel"))));
-  };
+  look();
+  tell(`${some(gone, "letter is", "letters are")} discarded.`);
 }

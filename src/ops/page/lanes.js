@@ -1,120 +1,77 @@
-// Lanes and activations held and released; the configuration; the audit; one participant; signing in.
-import { activations, heldTag, laneColumns } from "./now.js";
-import { api, ask, button, count, filters, h, query, table, tag, when } from "./kit.js";
+// Lanes and activations held and released.
+import { api, ask, button, count, h, renew, some, table, tell, when } from "./kit.js";
+import { activationKey, activationRows, heldTag, laneColumns, laneKey } from "./now.js";
+import { mayChange, relay, toActivation } from "./live.js";
 
-async function hold(which, name) {
-  const said = await ask(`Hold ${name}?`, "Hold", h("p", {}, "What is under way ends; nothing new begins. Nothing is lost."),
-    h("label", {}, "For so many minutes (empty: until it is released)", h("input", { name: "minutes", type: "number", min: 1, step: 1, value: 10 })),
-    h("label", {}, "Why, for the audit", h("input", { name: "because", maxlength: 300, autocomplete: "off" })));
+const until = (said) => (said.until ? ["until ", when(said.until)] : "until it is released, or the relay is started again");
+
+async function hold(which, name, waits) {
+  const said = await ask(`Hold ${name}?`, "Hold",
+    h("p", {}, `What is under way is answered, then nothing leaves: ${waits} from now on. Nothing is lost, and nothing grows old by it.`),
+    h("label", {}, "For so many minutes (empty: until it is released)", h("input", { name: "minutes", type: "number", min: 1, max: 525600, step: 1, value: 10 })),
+    h("label", {}, "Why (shown with the hold, and in the audit)", h("input", { name: "because", maxlength: 300, autocomplete: "off" })));
   if (!said) return;
   const body = { ...which };
   if (said.minutes) body.for_seconds = Number(said.minutes) * 60;
-  if (said.because) body.because = said.because;
-  await api("/api/v1/lanes/hold", body);
+  if (said.because.trim()) body.because = said.because.trim();
+  const done = await api("/api/v1/lanes/hold", body);
+  tell([`Held: ${[...done.lanes, ...done.activations].join(", ")}, `, until(done), "."]);
 }
 
-async function release(which, name) {
-  if (await ask(`Release ${name}?`, "Release", h("p", {}, "Work goes on at once."))) await api("/api/v1/lanes/release", which);
+async function release(which, name, waits) {
+  if (!await ask(`Release ${name}?`, "Release", h("p", {}, `${waits} and go on at once, at the pace that its limits allow.`))) return;
+  const done = await api("/api/v1/lanes/release", which);
+  tell(`Released: ${[...done.lanes, ...done.activations].join(", ") || "nothing was held"}.`);
 }
 
-const buttons = (which, name, held) => (held
-  ? button("Release", () => release(which, name), { "aria-label": `Release ${name}` })
-  : button("Hold", () => hold(which, name), { "aria-label": `Hold ${name}` }));
+function change(which, name, isHeld, n) {
+  if (!mayChange()) return null;
+  const calls = some(n, "call");
+  return isHeld
+    ? button("Release …", () => release(which, name, `${calls} ${n === 1 ? "waits" : "wait"} there`), { "aria-label": `Release ${name}` })
+    : button("Hold …", () => hold(which, name, `${calls} ${n === 1 ? "waits" : "wait"} there`), { "aria-label": `Hold ${name}` });
+}
 
-export function lanes(page, relay) {
+/** Holds an activation, or ends its hold. */
+export const holdButton = (it) => change({ activation: it.activation }, it.activation, Boolean(it.held), it.due);
+
+/** A lane as its table has it. What activations that are held wait in is no lane to hold. */
+const laneButton = (lane) => (lane.lane.endsWith("/held") ? h("small", { class: "soft" }, "what held activations wait in")
+  : change({ lane: lane.lane }, lane.lane, Boolean(lane.held), lane.depth + lane.waiting));
+
+function everything(status) {
+  const lanes = status.lanes.filter((lane) => !lane.lane.endsWith("/held"));
+  const held = lanes.filter((lane) => lane.held).length + status.held_activations.length;
+  const due = lanes.reduce((all, lane) => all + lane.depth + lane.waiting, 0);
+  return mayChange() && h("div", { class: "buttons left" },
+    button(`Hold all ${lanes.length} lanes …`, () => hold({ all: true }, some(lanes.length, "lane"), `${some(due, "call")} wait`)),
+    held > 0 && button(`Release all ${held} …`, () => release({ all: true }, "whatever is held", `${some(held, "hold ends", "holds end")}: calls wait`)));
+}
+
+export function lanes(main) {
+  const top = h("div", {});
   const all = h("div", { class: "card" });
   const active = h("div", { class: "card" });
-  page.replaceChildren(h("h1", {}, "Lanes"), all, h("h2", {}, "Activations"), active);
-  let shown = "";
+  main.replaceChildren(h("h1", {}, "Lanes"), h("p", { class: "soft" },
+    "A lane is what shares one rate limit in a workspace. What is held waits, and goes on where it was. Holds end with the process."),
+  top, all, h("h2", {}, "Activations"), active);
   return () => {
-    if (!relay.status) return;
-    // A button in use is not replaced under the finger.
-    const key = JSON.stringify([relay.status.lanes, relay.status.held_activations, relay.status.activations]);
-    if (key === shown || page.contains(document.activeElement) && document.activeElement.matches("button:active")) return;
-    shown = key;
-    const focused = document.activeElement?.getAttribute("aria-label");
-    const change = ["", (lane) => buttons({ lane: lane.lane }, lane.lane, lane.held?.reason !== undefined), "wide"];
-    all.replaceChildren(table("Lanes", [...laneColumns.slice(0, 6), ["Since", (lane) => when(lane.held?.since)], change], relay.status.lanes));
-    active.replaceChildren(table("Activations", [
-      ["Activation", (it) => it.activation], ["Workspace", (it) => it.workspace],
-      ["State", (it) => heldTag(it.held) ?? tag("worked", "good")],
-      ["Died of", (it) => it.held?.died_of ?? ""],
+    const { status } = relay;
+    if (!status) return;
+    renew(top, everything(status));
+    const [lane, ...rest] = laneColumns;
+    renew(all, table("Lanes", [["Lane", (it) => it.lane, lane[2]], ...rest,
+      ["Since", (it) => when(it.held?.since)],
+      ["", laneButton, "wide act-cell"]], status.lanes, "no lane is configured", laneKey));
+    renew(active, table("Activations", [
+      ["Activation", (it) => h("a", { href: toActivation(it) }, it.activation), "wide name"],
+      ["Workspace", (it) => it.workspace],
+      ["State", (it) => [heldTag(it.held) ?? "not held", it.held?.because && h("small", { class: "soft block" }, it.held.because)]],
+      ["Died of", (it) => it.held?.died_of?.replaceAll("_", " ") ?? "–"],
+      ["Since", (it) => when(it.held?.since)],
       ["Until", (it) => when(it.held?.until)],
-      ["", (it) => buttons({ activation: it.activation }, it.activation, Boolean(it.held)), "wide"],
-    ], activations(relay.status)));
-    if (focused) page.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus();
+      ["Due", (it) => count(it.due), "n"],
+      ["", holdButton, "wide act-cell"],
+    ], activationRows(status), "no activation is configured", activationKey));
   };
-}
-
-export async function audit(page) {
-  const part = await api(`/api/v1/audit${query({ after: filters().after, limit: 50 })}`);
-  page.replaceChildren(h("h1", {}, "Audit"), h("div", { class: "card" }, table("Audit", [
-    ["When", (it) => when(it.at)], ["Who", (it) => it.who], ["What", (it) => it.what],
-    ["Which", (it) => h("code", {}, typeof it.which === "string" ? it.which : JSON.stringify(it.which)), "wide"],
-    ["Why", (it) => it.why ?? ""],
-    ["Counts", (it) => Object.entries(it.counts).map(([name, n]) => `${name} ${count(n)}`).join(", ")],
-    ["Outcome", (it) => it.outcome],
-  ], part.items, "nobody has changed anything yet")),
-  part.next && h("p", {}, h("a", { href: `#audit${query({ after: part.next })}` }, "older ones")));
-}
-
-export async function config(page) {
-  const it = await api("/api/v1/config");
-  page.replaceChildren(h("h1", {}, "Configuration"),
-    h("p", { class: "soft" }, "In effect, with every default; secrets are masked. Changed in the file, then reloaded."),
-    h("div", { class: "buttons left" }, button("Reload …", async () => {
-      if (!await ask("Reload the configuration?", "Reload", h("p", {}, "The file is checked as a whole: it is applied, or nothing changes."))) return;
-      const said = await api("/api/v1/reload", {});
-      await ask("Reloaded", "Good", h("pre", {}, JSON.stringify(said, null, 2)));
-      await config(page);
-    })),
-    Object.entries(it).map(([name, part]) => [h("h2", {}, `[${name}]`), h("pre", {}, JSON.stringify(part, null, 2))]));
-}
-
-export function person(page) {
-  const found = h("div", {});
-  const form = h("form", {
-    class: "filter",
-    onsubmit: async (event) => {
-      event.preventDefault();
-      const { email, workspace } = Object.fromEntries(new FormData(event.target));
-      found.replaceChildren("…");
-      try {
-        const it = await api("/api/v1/participants", { email, ...(workspace && { workspace }) });
-        found.replaceChildren(
-          h("p", {}, "Shown as ", h("code", {}, it.participant), ", hash ", h("code", {}, it.participant_hash)),
-          it.addresses.length > 0 && h("p", { class: "soft" }, "Address known in ", it.addresses.join(", ")),
-          h("div", { class: "card" }, table("Events", [
-            ["Accepted", (row) => when(row.accepted_at)], ["Source", (row) => row.source], ["Activation", (row) => row.activation],
-            ["State", (row) => tag(row.state, { dead: "bad", done: "good" }[row.state] ?? "warn")],
-            ["Jobs", (row) => row.jobs.map((job) => h("div", {}, `${job.flow ?? "none"}: ${job.step ?? job.state}`,
-              job.due && [" due ", when(job.due)], job.reason && [" ", h("a", { href: `#letter/${job.id}` }, job.reason)])), "wide"],
-          ], it.events, "nothing is kept of this person")));
-      } catch (error) { found.replaceChildren(h("p", { class: "bad", role: "alert" }, error.message)); }
-    },
-  }, h("label", {}, "E-mail", h("input", { name: "email", type: "email", required: true, autocomplete: "off", size: 28 })),
-  h("label", {}, "Workspace (empty: all)", h("input", { name: "workspace", autocomplete: "off", size: 12 })),
-  h("button", { class: "act" }, "Find"));
-  page.replaceChildren(h("h1", {}, "Participant"),
-    h("p", { class: "soft" }, "What is typed is asked for and kept nowhere."), form, found);
-}
-
-export function login(page, relay) {
-  const said = h("p", { class: "bad", role: "alert" });
-  page.replaceChildren(h("h1", {}, "Sign in"), h("form", {
-    class: "filter",
-    onsubmit: async (event) => {
-      event.preventDefault();
-      try {
-        const answer = await fetch("/api/v1/login", {
-          method: "POST", credentials: "same-origin", headers: { "content-type": "application/json" },
-          body: JSON.stringify(Object.fromEntries(new FormData(event.target))),
-        });
-        if (!answer.ok) throw new Error(answer.status === 401 ? "no token of ops.tokens" : `answered ${answer.status}`);
-        location.hash = "#now";
-        relay.connect();
-      } catch (error) { said.textContent = error.message; }
-    },
-  }, h("label", {}, "Token", h("input", { name: "token", type: "password", required: true, autocomplete: "current-password", size: 32 })),
-  h("button", { class: "act" }, "Sign in")), said);
 }

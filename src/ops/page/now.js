@@ -1,141 +1,181 @@
-// What happens now: the numbers, the last hour, every lane, and activations with their funnels.
-import { api, bar, brief, bytes, count, h, percent, query, rate, span, spark, table, tag, when } from "./kit.js";
+// What happens now: whether it works and keeps up, the last hour, every lane, every activation.
+import { bar, brief, bytes, clock, count, h, percent, rate, renew, some, span, spark, table, tag, when } from "./kit.js";
+import { ago, alarms, byHand, relay, toActivation } from "./live.js";
 
-export const heldTag = (held) => held && tag(`held: ${held.reason}`, held.reason === "manual" ? "warn" : "bad");
+export const heldTag = (held) => held && tag(`held: ${held.reason.replace("_", " ")}`, byHand(held) ? "warn" : "bad");
 
-function tile(name, value, note, values) {
-  return h("dl", { class: "tile" }, h("dt", {}, name), h("dd", {}, value, note && h("small", {}, note)), values && spark(values));
-}
+const eta = (it) => (it.eta_seconds === null ? "unknown" : span(it.eta_seconds));
 
 function state(lane) {
-  if (lane.held) return h("span", {}, heldTag(lane.held), lane.held.until && h("small", { class: "soft" }, " until ", when(lane.held.until)));
-  if (lane.stopped_until) return h("span", {}, tag("429", "warn"), h("small", { class: "soft" }, " until ", when(lane.stopped_until)));
+  if (lane.held) {
+    return [heldTag(lane.held), lane.held.until && h("small", { class: "soft" }, " until ", when(lane.held.until)),
+      lane.held.because && h("small", { class: "soft block" }, lane.held.because)];
+  }
+  if (lane.stopped_until) return [tag("stopped by a 429", "warn"), h("small", { class: "soft" }, " until ", when(lane.stopped_until))];
   return lane.depth ? tag("working", "good") : tag("idle");
 }
 
+function pace(lane) {
+  if (lane.requests_per_second === null) return h("small", { class: "soft" }, "no limit");
+  const used = lane.budget_used_ratio ?? 0;
+  return h("div", { class: "used" }, bar(used, `${percent(used)} of its budget is used`, used >= 0.95 ? "full" : ""),
+    h("small", { class: "soft" }, `${percent(used)} of ${lane.requests_per_second < 10000 ? rate(lane.requests_per_second) : brief(Math.round(lane.requests_per_second))}/s`));
+}
+
 export const laneColumns = [
-  ["Lane", (lane) => h("a", { href: "#lanes" }, lane.lane), "wide"],
-  ["State", state],
+  ["Lane", (lane) => h("a", { href: "#lanes" }, lane.lane), "wide name"],
+  ["State", state, "wide state"],
   ["Due", (lane) => count(lane.depth), "n"],
   ["Later", (lane) => count(lane.waiting), "n"],
   ["Oldest", (lane) => span(lane.oldest_seconds), "n"],
-  ["ETA", (lane) => (lane.eta_seconds === null ? "unknown" : span(lane.eta_seconds)), "n"],
+  ["Done in", eta, "n"],
   ["Under way", (lane) => count(lane.in_flight), "n"],
-  ["Budget", (lane) => (lane.budget_used_ratio === null ? "–" : h("span", {},
-    bar(lane.budget_used_ratio, `${percent(lane.budget_used_ratio)} of the budget used`),
-    h("small", { class: "soft" }, `${percent(lane.budget_used_ratio)} of ${rate(lane.requests_per_second)}/s`)))],
+  ["Pace of its budget", pace, "pace"],
 ];
 
-const activationColumns = [
-  ["Activation", (it) => h("a", { href: `#activation/${encodeURIComponent(it.workspace)}/${encodeURIComponent(it.activation)}` }, it.activation), "wide"],
+export const activationColumns = [
+  ["Activation", (it) => h("a", { href: toActivation(it) }, it.activation), "wide name"],
   ["Workspace", (it) => it.workspace],
+  ["State", (it) => heldTag(it.held) ?? (!it.due ? tag("idle") : it.eta_seconds === null ? tag("waits for a lane", "warn") : tag("working", "good"))],
   ["Due", (it) => count(it.due), "n"],
-  ["Living", (it) => count(it.living), "n"],
+  ["Under way", (it) => count(it.living), "n"],
   ["Dead", (it) => count(it.dead), "n"],
-  ["ETA", (it) => (it.held ? heldTag(it.held) : it.eta_seconds === null ? "unknown" : span(it.eta_seconds)), "n"],
+  ["Done in", eta, "n"],
 ];
+
+export const activationKey = (it) => `${it.workspace}/${it.activation}`;
+export const laneKey = (lane) => lane.lane;
 
 /** The activations of a status, with what the rest of it says of them. */
-export function activations(status) {
-  const of = (it, group) => group.workspace === it.workspace && group.activation === it.activation;
-  return status.activations.map((it) => {
-    const jobs = status.jobs.filter((group) => of(it, group));
-    const sum = (pick) => jobs.reduce((all, row) => all + pick(row), 0);
+export function activationRows({ activations, jobs, held_activations: held }) {
+  return activations.map((it) => {
+    const ours = jobs.filter((row) => activationKey(row) === activationKey(it));
+    const sum = (pick) => ours.reduce((all, row) => all + pick(row), 0);
     return {
       ...it,
-      living: sum((row) => row.waiting + row.ready),
+      living: sum((row) => row.waiting + row.ready + row.in_flight),
       dead: sum((row) => row.dead),
-      held: status.held_activations.find((held) => of(it, held)),
+      held: held.find((row) => activationKey(row) === activationKey(it)),
     };
   });
 }
 
-function chart(hour) {
-  const place = h("div", { class: "plot", role: "img", "aria-label": "Accepted and done per second, and depth, over the last hour" });
-  requestAnimationFrame(() => {
-    if (!place.isConnected || hour.length < 2) return;
-    const ink = getComputedStyle(document.body);
-    const soft = ink.getPropertyValue("--soft");
-    const line = ink.getPropertyValue("--line");
-    const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { stroke: line } };
-    new uPlot({
+const GROWTH_SECONDS = 300;
+
+/** The longest that a lane with work needs; `null`: nobody knows of one. */
+function wholeEta(lanes) {
+  const busy = lanes.filter((lane) => lane.depth);
+  return busy.some((lane) => lane.eta_seconds === null) ? null : Math.max(0, ...busy.map((lane) => lane.eta_seconds));
+}
+
+/** Whether it works and keeps up: `[kind, in a word or two, in a sentence]`. */
+function verdict() {
+  const { status, moment } = relay;
+  if (relay.stale) return ["bad", "Nobody knows", "The relay does not answer."];
+  if (status.store.refusing) return ["bad", "Refusing", "New events are refused; what was accepted is worked on."];
+  const held = status.lanes.filter((lane) => lane.held);
+  const stuck = held.reduce((all, lane) => all + lane.depth, 0)
+    + status.lanes.filter((lane) => lane.lane.endsWith("/held")).reduce((all, lane) => all + lane.depth + lane.waiting, 0);
+  const before = ago(GROWTH_SECONDS)?.depth ?? moment.depth;
+  const free = moment.depth - stuck;
+  const grows = free > 200 && moment.depth > before * 1.2 && moment.depth - before > 200;
+  const keeps = grows ? `What is due grew from ${count(before)} to ${count(moment.depth)} within five minutes.`
+    : free > 0 ? `The other lanes keep up.` : "Everything else is done.";
+  if (held.length || status.held_activations.length) {
+    const what = [held.length && some(held.length, "lane"), status.held_activations.length && some(status.held_activations.length, "activation")];
+    const one = held.length + status.held_activations.length === 1;
+    return ["warn", stuck ? `${count(stuck)} stuck` : "Working",
+      `${what.filter(Boolean).join(" and ")} ${one ? "is" : "are"} held, and ${stuck ? some(stuck, "call") : "no call"} ${stuck > 1 ? "wait" : "waits"} for that. ${keeps}`];
+  }
+  const time = wholeEta(status.lanes);
+  const done = time === null ? "" : ` At today's pace that takes ${span(time)}.`;
+  if (grows) return ["warn", "Falling behind", keeps + done];
+  if (!moment.depth) return ["good", "Keeping up", moment.waiting ? `Nothing is due; ${some(moment.waiting, "call")} for later.` : "Nothing is due."];
+  return ["good", "Keeping up", `${some(moment.depth, "call")} due.${done}`];
+}
+
+const tile = (name, value, note, values, kind) => h("dl", { class: `tile ${kind ?? ""}`, key: name },
+  h("dt", {}, name), h("dd", {}, value, h("small", {}, note)), values && h("dd", { class: "drawn" }, spark(values)));
+
+function tiles() {
+  const { moment, status: { events, store, lanes }, hour } = relay;
+  const of = (pick) => [...hour.map(pick), pick(moment)];
+  const time = wholeEta(lanes);
+  return [
+    tile("Accepted per second", rate(moment.accepted_per_second), `${count(events.accepted)} in all`, of((it) => it.accepted_per_second)),
+    tile("Done per second", rate(moment.done_per_second), `${count(events.done)} in all`, of((it) => it.done_per_second)),
+    tile("Credits per second", rate(moment.credits_per_second), "told to Quikly", of((it) => it.credits_per_second)),
+    tile("Dead", brief(events.dead), events.dead ? h("a", { href: "#dead" }, "look at them") : "none", of((it) => it.dead), events.dead ? "bad" : ""),
+    tile("Due", brief(moment.depth), `${count(moment.waiting)} for later`, of((it) => it.depth)),
+    tile("Oldest due", span(moment.oldest_seconds ?? 0), `${count(events.queued)} events queued`, of((it) => it.oldest_seconds ?? 0)),
+    tile("Done in", time === null ? "unknown" : span(time), time === null ? "a lane with work is held, or silent" : "what is due now"),
+    tile("Disk", bytes(store.bytes), `${bytes(store.free_bytes)} free`),
+  ];
+}
+
+/** The plot of the last hour in `place`: answers what draws it anew. */
+function plotter(place) {
+  let plot = null;
+  let drawn = "";
+  const rates = ["accepted_per_second", "done_per_second"];
+  /** The legend tells the newest, unless something is pointed at. */
+  const latest = () => plot.cursor.idx === null && plot.setLegend({ idx: plot.data[0].length - 1 });
+  const draw = () => {
+    const { hour } = relay;
+    if (hour.length < 2) return renew(place, h("p", { class: "soft" }, "Drawn after twenty seconds."));
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const key = `${dark} ${place.clientWidth}`;
+    const data = [hour.map((it) => Date.parse(it.at) / 1000), ...[...rates, "depth"].map((name) => hour.map((it) => it[name]))];
+    if (plot && key === drawn) {
+      plot.setData(data);
+      return latest();
+    }
+    drawn = key;
+    place.replaceChildren();
+    const ink = getComputedStyle(document.documentElement);
+    const colour = (name) => { const probe = place.appendChild(h("i", { class: name })); const it = getComputedStyle(probe).color; probe.remove(); return it; };
+    const axis = { stroke: colour("soft"), font: `12px ${ink.fontFamily}`, grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
+    const range = (_, __, most) => [0, Math.max(5, most * 1.1)];
+    const points = { show: false };
+    const values = (_, all) => all.map((it) => brief(it));
+    plot = new uPlot({
       width: place.clientWidth,
       height: 220,
       cursor: { y: false },
-      axes: [axis, { ...axis, size: 52 }, { ...axis, side: 1, scale: "calls", grid: { show: false }, size: 60 }],
-      scales: { y: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] }, calls: { range: (_, __, most) => [0, Math.max(1, most * 1.1)] } },
+      axes: [{ ...axis, incrs: [60, 120, 300, 600, 900], space: 70, values: (_, all) => all.map((it) => new Date(it * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })) },
+        { ...axis, size: 46, values }, { ...axis, side: 1, scale: "calls", grid: { show: false }, size: 52, values }],
+      scales: { x: { range: (_, least, most) => [Math.min(least, most - 300), most] }, y: { range }, calls: { range } },
       series: [
-        {},
-        { label: "accepted/s", stroke: "#3b82f6", width: 2 },
-        { label: "done/s", stroke: "#16a34a", width: 2 },
-        { label: "due", stroke: "#d97706", width: 1, dash: [4, 3], scale: "calls" },
+        { value: (_, it) => (it ? clock(it * 1000) : "–") },
+        { label: "accepted/s", stroke: colour("plot-accepted"), width: 2, points, value: (_, it) => rate(it) },
+        { label: "done/s", stroke: colour("plot-done"), width: 2, points, value: (_, it) => rate(it) },
+        { label: "due (right)", stroke: colour("plot-due"), width: 2, points, dash: [6, 4], scale: "calls", value: (_, it) => count(it) },
       ],
-    }, [
-      hour.map((it) => Date.parse(it.at) / 1000),
-      hour.map((it) => it.accepted_per_second),
-      hour.map((it) => it.done_per_second),
-      hour.map((it) => it.depth),
-    ], place);
-  });
-  return place;
+    }, data, place);
+    latest();
+  };
+  new ResizeObserver(() => plot && place.isConnected && draw()).observe(place);
+  return draw;
 }
 
-export function now(page, relay) {
+export function now(main) {
+  const said = h("div", { class: "verdict" });
   const numbers = h("div", { class: "tiles" });
-  const plot = h("div", { class: "card" });
+  const place = h("div", { class: "plot", own: true, role: "img", "aria-label": "Events accepted and done per second, and calls due, over the last hour. The tiles tell the same in numbers." });
   const lanes = h("div", { class: "card" });
   const active = h("div", { class: "card" });
-  page.replaceChildren(h("h1", {}, "Now"), numbers,
-    h("h2", {}, "The last hour"), plot, h("h2", {}, "Lanes"), lanes, h("h2", {}, "Activations"), active);
-  let drawn = 0;
+  main.replaceChildren(h("h1", {}, "Now"), said, numbers, h("h2", {}, "The last hour"), h("div", { class: "card" }, place),
+    h("h2", {}, "Lanes"), lanes, h("h2", {}, "Activations"), active);
+  const plot = plotter(place);
   return () => {
-    const { moment, status, hour } = relay;
-    if (!status) return;
-    const events = status.events;
-    const of = (pick) => hour.map(pick);
-    numbers.replaceChildren(
-      tile("Accepted per second", rate(moment.accepted_per_second), `${count(events.accepted)} in all`, of((it) => it.accepted_per_second)),
-      tile("Due", brief(moment.depth), `${brief(moment.waiting)} later`, of((it) => it.depth)),
-      tile("Oldest", span(moment.oldest_seconds ?? 0), "since due", of((it) => it.oldest_seconds ?? 0)),
-      tile("Done per second", rate(moment.done_per_second), `${count(events.done)} in all`, of((it) => it.done_per_second)),
-      tile("Credits per second", rate(moment.credits_per_second), null, of((it) => it.credits_per_second)),
-      tile("Dead", brief(events.dead), events.dead ? h("a", { href: "#dead" }, "look at them") : "none", of((it) => it.dead)),
-      tile("Disk", bytes(status.store.bytes), `${bytes(status.store.free_bytes)} free`),
-    );
-    lanes.replaceChildren(table("Lanes", laneColumns, status.lanes));
-    active.replaceChildren(table("Activations", activationColumns, activations(status), "no activation is configured"));
-    if (hour.length !== drawn) {
-      drawn = hour.length;
-      plot.replaceChildren(hour.length > 1 ? chart(hour) : h("p", { class: "soft" }, "drawn after twenty seconds"));
-    }
-  };
-}
-
-export function list(page, relay) {
-  const active = h("div", { class: "card" });
-  page.replaceChildren(h("h1", {}, "Activations"), active);
-  return () => relay.status && active.replaceChildren(
-    table("Activations", activationColumns, activations(relay.status), "no activation is configured"));
-}
-
-export function activation(page, relay, workspace, name) {
-  const body = h("div", {});
-  page.replaceChildren(h("h1", {}, `${name} `, h("span", { class: "soft" }, workspace)), body);
-  let asked = 0;
-  return async () => {
-    if (Date.now() - asked < 900) return;
-    asked = Date.now();
-    const path = [workspace, name].map(encodeURIComponent).join("/");
-    const it = await api(`/api/v1/activations/${path}`);
-    const most = Math.max(1, ...it.funnel.map((step) => step.count));
-    body.replaceChildren(
-      h("div", { class: "card" },
-        h("dl", { class: "pairs" },
-          h("dt", {}, "Flow"), h("dd", {}, it.flow ?? "none"),
-          h("dt", {}, "ETA"), h("dd", {}, it.held ? heldTag(it.held) : it.eta_seconds === null ? "unknown" : span(it.eta_seconds)),
-          h("dt", {}, "Dead letters"), h("dd", {}, h("a", { href: `#dead${query({ activation: name })}` }, "those of this activation")))),
-      h("div", { class: "card" }, h("ol", { class: "funnel" }, it.funnel.map((step) =>
-        h("li", {}, h("span", {}, step.step), bar(step.count / most, `${count(step.count)} of ${count(most)}`), h("b", {}, count(step.count)))))),
-    );
+    const { status } = relay;
+    if (!status) return renew(said, h("p", { class: "soft" }, "Nothing was told yet."));
+    const [kind, word, sentence] = verdict();
+    const wrong = alarms().length;
+    renew(said, h("p", { class: kind }, h("strong", {}, word), " ", h("span", {}, sentence), wrong > 0 && h("span", { class: "soft" }, " What to do is said on top.")));
+    renew(numbers, tiles());
+    plot();
+    renew(lanes, table("Lanes", laneColumns, status.lanes, "no lane is configured", laneKey));
+    renew(active, table("Activations", activationColumns, activationRows(status), "no activation is configured", activationKey));
   };
 }

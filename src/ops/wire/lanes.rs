@@ -21,6 +21,9 @@ pub struct WhichLanes {
     /// Of a hold: for so long; without it, until it is released or the relay started again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<u64>,
+    /// Of a hold: why, shown with it and kept in the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// What was held or released.

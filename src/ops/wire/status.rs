@@ -159,6 +159,9 @@ pub struct Held {
     pub since: Timestamp,
     /// Until when, if that is known.
     pub until: Option<Timestamp>,
+    /// Why, in the words of the operator who holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// Why an activation is not worked for now.
@@ -177,6 +180,9 @@ pub struct HeldActivation {
     /// Until when, if that is known.
     #[serde(default)]
     pub until: Option<Timestamp>,
+    /// Why, in the words of the operator who holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// The store.

@@ -93,10 +93,8 @@ fn wrong(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Strin
             .iter()
             .map(|one| wrong(document, one, value, at))
             .collect();
-        return match all.iter().any(Vec::is_empty) {
-            true => Vec::new(),
-            false => all.concat(),
-        };
+        let fits = all.iter().any(Vec::is_empty);
+        return if fits { Vec::new() } else { all.concat() };
     }
     if let Some(parts) = schema["allOf"].as_array() {
         let mut whole = json!({ "type": "object", "properties": {}, "required": [] });

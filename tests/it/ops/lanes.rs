@@ -105,6 +105,8 @@ async fn what_is_not_there_is_404_and_what_makes_no_sense_400() {
     assert_eq!(world.post(HOLD, &zero).await.refusal(), 400);
     let for_a_release = json!({"all": true, "for_seconds": 60});
     assert_eq!(world.post(RELEASE, &for_a_release).await.refusal(), 400);
+    let with_reason = json!({"all": true, "because": "an outage"});
+    assert_eq!(world.post(RELEASE, &with_reason).await.refusal(), 400);
     assert_eq!(*world.told.lock().unwrap(), Vec::<String>::new());
 }
 
@@ -128,4 +130,21 @@ async fn only_an_operator_holds() {
             assert_eq!(said.status, status, "{path} {authorization} {kind}");
         }
     }
+}
+
+#[tokio::test]
+async fn why_something_is_held_is_in_the_audit_without_anybodys_address() {
+    let world = World::open().await;
+    let because = "ada@example.com complains";
+    let body = json!({"lane": "acme/quikly", "because": because});
+    world.post(HOLD, &body).await.json();
+    let audit = world.get("/api/v1/audit").await.json();
+    let entry = &audit["items"][0];
+    assert_eq!(entry["what"], "lane hold");
+    let why = entry["why"].as_str().unwrap();
+    assert!(
+        why.ends_with(" complains") && !why.contains("ada"),
+        "{entry}"
+    );
+    assert_eq!(entry["which"], json!({"lane": "acme/quikly"}));
 }
