@@ -11,6 +11,7 @@ mod figures;
 #[path = "support/load.rs"]
 mod load;
 #[path = "support/people.rs"]
+#[expect(dead_code, reason = "people come over HTTP here, not as events")]
 mod people;
 
 use std::cell::Cell;
