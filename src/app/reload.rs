@@ -89,7 +89,7 @@ impl Plan {
 /// What cannot change while it runs is as it was.
 fn keep(running: &Config, config: &mut Config) {
     config.store = running.store.clone();
-    config.traces = running.traces.clone();
+    config.traces.clone_from(&running.traces);
     config.stop_within = running.stop_within;
     config.ingest.listen = running.ingest.listen;
     config.ops.listen = running.ops.listen;

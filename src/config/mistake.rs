@@ -147,6 +147,13 @@ pub(super) struct Notes {
     effective: RefCell<Gathered>,
 }
 
+/// What was noted of a configuration without mistakes.
+pub(super) struct Noted {
+    pub(super) warnings: Vec<Warning>,
+    pub(super) not_yet: Vec<NotYet>,
+    pub(super) effective: Vec<Part>,
+}
+
 impl Notes {
     pub(super) fn mistake(&self, mistake: Mistake) {
         self.mistakes.borrow_mut().push(mistake);
@@ -180,14 +187,18 @@ impl Notes {
     }
 
     /// Warnings and what is not built yet, by line; or all mistakes.
-    pub(super) fn close(self) -> Result<(Vec<Warning>, Vec<NotYet>, Vec<Part>), Mistakes> {
+    pub(super) fn close(self) -> Result<Noted, Mistakes> {
         let mut mistakes = self.mistakes.into_inner();
         if mistakes.is_empty() {
             let mut warnings = self.warnings.into_inner();
             let mut not_yet = self.not_yet.into_inner();
             warnings.sort_by_key(|warning| warning.line);
             not_yet.sort_by_key(|not_yet| not_yet.line);
-            Ok((warnings, not_yet, self.effective.into_inner().close()))
+            Ok(Noted {
+                warnings,
+                not_yet,
+                effective: self.effective.into_inner().close(),
+            })
         } else {
             mistakes.sort_by_key(|mistake| mistake.line);
             Err(Mistakes(mistakes))

@@ -38,7 +38,7 @@ pub use effective::{MASK, Part, Setting};
 pub use env::{Env, PREFIX};
 pub use mistake::{Mistake, Mistakes, Warning};
 
-use mistake::Notes;
+use mistake::{Noted, Notes};
 use read::{Context, Section};
 use tree::Place;
 
@@ -125,7 +125,11 @@ impl Config {
         webhook::check(&root, &known, &ingest, &rules);
         let contents = outgrow::read(&root, &known, retry);
 
-        let (warnings, not_yet, effective) = notes.close()?;
+        let Noted {
+            warnings,
+            not_yet,
+            effective,
+        } = notes.close()?;
         let config = Config {
             ingest,
             ops,

@@ -12,10 +12,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use serde::de::DeserializeOwned;
 
 use super::Ops;
-use super::audit::{Deed, Who, names_somebody};
+use super::asked::{parsed, resolved};
+use super::audit::{Deed, Who};
 use super::problem::Problem;
 use super::wire::{
     Discard, Discarded, Ids, Letter, LetterCounts, LetterPage, LetterRow, Replayed, StillDead,
@@ -23,11 +23,10 @@ use super::wire::{
 };
 use crate::flow;
 use crate::flow::job::{Reason, Start};
-use crate::model::email;
 use crate::model::id::JobId;
 use crate::model::rules::RuleBook;
 use crate::model::time::Timestamp;
-use crate::store::{Counts, DeadLetter, Operate, PARTICIPANT_HASH_CHARS, Page, Store};
+use crate::store::{Counts, DeadLetter, Operate, Page, Store};
 use crate::telemetry::NONE;
 
 /// The letters of a page when nothing else is asked for.
@@ -39,9 +38,6 @@ const PAGE_MAX: usize = 1000;
 /// So many letters are let live, or discarded, in one write: the store has others to serve, and one entry in the audit
 /// names them all.
 const SLICE: usize = 50;
-
-/// The longest filter that is kept, as JSON: it fits into an entry, beside a slice of ids.
-const FILTER_BYTES_MAX: usize = 500;
 
 /// The most characters of what says why.
 const BECAUSE_CHARS_MAX: usize = 300;
@@ -277,15 +273,6 @@ fn how_many(of: &[bool]) -> u64 {
     of.iter().filter(|it| **it).count() as u64
 }
 
-/// What was posted. An object: serde would take `[]` for one that says nothing, and that is every letter there is.
-pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    if !body.trim_ascii_start().starts_with(b"{") {
-        return Err(Problem::bad_request("the body is a JSON object"));
-    }
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))
-}
-
 /// Each once, in order.
 fn distinct(mut ids: Vec<JobId>) -> Result<Vec<JobId>, Problem> {
     if ids.is_empty() || ids.len() > PAGE_MAX {
@@ -301,48 +288,6 @@ fn asked<S: Operate>(
     query: Result<Query<Which>, QueryRejection>,
 ) -> Result<Which, Problem> {
     let Query(which) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
-    resolved(store, which)
-}
-
-/// The same filter with its participant as a hash, whichever way it was given: an address goes no further than here.
-pub(super) fn resolved<S: Operate>(store: &S, mut which: Which) -> Result<Which, Problem> {
-    let given = which.participant.take();
-    let hash = given.map(|given| participant(store, &given));
-    which.participant = hash.transpose()?;
-    Ok(which)
-}
-
-/// The hash of a participant who was named by an e-mail or by that hash.
-pub(super) fn participant<S: Operate>(store: &S, given: &str) -> Result<String, Problem> {
-    if given.contains('@') {
-        let email = email::normalised(given)
-            .map_err(|why| Problem::bad_request(format!("the e-mail {why}")))?;
-        return Ok(store.participant_hash(&email));
-    }
-    let is_hash =
-        given.len() == PARTICIPANT_HASH_CHARS && given.bytes().all(|it| it.is_ascii_hexdigit());
-    if !is_hash {
-        return Err(Problem::bad_request(
-            "`participant` is an e-mail, or the hash that lists show",
-        ));
-    }
-    Ok(given.to_lowercase())
-}
-
-/// The same of a filter that is kept, and shown to whoever may look: it must not say who is meant in other words.
-pub(super) fn kept<S: Operate>(store: &S, which: Which) -> Result<Which, Problem> {
-    if let Some(field) = names_somebody(&which) {
-        return Err(Problem::bad_request(format!(
-            "`{field}` looks like an e-mail address or a phone number, and what is asked for is kept and shown: name a \
-             person by `participant` (--participant), which is kept as a hash"
-        )));
-    }
-    let text = serde_json::to_string(&which).unwrap_or_default();
-    if text.len() > FILTER_BYTES_MAX {
-        return Err(Problem::bad_request(
-            "the filter is too long to be kept: say less",
-        ));
-    }
     resolved(store, which)
 }
 

@@ -11,7 +11,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
 use super::Ops;
-use super::dead::participant;
+use super::asked::participant;
 use super::problem::Problem;
 use super::wire::{JobHeld, JobPage, JobRow, JobShown, WhichJobs, lane_of};
 use crate::engine::{ActivationView, LaneView};

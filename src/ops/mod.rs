@@ -8,6 +8,7 @@
 //! Deliberately absent: everything clients post (that is [`crate::ingest`]), TLS, CORS.
 
 mod activations;
+mod asked;
 mod audit;
 mod backup;
 mod change;

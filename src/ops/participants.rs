@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 
 use super::Ops;
-use super::dead::participant;
+use super::asked::participant;
 use super::jobs;
 use super::problem::Problem;
 use super::wire::{

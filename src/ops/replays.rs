@@ -18,8 +18,8 @@ use axum::{Extension, Json};
 use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::Ops;
+use super::asked::{kept, parsed};
 use super::audit::{Deed, Who};
-use super::dead::{kept, parsed};
 use super::problem::Problem;
 use super::sheet;
 use super::wire::{

@@ -15,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::json;
 
+use super::asked::parsed;
 use super::audit::Who;
-use super::dead::parsed;
 use super::guard::{Digest, Guard};
 use super::problem::Problem;
 use super::wire::{Login, Me};

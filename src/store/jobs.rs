@@ -6,6 +6,15 @@ use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 
+/// A page of an operator's query.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What matched.
+    pub items: Vec<T>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<JobId>,
+}
+
 /// Which jobs: those of which all that is said is true.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobFilter {

@@ -66,7 +66,7 @@ use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
 pub use self::counts::{Counts, EventCounts, Group, LaneCounts, States};
 use self::entry::Entries;
-pub use self::jobs::{JobFilter, StoredJob};
+pub use self::jobs::{JobFilter, Page, StoredJob};
 pub use self::letters::{
     DeadFilter, DeadLetter, PARTICIPANT_HASH_CHARS, REPLAYS_MAX, ReplayCounts,
 };
@@ -393,13 +393,4 @@ pub trait Operate: Clone + Send + Sync + 'static {
         trace: Trace,
         from: Option<Position>,
     ) -> impl Future<Output = Result<Found, StoreError>> + Send;
-}
-
-/// A page of an operator's query.
-#[derive(Clone, Debug)]
-pub struct Page<T> {
-    /// What matched.
-    pub items: Vec<T>,
-    /// Where to go on; `None` at the end.
-    pub next: Option<JobId>,
 }

@@ -20,7 +20,7 @@ use crate::store::address::Learnt;
 use crate::store::codec::{self, Done, Known, Record, Turn};
 use crate::store::hash;
 use crate::store::person::outlives;
-use crate::store::{Held, Person, Portion, ReplayCounts, StoreError, Timeline};
+use crate::store::{Held, Person, Portion, ReplayCounts, StoreError};
 
 /// How many events one slice looks at.
 const EVENTS_MAX: usize = 16;
@@ -66,39 +66,6 @@ impl Base {
             held.addresses = self.addresses(person)?.1;
         }
         Ok(Portion { held, next })
-    }
-
-    /// What is remembered of a participant.
-    pub fn timeline(
-        &mut self,
-        participant: &str,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<Timeline, StoreError> {
-        self.tell_time(now)?;
-        let home = hash::person(participant);
-        let known = self.index.of_participant(&self.db, &home)?;
-        let events = known.into_values().filter_map(|known| match known {
-            Known::Event(event) => Some(event.id),
-            Known::Once { .. } | Known::Address(_) => None,
-        });
-        let mut events: Vec<EventId> = events.collect();
-        events.sort_unstable_by(|one, other| other.cmp(one));
-        let more = events.len() > limit;
-        events.truncate(limit);
-        let mut addresses = Vec::new();
-        for (number, name) in (0..).zip(self.names.all_workspaces()) {
-            if let Some((_, learnt)) = self.address_in(number, &home)?
-                && learnt.holds(self.now, self.settings.known_for)
-            {
-                addresses.push((name.clone(), learnt.address));
-            }
-        }
-        Ok(Timeline {
-            events,
-            more,
-            addresses,
-        })
     }
 
     /// How an event stands.
@@ -293,7 +260,11 @@ impl Base {
     }
 
     /// What is remembered of where somebody's profile is in the workspace of this number, and where that stands.
-    fn address_in(&self, number: u16, home: &Place) -> Result<Option<(Place, Learnt)>, StoreError> {
+    pub fn address_in(
+        &self,
+        number: u16,
+        home: &Place,
+    ) -> Result<Option<(Place, Learnt)>, StoreError> {
         // Any lane of the workspace will do.
         let lane = LaneKey::new(number, LaneKind::UsersTrack);
         let place = self.hasher.address(&keys::participant(lane, home));

@@ -15,7 +15,7 @@ use crate::model::Name;
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 use crate::store::codec::{self, Known, PIECE_BYTES_MAX, Record, Turn};
-use crate::store::{JobFilter, Page, StoreError, StoredJob, hash};
+use crate::store::{JobFilter, Page, StoreError, StoredJob, Timeline, hash};
 
 /// How many jobs one query looks at, and how many bytes of them, or one more.
 const LOOK_MAX: usize = 1024;
@@ -123,6 +123,39 @@ impl Base {
         }
         page.next = None;
         Ok(page)
+    }
+
+    /// What is remembered of a participant.
+    pub fn timeline(
+        &mut self,
+        participant: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Timeline, StoreError> {
+        self.tell_time(now)?;
+        let home = hash::person(participant);
+        let known = self.index.of_participant(&self.db, &home)?;
+        let events = known.into_values().filter_map(|known| match known {
+            Known::Event(event) => Some(event.id),
+            Known::Once { .. } | Known::Address(_) => None,
+        });
+        let mut events: Vec<EventId> = events.collect();
+        events.sort_unstable_by(|one, other| other.cmp(one));
+        let more = events.len() > limit;
+        events.truncate(limit);
+        let mut addresses = Vec::new();
+        for (number, name) in (0..).zip(self.names.all_workspaces()) {
+            if let Some((_, learnt)) = self.address_in(number, &home)?
+                && learnt.holds(self.now, self.settings.known_for)
+            {
+                addresses.push((name.clone(), learnt.address));
+            }
+        }
+        Ok(Timeline {
+            events,
+            more,
+            addresses,
+        })
     }
 
     /// Every place that may hold what is asked for, from `beginning` on.

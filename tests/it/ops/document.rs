@@ -130,7 +130,8 @@ fn wrong(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Strin
         Value::Array(some) => some.iter().filter_map(Value::as_str).collect(),
         _ => return Vec::new(),
     };
-    if !allowed.contains(&kind) && !(kind == "integer" && allowed.contains(&"number")) {
+    let is_whole = kind == "integer" && allowed.contains(&"number");
+    if !is_whole && !allowed.contains(&kind) {
         return vec![format!("{at} is {kind}, and described as {allowed:?}")];
     }
     let mut found = Vec::new();
@@ -138,7 +139,7 @@ fn wrong(document: &Value, schema: &Value, value: &Value, at: &str) -> Vec<Strin
         for (name, inner) in pairs {
             match described.get(name) {
                 Some(schema) => {
-                    found.extend(wrong(document, schema, inner, &format!("{at}.{name}")))
+                    found.extend(wrong(document, schema, inner, &format!("{at}.{name}")));
                 }
                 None => found.push(format!("{at}.{name} is not described")),
             }
