@@ -124,6 +124,8 @@ fn a_workspace_that_comes_is_worked_for_and_fewer_requests_at_once_are_kept_to()
         let mut life = life();
         let beta = life.settings.workspaces.remove("beta").unwrap();
         let engine = life.start().await;
+        // Its lanes are worked by now.
+        life.wait(Duration::from_secs(1)).await;
         life.settings.workspaces.insert("beta".into(), beta);
         let acme = life.settings.workspaces.get_mut("acme").unwrap();
         acme.braze.max_in_flight = 1;
