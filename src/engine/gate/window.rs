@@ -8,6 +8,8 @@
 //! evenly over the time until then. Around that moment a request could be counted on either side of it: until
 //! [`GUARD`] after it the old window has to have room, and what is under way takes room in the new one as well.
 
+mod follow;
+
 use std::time::Duration;
 
 use super::others::Others;
@@ -69,34 +71,6 @@ impl Window {
             rolls: false,
             others: Others::default(),
             spread: Spread::default(),
-        }
-    }
-
-    /// One that begins with what was counted before, by a window that may have had another length.
-    pub(super) fn after(limit: u32, length: Duration, before: &Rolling, now: Timestamp) -> Window {
-        Window {
-            rolling: before.seen_by(length, now),
-            ..Window::new(limit, length, true)
-        }
-    }
-
-    /// The same with another limit, which the configuration knows: whatever is used of it stays used.
-    pub(super) fn with_limit(self, limit: u32, before: &Rolling, now: Timestamp) -> Window {
-        let standing = self.standing.map(|standing| Standing {
-            remaining: (standing.remaining.saturating_add(limit)).saturating_sub(self.limit),
-            ..standing
-        });
-        let rolling = if self.configured {
-            self.rolling
-        } else {
-            before.seen_by(self.length, now)
-        };
-        Window {
-            limit,
-            configured: true,
-            standing,
-            rolling,
-            ..self
         }
     }
 

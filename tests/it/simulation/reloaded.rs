@@ -7,6 +7,7 @@ use braze_relay::engine::{Desk, Turnover};
 use braze_relay::flow::job::Reason;
 use braze_relay::model::lane::{Lane, LaneKind};
 use braze_relay::model::rules::{OnUnknown, RuleBook};
+use braze_relay::model::time::Timestamp;
 
 use super::campaign::{LONG, Life, event, rules};
 use super::invariants;
@@ -80,6 +81,7 @@ fn a_workspace_that_goes_leaves_nothing_behind_and_works_again_when_it_is_back()
     on_paused_time(async {
         let mut life = life();
         let denied = Weather {
+            until: Timestamp::from_millis(u64::MAX),
             denied: 1.0,
             ..Weather::default()
         };
@@ -122,9 +124,12 @@ fn a_workspace_that_comes_is_worked_for_and_fewer_requests_at_once_are_kept_to()
         let mut life = life();
         let beta = life.settings.workspaces.remove("beta").unwrap();
         let engine = life.start().await;
+        // Its lanes are worked by now.
+        life.wait(Duration::from_secs(1)).await;
         life.settings.workspaces.insert("beta".into(), beta);
         let acme = life.settings.workspaces.get_mut("acme").unwrap();
         acme.braze.max_in_flight = 1;
+        acme.quikly.as_mut().unwrap().max_in_flight = 1;
         life.reload(&engine);
         joined(&mut life, "of-beta", 0, 30).await;
         life.wait(Duration::from_mins(1)).await;
