@@ -191,8 +191,7 @@ impl Browser {
 
     /// A window of this width, in a light or a dark world.
     pub async fn look(&self, width: u32, theme: &str) {
-        let size =
-            json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500});
+        let size = json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false});
         self.command("Emulation.setDeviceMetricsOverride", &size)
             .await;
         let hidden = json!({ "hidden": true });

@@ -105,6 +105,7 @@ async fn every_page_fits_and_is_readable_in_both_themes_on_a_desk_and_on_a_phone
                     assert!(!browser.text("main").await.contains("person.1@"));
                 }
                 let place = format!("{name}, {theme}, {width}");
+                assert_eq!(browser.run("return innerWidth;").await, width, "{place}");
                 assert_eq!(browser.run(CUT).await, json!([false]), "{place}: cut");
                 assert_eq!(browser.run(FAINT).await, json!([]), "{place}: faint");
                 assert_eq!(browser.run(UNTOLD).await, json!([]), "{place}: untold");
