@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 
 use super::Ops;
-use super::asked::{parsed, resolved};
+use super::asked::{kept, parsed, resolved};
 use super::audit::{Deed, Who};
 use super::problem::Problem;
 use super::wire::{
