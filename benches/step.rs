@@ -41,6 +41,7 @@ fn event() -> Event {
         scope: "spring-drop".into(),
         email: "ann.example+spring@mail.example".into(),
         email_given: Some("Ann.Example+spring@mail.example".into()),
+        trace: None,
         external_id: None,
         phone: Some("+4915550100".into()),
         sms_consent: true,

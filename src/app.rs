@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use url::Url;
 
 use crate::client::Outside;
+use crate::client::http::{Http, Method};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Part};
 use crate::engine::{Engine, EngineSettings};
 use crate::flow;
 use crate::ingest::{self, Ingest};
@@ -24,6 +26,7 @@ use crate::ops::{self, Office, Ops};
 use crate::store::sled::{Place, SledStore};
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
+use crate::telemetry::otlp::{self, Exporter, Post};
 
 /// Why the relay did not start, or stopped by itself. The exit code is [`AppError::exit_code`].
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +73,9 @@ pub struct App {
     store: SledStore,
     engine: Engine<SledStore, Outside>,
     metrics: Arc<Metrics>,
+    export: Option<(Exporter, Post)>,
     rules: watch::Sender<Arc<RuleBook>>,
+    effective: watch::Sender<Arc<[Part]>>,
     ingest: TcpListener,
     ops: TcpListener,
 }
@@ -81,6 +86,13 @@ impl App {
         refuse_what_is_not_there(&config)?;
         refuse_speed_off_loopback(&config, &clock)?;
         let metrics = Metrics::new().map_err(|error| AppError::Failed(error.to_string()))?;
+        let (metrics, export) = match &config.traces {
+            None => (metrics, None),
+            Some(traces) => {
+                let (metrics, exporter) = metrics.traced(traces.sample);
+                (metrics, Some((exporter, post_to(traces.endpoint.clone())?)))
+            }
+        };
         let metrics = Arc::new(metrics);
         let ingest = bind("ingest.listen", config.ingest.listen).await?;
         let ops = bind("ops.listen", config.ops.listen).await?;
@@ -113,13 +125,16 @@ impl App {
         )
         .await
         .map_err(AppError::Refused)?;
+        let effective = config.effective.clone();
         Ok(App {
             config,
             clock,
             store,
             engine,
             metrics,
+            export,
             rules: watch::Sender::new(book),
+            effective: watch::Sender::new(effective),
             ingest,
             ops,
         })
@@ -142,7 +157,9 @@ impl App {
             store,
             engine,
             metrics,
+            export,
             rules,
+            effective,
             ingest: ingest_listener,
             ops: ops_listener,
         } = self;
@@ -169,12 +186,20 @@ impl App {
             clock: clock.clone(),
             metrics: metrics.clone(),
             rules: rules.subscribe(),
+            effective: effective.subscribe(),
             desk: Arc::new(engine.clone()),
             trouble: Arc::new(move || failing.trouble()),
             tokens: config.ops.tokens.clone(),
             version: env!("CARGO_PKG_VERSION"),
             office: Office::default(),
         };
+        // Heard once everything else has stopped, so that the last spans leave, too.
+        let (all_noted, noted) = oneshot::channel::<()>();
+        let exporting = export.map(|(exporter, post)| {
+            tokio::spawn(exporter.run(post, async move {
+                let _ = noted.await;
+            }))
+        });
         let mut operating = tokio::spawn(ops::serve(ops_listener, Arc::new(ops), stopped()));
         let working = engine.clone();
         let engine_stop = stopped();
@@ -198,6 +223,7 @@ impl App {
         }
         stopping.send_replace(true);
         let deadline = within + Duration::from_secs(1);
+        let cut = tokio::time::sleep(within);
         let _ = tokio::time::timeout(deadline, taking).await;
         if !operating.is_finished() {
             let _ = tokio::time::timeout(Duration::from_secs(2), operating).await;
@@ -209,8 +235,40 @@ impl App {
                 why = store.failed() => return Err(AppError::Failed(why)),
             }
         }
+        drop(all_noted);
+        if let (Some(exporting), true) = (exporting, ended.is_ok()) {
+            tokio::select! {
+                _ = exporting => {}
+                () = cut => tracing::warn!("the time to stop is over: traces that were not exported yet are lost"),
+            }
+        }
         ended
     }
+}
+
+/// How long an export may take.
+const EXPORT_WITHIN: Duration = Duration::from_secs(10);
+
+/// How much of a collector's answer is read: nothing of it is of use. Bytes.
+const EXPORT_ANSWER_MAX: usize = 4096;
+
+/// Exports to this collector.
+fn post_to(endpoint: Url) -> Result<Post, AppError> {
+    let http = Http::new(1, EXPORT_WITHIN / 2)
+        .map_err(|error| AppError::Configuration(error.to_string()))?;
+    Ok(Box::new(move |body| {
+        let (http, endpoint) = (http.clone(), endpoint.clone());
+        Box::pin(async move {
+            let headers = [("content-type", otlp::CONTENT_TYPE)];
+            let (within, cap) = (EXPORT_WITHIN, EXPORT_ANSWER_MAX);
+            let posted = http.request(Method::POST, &endpoint, &headers, Some(body), within, cap);
+            match posted.await {
+                Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
+                Ok(answer) => Err(format!("the collector answers {}", answer.status)),
+                Err(trouble) => Err(trouble.to_string()),
+            }
+        })
+    }))
 }
 
 fn refuse_what_is_not_there(config: &Config) -> Result<(), AppError> {

@@ -41,7 +41,7 @@
 //! waits, never reads a clock: `now`, jitter and ids are arguments. Never sees a setting but the rules of one activation,
 //! and never learns how a call is put into HTTP.
 //!
-//! **[`telemetry`]** is metrics and logs: names and labels in one place. Never carries an address, a phone number, a token
+//! **[`telemetry`]** is metrics, logs and traces: names and labels in one place. Never carries an address, a phone number, a token
 //! or a body; never has a label with unbounded values; never asks the store for a scan.
 //!
 //! **[`config`]** reads one TOML file, whole, and names all mistakes at once. Never reads a network or a store, never says

@@ -27,7 +27,12 @@ pub struct Prebuilt {
 impl Prebuilt {
     /// A request with so many events.
     pub fn new(events: usize, token: &str) -> Prebuilt {
-        let template = people::template();
+        Prebuilt::named(events, token, people::SCOPE)
+    }
+
+    /// The same of another activation.
+    pub fn named(events: usize, token: &str, scope: &str) -> Prebuilt {
+        let template = people::template().replace(people::SCOPE, scope);
         let list = vec![template.as_str(); events].join(",");
         let (body, mut start) = match events {
             1 => (list, 0),
@@ -85,9 +90,8 @@ pub async fn run(
 ) -> Result<Heard> {
     let mut conversations = tokio::task::JoinSet::new();
     for _ in 0..connections {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        conversations.spawn_local(converse(stream, request.clone(), next.clone(), window));
+        let poster = Poster::connect(address, request.clone(), next.clone()).await?;
+        conversations.spawn_local(converse(poster, window));
     }
     let mut heard = Heard {
         latencies: Latencies::default(),
@@ -101,22 +105,47 @@ pub async fn run(
     Ok(heard)
 }
 
-async fn converse(
-    mut stream: TcpStream,
-    mut request: Prebuilt,
+/// One connection that posts when it is told to.
+pub struct Poster {
+    stream: TcpStream,
+    request: Prebuilt,
     next: Rc<Cell<u64>>,
-    window: Window,
-) -> Result<Heard> {
+    buffer: Vec<u8>,
+}
+
+impl Poster {
+    /// Connects; every event gets a number of its own from `next`.
+    pub async fn connect(
+        address: SocketAddr,
+        request: Prebuilt,
+        next: Rc<Cell<u64>>,
+    ) -> Result<Poster> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Poster {
+            stream,
+            request,
+            next,
+            buffer: vec![0; 64 * 1024],
+        })
+    }
+
+    /// Sends one request and reads its answer.
+    pub async fn post(&mut self) -> Result<()> {
+        self.request.stamp(&self.next);
+        self.stream.write_all(&self.request.bytes).await?;
+        answer(&mut self.stream, &mut self.buffer).await
+    }
+}
+
+async fn converse(mut poster: Poster, window: Window) -> Result<Heard> {
     let mut heard = Heard {
         latencies: Latencies::default(),
         answers: 0,
     };
-    let mut buffer = vec![0; 64 * 1024];
     loop {
-        request.stamp(&next);
         let began = Instant::now();
-        stream.write_all(&request.bytes).await?;
-        answer(&mut stream, &mut buffer).await?;
+        poster.post().await?;
         let ended = Instant::now();
         heard.answers += 1;
         if window.has(ended) {

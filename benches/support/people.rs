@@ -34,6 +34,7 @@ pub fn event(number: u64, now: Timestamp) -> Event {
         scope: SCOPE.into(),
         email: format!("person.{number:0DIGITS$}@example.com"),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: None,
         sms_consent: false,

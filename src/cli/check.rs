@@ -94,6 +94,22 @@ fn bad(file: &Path, mistakes: &Mistakes, err: &mut impl Write) -> io::Result<()>
     }
 }
 
+/// Says, for another command, what is wrong with a configuration that cannot be used; its exit code.
+pub(super) fn refused(
+    file: &Path,
+    mistakes: Mistakes,
+    json: bool,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<u8> {
+    if json {
+        document(file, &Err(mistakes), out)?
+    } else {
+        bad(file, &mistakes, err)?
+    }
+    Ok(2)
+}
+
 fn document(
     file: &Path,
     loaded: &Result<Loaded, Mistakes>,
@@ -111,6 +127,7 @@ fn document(
             "workspaces": workspaces(config),
             "activations": activations(config),
             "contents": contents(config),
+            "effective": config.effective,
         }),
         Err(mistakes) => json!({ "ok": false, "file": file, "mistakes": mistakes }),
     };

@@ -18,7 +18,7 @@ mod discard;
 mod filters;
 mod replay;
 
-pub(super) use filters::Filters;
+pub(super) use filters::{Filters, When};
 
 /// How many letters there are with each reason.
 type ByReason = std::collections::BTreeMap<Reason, u64>;
@@ -309,7 +309,8 @@ fn row(item: &LetterRow) -> [String; 9] {
     ]
 }
 
-fn said(status: Option<u16>, text: &str, chars_max: usize) -> String {
+/// An answer in a line: its status and so many characters of its text.
+pub(super) fn said(status: Option<u16>, text: &str, chars_max: usize) -> String {
     let mut said = status.map_or(String::new(), |status| format!("{status} "));
     said.extend(text.chars().take(chars_max));
     if text.chars().nth(chars_max).is_some() {

@@ -6,9 +6,11 @@ mod check;
 mod compact;
 mod dead;
 mod demo;
+mod doctor;
 mod export;
 mod forget;
 mod import;
+mod jobs;
 mod lane;
 mod outgrow;
 mod remote;
@@ -37,7 +39,9 @@ struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Doctor(doctor::Args),
     Status(status::Args),
+    Jobs(jobs::Args),
     Dead(dead::Args),
     Replay(replay::Args),
     Lane(lane::Args),
@@ -63,7 +67,9 @@ pub fn run() -> u8 {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Jobs(args) => jobs::run(&args),
         Command::Dead(args) => dead::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Lane(args) => lane::run(&args),

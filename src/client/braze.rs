@@ -12,6 +12,7 @@ use super::answer::{self, Redactor};
 use super::body::{ExportBody, TrackBody, json_bytes};
 use super::http::{Http, Method, NotBuilt, RawAnswer, Trouble};
 use super::pack::BODY_BYTES_MAX;
+use super::probe::{NOBODYS_EMAIL, NOBODYS_PHONE, Question};
 use super::{Heard, connect_within, delete, status, verdict};
 use crate::clock::Clock;
 use crate::config;
@@ -107,16 +108,7 @@ impl Braze {
     /// `GET /subscription/status/get` about up to [`status::PHONES_MAX`] phones of one group: one answer for each.
     pub async fn read_status(&self, group: &str, phones: &[&str]) -> Heard {
         let url = status::question(&self.status_url, group, phones);
-        let headers = self.headers();
-        let asked = self.http.request(
-            Method::GET,
-            &url,
-            &headers[..2],
-            None,
-            self.timeout,
-            STATUS_BYTES_MAX,
-        );
-        match asked.await {
+        match self.get(&url).await {
             Err(trouble) => {
                 let failure = verdict::once_more(answer::unanswered(&trouble));
                 Heard::silent(vec![Err(failure); phones.len()])
@@ -166,7 +158,28 @@ impl Braze {
         }
     }
 
-    fn redactor<'a>(&'a self, words: impl Iterator<Item = &'a str>) -> Redactor<'a> {
+    /// Asks what `question` asks, in a request that can write nothing: about nobody, or with nothing in it.
+    pub(super) async fn probe(&self, question: &Question) -> Result<RawAnswer, Trouble> {
+        let nothing = serde_json::json!({});
+        match question {
+            Question::LookUp => {
+                let body = ExportBody::new(NOBODYS_EMAIL);
+                self.post(&self.export_url, &body, EXPORT_BYTES_MAX).await
+            }
+            Question::ReadStatus { group } => {
+                let url = status::question(&self.status_url, group, &[NOBODYS_PHONE]);
+                self.get(&url).await
+            }
+            Question::Track => self.post(&self.track_url, &nothing, TRACK_BYTES_MAX).await,
+            Question::SetStatus => self.post(&self.set_url, &nothing, STATUS_BYTES_MAX).await,
+            Question::Delete => {
+                self.post(&self.delete_url, &nothing, STATUS_BYTES_MAX)
+                    .await
+            }
+        }
+    }
+
+    pub(super) fn redactor<'a>(&'a self, words: impl Iterator<Item = &'a str>) -> Redactor<'a> {
         let mut redactor = Redactor::new(self.key.expose_secret());
         words.for_each(|word| redactor.hide(word));
         redactor
@@ -183,6 +196,13 @@ impl Braze {
             ("user-agent", &self.user_agent),
             ("content-type", "application/json"),
         ]
+    }
+
+    async fn get(&self, url: &Url) -> Result<RawAnswer, Trouble> {
+        let (headers, timeout) = (&self.headers()[..2], self.timeout);
+        self.http
+            .request(Method::GET, url, headers, None, timeout, STATUS_BYTES_MAX)
+            .await
     }
 
     async fn post(

@@ -12,6 +12,8 @@ pub use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
+use crate::model::trace::{self, TraceContext};
+
 /// How long an unused connection is kept. Shorter than what servers and load balancers keep (60 s and more), so that
 /// a request seldom meets a connection that is just being closed: its outcome would be unknown.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -22,6 +24,20 @@ const PING_WITHIN: Duration = Duration::from_secs(10);
 
 /// How many characters of a cause are told.
 const CAUSE_CHARS_MAX: usize = 120;
+
+tokio::task_local! {
+    /// The trace that requests of this task go on with.
+    static TRACE: HeaderValue;
+}
+
+/// Lets every request that `work` makes go on with this trace: each says so in its `traceparent` (W3C Trace Context).
+pub async fn in_trace<F: Future>(trace: Option<TraceContext>, work: F) -> F::Output {
+    let value = trace.and_then(|trace| HeaderValue::from_str(&trace.to_string()).ok());
+    match value {
+        Some(value) => TRACE.scope(value, work).await,
+        None => work.await,
+    }
+}
 
 /// A pool of connections. Clones share it.
 #[derive(Clone)]
@@ -106,6 +122,9 @@ impl Http {
             .request(method, url.clone())
             .timeout(timeout)
             .headers(header_map(headers)?);
+        if let Ok(trace) = TRACE.try_with(HeaderValue::clone) {
+            request = request.header(trace::HEADER, trace);
+        }
         if let Some(body) = body {
             request = request.body(body);
         }

@@ -11,6 +11,7 @@ pub mod braze;
 mod delete;
 pub mod http;
 pub mod pack;
+pub mod probe;
 pub mod quikly;
 mod status;
 mod throttle;
@@ -26,13 +27,14 @@ use secrecy::ExposeSecret;
 use self::answer::not_configured;
 use self::braze::Braze;
 use self::http::RawAnswer;
+pub use self::http::in_trace;
 use self::quikly::Quikly;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::model::Name;
 use crate::model::budget::Told;
 use crate::model::call::{Call, Failure, Reply, SetStatus, Track};
-use crate::model::lane::{Lane, LaneKind};
+use crate::model::lane::Lane;
 
 /// One answer for each call of a request, in order.
 pub type Answers = Vec<Result<Reply, Failure>>;
@@ -44,6 +46,8 @@ pub struct Heard {
     pub answers: Answers,
     /// What it said about the lane's budget.
     pub told: Told,
+    /// The HTTP status, where there was an answer.
+    pub status: Option<u16>,
     /// `false`: there was nothing that could be sent; the answers say why, and say nothing about the other side.
     pub sent: bool,
 }
@@ -54,6 +58,7 @@ impl Heard {
         Heard {
             answers,
             told: Told::Nothing,
+            status: None,
             sent: true,
         }
     }
@@ -71,6 +76,7 @@ impl Heard {
         Heard {
             answers,
             told: throttle::told(answer),
+            status: Some(answer.status),
             sent: true,
         }
     }
@@ -163,16 +169,15 @@ impl Client for Outside {
             let one = workspace.perform(call).await;
             heard.answers.extend(one.answers);
             heard.told = one.told;
+            heard.status = one.status;
         }
         heard
     }
 
     fn objects_max(&self, lane: &Lane) -> usize {
-        match (lane.kind, self.workspaces.get(&lane.workspace)) {
-            (LaneKind::UsersTrack, Some(workspace)) => workspace.braze.objects_max(),
-            (LaneKind::Default | LaneKind::SubscriptionStatusSet, _) => status::PHONES_MAX,
-            _ => 1,
-        }
+        let workspace = self.workspaces.get(&lane.workspace);
+        let tracked = workspace.map_or(1, |workspace| workspace.braze.objects_max());
+        pack::objects_max(lane.kind, tracked)
     }
 }
 

@@ -6,10 +6,21 @@
 use std::collections::HashSet;
 
 use super::body::{TrackBody, has_attributes_object, json_bytes};
+use super::status::PHONES_MAX;
 use crate::model::call::{Address, Call, Company};
+use crate::model::lane::LaneKind;
 
 /// The largest body we make for `/users/track`, in bytes. Braze says 4 MB and does not say which: a margin.
 pub const BODY_BYTES_MAX: usize = 3_900_000;
+
+/// How many objects one request of a lane may carry, where a write of profiles may carry `tracked`.
+pub const fn objects_max(lane: LaneKind, tracked: usize) -> usize {
+    match lane {
+        LaneKind::UsersTrack => tracked,
+        LaneKind::Default | LaneKind::SubscriptionStatusSet => PHONES_MAX,
+        LaneKind::UsersExportIds | LaneKind::UsersDelete | LaneKind::Quikly | LaneKind::Held => 1,
+    }
+}
 
 /// How many objects a call puts into a request.
 pub fn objects(call: &Call) -> usize {

@@ -84,7 +84,7 @@ fn moment(value: &str, answer: &RawAnswer, now: Timestamp) -> Option<Timestamp> 
         Some(Reset::At(moment)) => moment,
         None => http_date(value)?,
     };
-    let theirs = answer.header("date").and_then(http_date).unwrap_or(now);
+    let theirs = date(answer).unwrap_or(now);
     let apart = now.since(theirs).max(theirs.since(now));
     Some(if apart > DATE_SLACK {
         now + moment.since(theirs)
@@ -102,6 +102,11 @@ fn seconds(value: &str) -> Option<Reset> {
     } else {
         Reset::In(seconds)
     })
+}
+
+/// The other side's `Date`, in whole seconds (RFC 9110 section 6.6.1).
+pub fn date(answer: &RawAnswer) -> Option<Timestamp> {
+    http_date(answer.header("date")?)
 }
 
 fn http_date(value: &str) -> Option<Timestamp> {

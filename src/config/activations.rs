@@ -55,12 +55,11 @@ fn activation<'a>(
 ) -> Option<Rules> {
     let workspace = known.of_section(section);
     let flow = section.choice("flow", &FLOWS);
-    let identity = section
-        .choice(
-            "identity",
-            &[("export", Identity::Export), ("email", Identity::Email)],
-        )
-        .unwrap_or(Identity::Export);
+    let identity = section.choice_or(
+        "identity",
+        &[("export", Identity::Export), ("email", Identity::Email)],
+        Identity::Export,
+    );
     let by_phone = match flow {
         Some(ParticipationFlow::Sms | ParticipationFlow::DoubleOptIn) => true,
         Some(ParticipationFlow::Email) | None => false,
@@ -118,12 +117,11 @@ fn activation<'a>(
 }
 
 fn on_unknown(section: &Section<'_>) -> OnUnknown {
-    section
-        .choice(
-            "on_unknown",
-            &[("resend", OnUnknown::Resend), ("park", OnUnknown::Park)],
-        )
-        .unwrap_or_default()
+    section.choice_or(
+        "on_unknown",
+        &[("resend", OnUnknown::Resend), ("park", OnUnknown::Park)],
+        OnUnknown::default(),
+    )
 }
 
 fn credit(section: &Section<'_>) -> Option<CreditRule> {
@@ -171,15 +169,14 @@ fn phone(
     }
     let delay = section.duration("subscription_delay", Duration::from_secs(120));
     let [first, max, within] = confirm_every(&section.table_or_empty("confirm_every"), flow);
-    let subscribe = section
-        .choice(
-            "subscribe",
-            &[
-                ("delayed", SubscribeBy::Delayed),
-                ("inline", SubscribeBy::Inline),
-            ],
-        )
-        .unwrap_or_default();
+    let subscribe = section.choice_or(
+        "subscribe",
+        &[
+            ("delayed", SubscribeBy::Delayed),
+            ("inline", SubscribeBy::Inline),
+        ],
+        SubscribeBy::default(),
+    );
     Some(PhoneRules {
         group: group.filter(|_| by_phone)?.text()?.to_owned(),
         subscribe,

@@ -103,7 +103,17 @@ impl<'a> Field<'a> {
     /// A part of a whole: above 0, up to 1.
     pub(super) fn share(&self) -> Option<f64> {
         let allowed = "a number above 0 and up to 1, such as 0.5";
-        let share = match self.node.value {
+        self.number(allowed, |share| share > 0.0 && share <= 1.0)
+    }
+
+    /// As [`Field::share`], or nothing of it.
+    pub(super) fn part(&self) -> Option<f64> {
+        let allowed = "a number from 0 to 1, such as 0.1";
+        self.number(allowed, |part| (0.0..=1.0).contains(&part))
+    }
+
+    fn number(&self, allowed: &str, fits: impl Fn(f64) -> bool) -> Option<f64> {
+        let number = match self.node.value {
             Value::Float(number) => number,
             Value::Integer(number) => number as f64,
             Value::Table(_)
@@ -115,8 +125,8 @@ impl<'a> Field<'a> {
                 return None;
             }
         };
-        if share > 0.0 && share <= 1.0 {
-            return Some(share);
+        if fits(number) {
+            return Some(number);
         }
         self.wrong("out of range", allowed);
         None
@@ -212,7 +222,20 @@ impl<'a> Field<'a> {
 
     /// Where requests go: https, or http to this machine; nothing behind the path.
     pub(super) fn url(&self) -> Option<Url> {
-        let allowed = "https://HOST[/PATH], or http:// to a loopback address";
+        self.address(false)
+    }
+
+    /// As [`Field::url`], for what carries no secret: http may lead anywhere.
+    pub(super) fn open_url(&self) -> Option<Url> {
+        self.address(true)
+    }
+
+    fn address(&self, open: bool) -> Option<Url> {
+        let allowed = if open {
+            "http://HOST[/PATH] or https://HOST[/PATH]"
+        } else {
+            "https://HOST[/PATH], or http:// to a loopback address"
+        };
         let text = self.text()?;
         let problem = match Url::parse(text) {
             Err(_) => "not a URL",
@@ -223,7 +246,7 @@ impl<'a> Field<'a> {
                 "a query or a fragment does not belong here"
             }
             Ok(_) if text.ends_with('/') => "a slash at the end does not belong here",
-            Ok(url) if url.scheme() == "http" && !is_loopback(&url) => {
+            Ok(url) if url.scheme() == "http" && !open && !is_loopback(&url) => {
                 "http without TLS is only for loopback addresses"
             }
             Ok(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {

@@ -7,8 +7,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::NotYet;
-use super::tree::Place;
+use super::effective::{Gathered, Part};
+use super::tree::{Place, Table};
+use super::{NotYet, schema};
 
 /// One thing that makes a configuration unusable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -143,6 +144,7 @@ pub(super) struct Notes {
     mistakes: RefCell<Vec<Mistake>>,
     warnings: RefCell<Vec<Warning>>,
     not_yet: RefCell<Vec<NotYet>>,
+    effective: RefCell<Gathered>,
 }
 
 impl Notes {
@@ -158,6 +160,17 @@ impl Notes {
         });
     }
 
+    /// Everything that is written, for whoever wants to see it.
+    pub(super) fn written(&self, tree: &Table) {
+        self.effective.borrow_mut().written(tree, schema::ROOT, "");
+    }
+
+    /// What is followed at a key that is left out.
+    pub(super) fn left_out(&self, table: &str, key: &str, value: impl fmt::Display) {
+        let value = value.to_string();
+        self.effective.borrow_mut().left_out(table, key, value);
+    }
+
     pub(super) fn not_yet(&self, at: &Place, key: impl Into<String>, feature: impl Into<String>) {
         self.not_yet.borrow_mut().push(NotYet {
             line: at.line(),
@@ -167,14 +180,14 @@ impl Notes {
     }
 
     /// Warnings and what is not built yet, by line; or all mistakes.
-    pub(super) fn close(self) -> Result<(Vec<Warning>, Vec<NotYet>), Mistakes> {
+    pub(super) fn close(self) -> Result<(Vec<Warning>, Vec<NotYet>, Vec<Part>), Mistakes> {
         let mut mistakes = self.mistakes.into_inner();
         if mistakes.is_empty() {
             let mut warnings = self.warnings.into_inner();
             let mut not_yet = self.not_yet.into_inner();
             warnings.sort_by_key(|warning| warning.line);
             not_yet.sort_by_key(|not_yet| not_yet.line);
-            Ok((warnings, not_yet))
+            Ok((warnings, not_yet, self.effective.into_inner().close()))
         } else {
             mistakes.sort_by_key(|mistake| mistake.line);
             Err(Mistakes(mistakes))

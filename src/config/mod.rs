@@ -5,6 +5,7 @@
 
 mod activations;
 mod attributes;
+mod effective;
 mod env;
 pub(crate) mod field;
 mod mistake;
@@ -18,8 +19,10 @@ mod webhook;
 mod workspaces;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -30,6 +33,7 @@ use crate::model::Name;
 use crate::model::event::Source;
 use crate::model::rules::{RuleBook, Rules};
 
+pub use effective::{MASK, Part, Setting};
 pub use env::{Env, PREFIX};
 pub use mistake::{Mistake, Mistakes, Warning};
 
@@ -51,6 +55,8 @@ pub struct Config {
     pub store: Store,
     /// `[serve] stop_within`.
     pub stop_within: Duration,
+    /// `[telemetry] otlp_…`: where traces are exported to; `None`: nowhere.
+    pub traces: Option<Traces>,
     /// `[workspaces.NAME]`.
     pub workspaces: BTreeMap<Name, Workspace>,
     /// `[activations.Q_SCOPE]` and `[outgrow.CONTENT]` with `[retry]`, as flows read them.
@@ -59,6 +65,8 @@ pub struct Config {
     pub hold_after: u32,
     /// Settings that are valid but ask for what this version does not do yet; `serve` refuses to start with any.
     pub not_yet: Vec<NotYet>,
+    /// Every key as it is followed, without secrets.
+    pub effective: Arc<[Part]>,
 }
 
 /// A configuration that can be used, and what should be thought about.
@@ -95,6 +103,7 @@ impl Config {
         schema::note_unknown(&tree, schema::ROOT, "", &notes);
         let context = Context { env, notes: &notes };
         let root = Section::root(context, &tree);
+        notes.written(&tree);
 
         let ingest = settings::ingest(&root.table_or_empty("ingest"));
         let ops = settings::ops(&root.table_or_empty("ops"), &ingest);
@@ -103,18 +112,20 @@ impl Config {
             .table_or_empty("serve")
             .duration("stop_within", Duration::from_secs(10));
         let (retry, hold_after) = settings::retry(&root.table_or_empty("retry"));
+        let traces = settings::traces(&root.table_or_empty("telemetry"));
         let known = workspaces::Known::of(&root);
         let workspaces = workspaces::read(&known);
         let rules = activations::read(&root, &known, retry);
         webhook::check(&root, &known, &ingest, &rules);
         let contents = outgrow::read(&root, &known, retry);
 
-        let (warnings, not_yet) = notes.close()?;
+        let (warnings, not_yet, effective) = notes.close()?;
         let config = Config {
             ingest,
             ops,
             store,
             stop_within,
+            traces,
             rules: RuleBook::new(rules.into_iter().chain(contents).map(|rules| {
                 let braze = workspaces.get(&rules.workspace).map(|it| &it.braze);
                 Rules {
@@ -127,9 +138,19 @@ impl Config {
             workspaces,
             hold_after,
             not_yet,
+            effective: effective.into(),
         };
         Ok(Loaded { config, warnings })
     }
+}
+
+/// The export of traces.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// Takes OTLP over HTTP, protobuf.
+    pub endpoint: Url,
+    /// Of events that come without a trace, the part that begins one; 0 to 1.
+    pub sample: f64,
 }
 
 /// A feature that is switched on and not built yet.
@@ -262,6 +283,22 @@ pub struct Quikly {
     pub max_in_flight: usize,
     /// `timeout` of one request.
     pub timeout: Duration,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, unit) = match self.window.as_secs() {
+            seconds if seconds.is_multiple_of(3600) => (seconds / 3600, "h"),
+            seconds if seconds.is_multiple_of(60) => (seconds / 60, "min"),
+            seconds => (seconds, "s"),
+        };
+        let count = if count == 1 {
+            String::new()
+        } else {
+            count.to_string()
+        };
+        write!(f, "{}/{count}{unit}", self.requests)
+    }
 }
 
 /// So many requests in so long: `"3000/3s"`.

@@ -49,7 +49,8 @@ fn mapping(section: &Section<'_>) -> Mapping {
             "must be the brand's own id of a person: an id that Braze does not know creates a profile",
         );
     }
-    let on_bad_answer = section.choice("on_bad_answer", &[("drop", false), ("dead", true)]);
+    let on_bad_answer =
+        section.choice_or("on_bad_answer", &[("drop", false), ("dead", true)], false);
     let attributes = attributes(section);
     if attributes.is_empty() {
         section.context.notes.warn(
@@ -62,7 +63,7 @@ fn mapping(section: &Section<'_>) -> Mapping {
         id,
         email,
         external_id,
-        bad_answer_kills: on_bad_answer.unwrap_or(false),
+        bad_answer_kills: on_bad_answer,
         attributes,
     }
 }

@@ -3,6 +3,7 @@
 //! Invariants: every method notes its mistakes and goes on, so that one reading finds them all; what it returns then
 //! only fills a place in a configuration that is thrown away.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -87,6 +88,19 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// The value at `key`; where there is none, what is followed instead is noted for whoever wants to see it.
+    pub(super) fn or_default<T: Display>(
+        &self,
+        key: &str,
+        shown: impl FnOnce() -> T,
+    ) -> Option<Field<'a>> {
+        let field = self.field(key);
+        if field.is_none() {
+            self.context.notes.left_out(&self.path, key, shown());
+        }
+        field
+    }
+
     /// As [`Section::field`]; a missing key is a mistake.
     pub(super) fn required(&self, key: &str, remedy: &str) -> Option<Field<'a>> {
         let field = self.field(key);
@@ -137,14 +151,15 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn duration(&self, key: &str, default: Duration) -> Duration {
-        self.field(key)
-            .map_or(Some(default), |field| field.duration())
-            .unwrap_or(default)
+        let shown = || format!("{:?}", humantime::format_duration(default).to_string());
+        let field = self.or_default(key, shown);
+        field.and_then(|field| field.duration()).unwrap_or(default)
     }
 
     pub(super) fn integer(&self, key: &str, default: u64, range: RangeInclusive<u64>) -> u64 {
-        self.field(key)
-            .map_or(Some(default), |field| field.integer(range))
+        let field = self.or_default(key, || default);
+        field
+            .and_then(|field| field.integer(range))
             .unwrap_or(default)
     }
 
@@ -154,9 +169,8 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn boolean(&self, key: &str, default: bool) -> bool {
-        self.field(key)
-            .map_or(Some(default), |field| field.boolean())
-            .unwrap_or(default)
+        let field = self.or_default(key, || default);
+        field.and_then(|field| field.boolean()).unwrap_or(default)
     }
 
     /// One of these words; `None` when it is not there (or wrong).
@@ -164,8 +178,23 @@ impl<'a> Section<'a> {
         self.field(key)?.choice(words)
     }
 
+    /// One of `words`, the word for `default` when nothing is said.
+    pub(super) fn choice_or<T: Copy + PartialEq>(
+        &self,
+        key: &str,
+        words: &[(&str, T)],
+        default: T,
+    ) -> T {
+        let word = words.iter().find(|(_, value)| *value == default);
+        let shown = || format!("{:?}", word.map_or("", |(word, _)| word));
+        let field = self.or_default(key, shown);
+        field
+            .and_then(|field| field.choice(words))
+            .unwrap_or(default)
+    }
+
     pub(super) fn listen(&self, default: SocketAddr) -> SocketAddr {
-        let Some(field) = self.field("listen") else {
+        let Some(field) = self.or_default("listen", || format!("{:?}", default.to_string())) else {
             return default;
         };
         let Some(text) = field.text() else {
@@ -182,7 +211,11 @@ impl<'a> Section<'a> {
 
     /// The windows in the list `key`.
     pub(super) fn limits(&self, key: &str, default: &[Limit]) -> Vec<Limit> {
-        self.field(key)
+        let shown = || {
+            let all: Vec<String> = default.iter().map(|limit| format!("\"{limit}\"")).collect();
+            format!("[{}]", all.join(", "))
+        };
+        self.or_default(key, shown)
             .and_then(|field| field.limits())
             .unwrap_or_else(|| default.to_vec())
     }

@@ -33,6 +33,10 @@ pub(super) const ROOT: &[Key] = &[
     ("store", Shape::Table(STORE)),
     ("serve", Shape::Table(&[("stop_within", Text)])),
     ("retry", Shape::Table(RETRY)),
+    (
+        "telemetry",
+        Shape::Table(&[("otlp_endpoint", Text), ("otlp_sample", Shape::Value)]),
+    ),
     ("workspaces", Named(WORKSPACE)),
     ("activations", Named(ACTIVATION)),
     ("outgrow", Named(CONTENT)),

@@ -1,4 +1,4 @@
-//! `[ingest]`, `[ops]`, `[store]` and `[retry]`: the relay's own settings.
+//! `[ingest]`, `[ops]`, `[store]`, `[retry]` and `[telemetry]`: the relay's own settings.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,7 +12,7 @@ use super::field::is_loopback;
 use super::mistake::Mistake;
 use super::read::Section;
 use super::tree::Value;
-use super::{Ingest, Ops, Role, Store};
+use super::{Ingest, Ops, Role, Store, Traces};
 use crate::model::event::Source;
 use crate::model::rules::RetryPolicy;
 
@@ -149,12 +149,11 @@ enum Engine {
 }
 
 pub(super) fn store(section: &Section<'_>) -> Store {
-    let engine = section
-        .choice(
-            "engine",
-            &[("sled", Engine::Sled), ("postgres", Engine::Postgres)],
-        )
-        .unwrap_or(Engine::Sled);
+    let engine = section.choice_or(
+        "engine",
+        &[("sled", Engine::Sled), ("postgres", Engine::Postgres)],
+        Engine::Sled,
+    );
     let url = section.secret("url", engine == Engine::Postgres, false);
     if let Some(url) = &url {
         postgres_url(section, url.expose_secret(), engine);
@@ -236,6 +235,23 @@ pub(super) fn retry(section: &Section<'_>) -> (RetryPolicy, u32) {
     };
     section.in_order(&[("first", policy.first), ("max", policy.max)]);
     (policy, count("hold_after", HOLD_AFTER, 1))
+}
+
+/// `[telemetry]`.
+pub(super) fn traces(section: &Section<'_>) -> Option<Traces> {
+    let sample = section.field("otlp_sample").map(|field| field.part());
+    let endpoint = section.field("otlp_endpoint");
+    if endpoint.is_none() && sample.is_some() {
+        section.context.notes.warn(
+            &section.place("otlp_sample"),
+            section.key("otlp_sample"),
+            "has no effect without otlp_endpoint",
+        );
+    }
+    Some(Traces {
+        endpoint: endpoint?.open_url()?,
+        sample: sample.flatten().unwrap_or(1.0),
+    })
 }
 
 /// `retry.hold_after`, when nothing is said.

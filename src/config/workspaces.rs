@@ -15,6 +15,9 @@ pub(super) const ORDER_GAP: Duration = Duration::from_secs(2);
 /// `known_for`, when nothing is said.
 pub(super) const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
 
+/// `partner`, when nothing is said.
+const PARTNER: &str = "Quikly-BrazeRelay";
+
 /// The tables of all workspaces by name, for those who refer to them: right in themselves or not.
 pub(super) struct Known<'a>(Vec<(&'a str, Section<'a>)>);
 
@@ -97,21 +100,25 @@ fn braze(section: &Section<'_>) -> Option<Braze> {
         .and_then(|field| field.url());
     let exposed = url.as_ref().is_some_and(|url| !is_loopback(url));
     let api_key = section.secret("api_key", true, exposed);
-    let share = section.field("share").and_then(|field| field.share());
-    let partner = section.field("partner").and_then(|field| {
-        let text = field.text()?;
-        let fits = text.split('-').count() >= 2
-            && text
-                .split('-')
-                .all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric()));
-        if !fits {
-            field.wrong(
-                "not a partner's name",
-                "Organization-Product, such as \"Quikly-BrazeRelay\"",
-            );
-        }
-        Some(text)
-    });
+    let share = section
+        .or_default("share", || 1.0)
+        .and_then(|field| field.share());
+    let partner = section
+        .or_default("partner", || format!("{PARTNER:?}"))
+        .and_then(|field| {
+            let text = field.text()?;
+            let fits = text.split('-').count() >= 2
+                && text.split('-').all(|word| {
+                    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric())
+                });
+            if !fits {
+                field.wrong(
+                    "not a partner's name",
+                    "Organization-Product, such as \"Quikly-BrazeRelay\"",
+                );
+            }
+            Some(text)
+        });
     let limits = section.table_or_empty("limits");
     let limits = BRAZE_LIMITS
         .into_iter()
@@ -123,7 +130,7 @@ fn braze(section: &Section<'_>) -> Option<Braze> {
         track_objects_max: section.size("track_objects_max", 75, 1..=75),
         linger: section.duration("linger", Duration::from_millis(20)),
         order_gap: section.duration("order_gap", ORDER_GAP),
-        partner: partner.unwrap_or("Quikly-BrazeRelay").to_owned(),
+        partner: partner.unwrap_or(PARTNER).to_owned(),
         known_for: section.duration("known_for", KNOWN_FOR),
         limits: limits.collect(),
         // Last, so that everything above has been read, and complained about, by now.

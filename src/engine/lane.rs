@@ -109,7 +109,7 @@ impl Pace {
 }
 
 /// Requests a second in the long run, by the narrowest window; `None` without limits.
-pub(super) fn requests_per_second(limits: &[Limit], share: f64) -> Option<f64> {
+pub fn requests_per_second(limits: &[Limit], share: f64) -> Option<f64> {
     limits
         .iter()
         .map(|limit| f64::from(limit.requests) * share / limit.window.as_secs_f64())

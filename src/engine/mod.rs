@@ -18,6 +18,7 @@ mod outcome;
 mod prepare;
 mod recent;
 mod request;
+mod spans;
 mod tempo;
 mod worker;
 
@@ -42,6 +43,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 pub use control::{ActivationView, Desk, LaneView};
 use holds::Holds;
+pub use lane::requests_per_second;
 use lanes::{LaneState, configured_lanes};
 
 /// What the engine needs to know of the configuration.

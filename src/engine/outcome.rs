@@ -3,7 +3,7 @@
 //! Invariants: pure.
 
 use crate::client::Answers;
-use crate::model::call::{Answer, Failure, Happened};
+use crate::model::call::{Answer, Failure, Happened, Reply};
 use crate::telemetry::RequestOutcome;
 
 /// Whether a gateway may have denied this for what it carries. What says that the key is refused, or that there is
@@ -33,7 +33,7 @@ pub(super) fn blame(answers: &mut Answers) {
 }
 
 /// What became of a request, by its answers.
-pub(super) fn outcome_of(answers: &Answers) -> RequestOutcome {
+pub(super) fn outcome_of(answers: &[Result<Reply, Failure>]) -> RequestOutcome {
     let mut classes = answers.iter().map(|answer| match answer {
         Ok(_) => RequestOutcome::Ok,
         Err(Failure::Transient(_)) => RequestOutcome::Transient,

@@ -68,7 +68,7 @@ pub(super) fn prepare<S, C>(
         known,
     } = leased;
     let flow = job.state.flow();
-    let accepted_at = event.accepted_at;
+    let (accepted_at, trace) = (event.accepted_at, event.trace);
     let rules = book.of(&event).cloned();
     let believes = |learnt: &Learnt| {
         let known_for = rules.as_ref().map(|rules| rules.known_for);
@@ -84,6 +84,7 @@ pub(super) fn prepare<S, C>(
             activation: activation.clone(),
             flow,
             accepted_at,
+            trace,
             saved,
         })
     };

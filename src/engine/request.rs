@@ -15,8 +15,9 @@ use super::lanes::LaneState;
 use super::outcome::{blame, may_be_about_the_request, outcome_of, unanswered};
 use super::prepare::spare;
 use super::recent::Who;
+use super::spans::{Outgoing, note_end};
 use super::{EngineError, Shared};
-use crate::client::{Answers, Client, Heard};
+use crate::client::{Answers, Client, Heard, in_trace};
 use crate::flow::job::{Commit, Fate, Flow, Job};
 use crate::flow::settle::{Settled, settle};
 use crate::model::budget::Told;
@@ -25,6 +26,7 @@ use crate::model::event::Event;
 use crate::model::lane::LaneKind;
 use crate::model::rules::Rules;
 use crate::model::time::Timestamp;
+use crate::model::trace::TraceContext;
 use crate::store::{Committed, Store, Token};
 
 /// A job on loan that knows what it wants.
@@ -49,6 +51,7 @@ pub(super) struct Move {
     pub(super) activation: Activation,
     pub(super) flow: Flow,
     pub(super) accepted_at: Timestamp,
+    pub(super) trace: Option<TraceContext>,
     /// Look-ups that what is remembered has spared it since it was lent.
     pub(super) saved: u64,
 }
@@ -158,6 +161,7 @@ pub(super) async fn carry<S: Store, C: Client>(
                 activation,
                 flow,
                 accepted_at: event.accepted_at,
+                trace: event.trace,
                 saved,
             }),
             Settled::GiveBack => unchanged.push(token),
@@ -184,11 +188,15 @@ async fn send<S: Store, C: Client>(
 ) -> Answers {
     let calls = batch.iter().map(|asked| asked.call.clone()).collect();
     let sent_at = shared.clock.now();
+    let outgoing = Outgoing::of(shared.metrics.tracer(), batch);
+    let trace = outgoing.as_ref().and_then(Outgoing::header);
+    let performed = shared.client.perform(&lane.lane, calls);
     let Heard {
         mut answers,
         told,
+        status,
         sent,
-    } = shared.client.perform(&lane.lane, calls).await;
+    } = in_trace(trace, performed).await;
     answers.resize(batch.len(), Err(Failure::Unknown(unanswered())));
     let now = shared.clock.now();
     if !sent {
@@ -201,6 +209,9 @@ async fn send<S: Store, C: Client>(
     shared
         .metrics
         .request(&lane.lane, outcome, seconds, batch.len());
+    if let Some(outgoing) = outgoing {
+        outgoing.note(&lane.lane, batch, &answers, status, (sent_at, now));
+    }
     shared.hear_lane(lane, sent_at, now, &mut answers, &told);
     lane.heard.notify_one();
     answers
@@ -327,7 +338,7 @@ impl<S: Store, C: Client> Shared<S, C> {
             let commit = self.pass(&it.activation, it.flow, it.commit, now);
             let end = match &commit.fate {
                 Fate::Keep { lane, .. } if lane.kind == LaneKind::Held => {
-                    aside.insert(it.activation);
+                    aside.insert(it.activation.clone());
                     None
                 }
                 Fate::Keep { .. } => None,
@@ -335,23 +346,33 @@ impl<S: Store, C: Client> Shared<S, C> {
                 Fate::Bury { burial, .. } => Some(Err(burial.reason)),
             };
             self.metrics.look_up_saved(&lane.lane.workspace, it.saved);
-            counted.push((it.flow, it.accepted_at, end));
             commits.push((it.token, commit));
+            let end = end.map(|end| (end, it.trace, it.activation));
+            counted.push((it.token.id, it.flow, it.accepted_at, end));
         }
         let stored = self.store.commit(commits, now).await?;
         self.ended_meanwhile(&aside);
         let workspace = &lane.lane.workspace;
-        for ((flow, accepted_at, end), stored) in counted.into_iter().zip(stored) {
-            match (stored, end) {
-                (Committed::LostLease, _) | (Committed::Stored { .. }, None) => {}
-                (Committed::Stored { .. }, Some(Ok(outcome))) => {
+        for ((id, flow, accepted_at, end), stored) in counted.into_iter().zip(stored) {
+            let (Committed::Stored { .. }, Some((end, trace, activation))) = (stored, end) else {
+                continue;
+            };
+            match end {
+                Ok(outcome) => {
                     let age = now.since(accepted_at).as_secs_f64();
                     self.metrics.done(workspace, flow, outcome, age);
                 }
-                (Committed::Stored { .. }, Some(Err(reason))) => {
-                    self.metrics.dead(workspace, Some(flow), reason);
-                }
+                Err(reason) => self.metrics.dead(workspace, Some(flow), reason),
             }
+            note_end(
+                self.metrics.tracer(),
+                trace,
+                id,
+                &activation,
+                flow,
+                end,
+                now,
+            );
         }
         Ok(())
     }

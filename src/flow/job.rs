@@ -150,6 +150,20 @@ closed_list! {
     }
 }
 
+closed_list! {
+    /// Where a job that is not done is: in exactly one of these.
+    JobState {
+        /// Due in the future, or behind its participant's turn.
+        Waiting = "waiting",
+        /// Due, also while its lane is held.
+        Ready = "ready",
+        /// Being carried out.
+        InFlight = "in_flight",
+        /// A dead letter.
+        Dead = "dead",
+    }
+}
+
 /// One attempt, as a dead letter tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct Attempt {

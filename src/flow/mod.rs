@@ -18,6 +18,7 @@ pub mod job;
 mod join;
 pub mod mapping;
 mod outgrow;
+mod plan;
 mod progress;
 pub mod retry;
 pub mod settle;
@@ -26,6 +27,7 @@ mod webhook;
 
 pub use ahead::ahead;
 use join::Kind;
+pub use plan::plan;
 
 use job::{Burial, Child, Class, Flow, Job, Outcome, Profile, Reason, Start, State};
 

@@ -116,6 +116,7 @@ mod tests {
             scope: "quiz".into(),
             email: String::new(),
             email_given: None,
+            trace: None,
             external_id: None,
             phone: None,
             sms_consent: false,

@@ -35,6 +35,7 @@ pub(super) fn event() -> Event {
         scope: "drop".into(),
         email: MAIL.into(),
         email_given: Some("Ann@B.example".into()),
+        trace: None,
         external_id: None,
         phone: None,
         sms_consent: false,

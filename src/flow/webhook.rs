@@ -71,6 +71,7 @@ mod tests {
             scope: "login".into(),
             email: "ada@b.example".into(),
             email_given: Some("Ada@B.example".into()),
+            trace: None,
             external_id: None,
             phone: None,
             sms_consent: false,

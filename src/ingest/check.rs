@@ -129,6 +129,7 @@ pub(super) fn event(
                 key,
                 scope: scope.into_owned(),
                 email_given: (*given != *email).then(|| given.into_owned()),
+                trace: None,
                 email,
                 external_id: None,
                 phone,

@@ -18,9 +18,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
-use super::Ingest;
 use super::plant::{self, Route};
 use super::problem::Problem;
+use super::{Ingest, trace};
 use crate::store::{Appended, Store, StoreError};
 use crate::telemetry::Intake;
 
@@ -90,17 +90,26 @@ async fn take<S: Store>(
     }
     ingest.store.admits().map_err(|error| refused(&error))?;
 
+    let began = ingest.clock.now();
     let within = ingest.bounds.body_within;
     let (bytes, _held) = timeout(within, read(ingest, stated, body))
         .await
         .map_err(|_| Problem::too_slow(within))??;
-    let seeds = plant::seeds(ingest, route, &head.headers, bytes).await?;
+    let mut seeds = plant::seeds(ingest, route, &head.headers, bytes).await?;
+    let tracer = ingest.metrics.tracer();
+    let mut spans = Vec::new();
+    if tracer.is_on() {
+        let rules = ingest.rules.borrow().clone();
+        spans = trace::begin(tracer, &head.headers, &rules, &mut seeds, began);
+    }
     let count = seeds.len();
-    ingest
+    let accepted = ingest
         .store
         .append(seeds, ingest.clock.now())
         .await
-        .map_err(|error| refused(&error).concerning(count))
+        .map_err(|error| refused(&error).concerning(count))?;
+    trace::end(tracer, spans, &accepted, ingest.clock.now());
+    Ok(accepted)
 }
 
 /// The whole body, and the right to hold it in memory.

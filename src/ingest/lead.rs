@@ -35,6 +35,7 @@ pub(super) fn event(
         scope: content.to_owned(),
         email: person.email.unwrap_or_default(),
         email_given: None,
+        trace: None,
         external_id: person.external_id,
         phone: None,
         sms_consent: false,

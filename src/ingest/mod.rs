@@ -22,6 +22,7 @@ mod parse;
 mod plant;
 mod problem;
 mod single;
+mod trace;
 mod webhook;
 
 use std::convert::Infallible;

@@ -70,6 +70,7 @@ pub(super) fn event(
                 key: single.key(header_id, id),
                 scope,
                 email_given: (given != email).then_some(given),
+                trace: None,
                 email,
                 external_id: None,
                 phone: None,

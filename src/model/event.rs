@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json::ObjectText;
 use super::time::Timestamp;
+use super::trace::TraceContext;
 
 /// Who posts to us.
 #[derive(
@@ -79,7 +80,7 @@ pub struct CustomEvent {
 }
 
 /// An accepted event, complete: what is stored is enough to carry it out, today or after a replay.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Who posted it.
     pub source: Source,
@@ -107,6 +108,10 @@ pub struct Event {
     pub attributes: Option<ObjectText>,
     /// Its own custom event; of a webhook, the event it tells and its further pairs.
     pub event: Option<CustomEvent>,
+    /// The trace it belongs to, where somebody looks at traces. Nothing follows from it; the same event in another trace
+    /// is the same event. Stands in the envelope of what is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
 }
 
 impl Event {
@@ -152,6 +157,7 @@ mod tests {
             scope: "drop".into(),
             email: "a@b.example".into(),
             email_given: None,
+            trace: None,
             external_id: None,
             phone: None,
             sms_consent: false,

@@ -83,6 +83,11 @@ impl EventId {
         Timestamp::from_millis(self.parts().0)
     }
 
+    /// The lowest id that could be given at this moment: before it stand exactly those that were given earlier.
+    pub fn first_at(moment: Timestamp) -> EventId {
+        EventId((u128::from(moment.as_millis()) << 80).to_be_bytes())
+    }
+
     /// The job of this event with this number.
     pub fn job(self, number: u8) -> JobId {
         JobId {

@@ -14,6 +14,7 @@ pub mod lookalike;
 pub mod phone;
 pub mod rules;
 pub mod time;
+pub mod trace;
 
 /// A name that is shared by many values: a workspace, a `q_scope`, a content.
 pub type Name = std::sync::Arc<str>;

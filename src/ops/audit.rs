@@ -16,11 +16,13 @@ use axum::extract::{Query, State};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
+use utoipa::IntoParams;
 
 use super::Ops;
 use super::problem::Problem;
 use super::sheet;
 use super::wire::{AuditEntry, AuditPage, Which};
+use crate::config::Role;
 use crate::model::id::{EventId, JobId};
 use crate::model::lookalike::without_lookalikes;
 use crate::model::time::Timestamp;
@@ -45,6 +47,13 @@ const PREFIX: &str = "audit/";
 /// what a replay does by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Who(pub(super) String);
+
+impl Who {
+    /// Whoever uses the token of this number and role.
+    pub(super) fn of(role: Role, number: usize) -> Who {
+        Who(format!("{}-{number}", role.as_str()))
+    }
+}
 
 /// What was done, and what came of it.
 #[derive(Debug, Default)]
@@ -218,8 +227,9 @@ fn of_a_name(word: &str) -> bool {
 }
 
 /// What is asked of the audit.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// Go on behind this one, to older ones.
     #[serde(default)]
@@ -229,7 +239,15 @@ pub(super) struct Asked {
     limit: Option<usize>,
 }
 
-/// `GET /api/v1/audit`: the newest entry first.
+/// Who changed what, when and why.
+#[utoipa::path(
+    get,
+    path = "/api/v1/audit",
+    operation_id = "audit",
+    tag = "audit",
+    params(Asked),
+    responses((status = 200, description = "A page, the newest entry first.", body = AuditPage)),
+)]
 pub(super) async fn list<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     query: Result<Query<Asked>, QueryRejection>,

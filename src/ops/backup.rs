@@ -19,7 +19,14 @@ use crate::store::archive::{Head, Writer};
 use crate::store::entry::{Entries, Told};
 use crate::store::{Operate, Store, StoreError};
 
-/// Answers it.
+/// Streams everything that is stored, as it stands now, while events come in.
+#[utoipa::path(
+    post,
+    path = "/api/v1/backup",
+    operation_id = "backup",
+    tag = "store",
+    responses((status = 200, description = "A line of JSON each: the head, the entries, the end; without the end it is cut off.", content_type = "application/x-ndjson")),
+)]
 pub(super) async fn backup<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
 ) -> Result<impl IntoResponse, Problem> {

@@ -46,7 +46,15 @@ const FILTER_BYTES_MAX: usize = 500;
 /// The most characters of what says why.
 const BECAUSE_CHARS_MAX: usize = 300;
 
-/// `GET /api/v1/dead`.
+/// Dead letters that match.
+#[utoipa::path(
+    get,
+    path = "/api/v1/dead",
+    operation_id = "dead_list",
+    tag = "dead letters",
+    params(Which),
+    responses((status = 200, description = "A page, the oldest event first; people masked.", body = LetterPage)),
+)]
 pub(super) async fn list<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     query: Result<Query<Which>, QueryRejection>,
@@ -64,7 +72,15 @@ pub(super) async fn list<S: Store + Operate>(
     }))
 }
 
-/// `GET /api/v1/dead/counts`: from the store's own account where it has one, else of a slice.
+/// How many match: from the store's own account where it has one, else of a slice.
+#[utoipa::path(
+    get,
+    path = "/api/v1/dead/counts",
+    operation_id = "dead_counts",
+    tag = "dead letters",
+    params(Which),
+    responses((status = 200, description = "How many, by reason.", body = LetterCounts)),
+)]
 pub(super) async fn counts<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     query: Result<Query<Which>, QueryRejection>,
@@ -128,7 +144,15 @@ fn counted(counts: &Counts, which: &Which) -> LetterCounts {
     answer
 }
 
-/// `GET /api/v1/dead/{id}`.
+/// One dead letter, whole, with what was posted.
+#[utoipa::path(
+    get,
+    path = "/api/v1/dead/{id}",
+    operation_id = "dead_show",
+    tag = "dead letters",
+    params(("id" = JobId, Path, description = "Its id.")),
+    responses((status = 200, description = "All of it.", body = Letter)),
+)]
 pub(super) async fn show<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Path(id): Path<String>,
@@ -146,7 +170,15 @@ pub(super) async fn show<S: Store + Operate>(
     Ok(Json(Letter::of(&letter, hash)))
 }
 
-/// `POST /api/v1/dead/replay`.
+/// Lets single letters live again, at the step at which they died.
+#[utoipa::path(
+    post,
+    path = "/api/v1/dead/replay",
+    operation_id = "dead_replay",
+    tag = "dead letters",
+    request_body = Ids,
+    responses((status = 200, description = "What came of it.", body = Replayed)),
+)]
 pub(super) async fn replay<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Extension(who): Extension<Who>,
@@ -172,7 +204,15 @@ pub(super) async fn replay<S: Store + Operate>(
     office.to_the_end(change).await
 }
 
-/// `POST /api/v1/dead/discard`.
+/// Discards letters for good, with a reason.
+#[utoipa::path(
+    post,
+    path = "/api/v1/dead/discard",
+    operation_id = "dead_discard",
+    tag = "dead letters",
+    request_body = Discard,
+    responses((status = 200, description = "What came of it; by a filter a slice at a time.", body = Discarded)),
+)]
 pub(super) async fn discard<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Extension(who): Extension<Who>,
@@ -266,23 +306,26 @@ fn asked<S: Operate>(
 
 /// The same filter with its participant as a hash, whichever way it was given: an address goes no further than here.
 pub(super) fn resolved<S: Operate>(store: &S, mut which: Which) -> Result<Which, Problem> {
-    which.participant = match which.participant {
-        Some(given) if given.contains('@') => {
-            let email = email::normalised(&given)
-                .map_err(|why| Problem::bad_request(format!("the e-mail {why}")))?;
-            Some(store.participant_hash(&email))
-        }
-        Some(hash)
-            if hash.len() != PARTICIPANT_HASH_CHARS
-                || !hash.bytes().all(|it| it.is_ascii_hexdigit()) =>
-        {
-            return Err(Problem::bad_request(
-                "`participant` is an e-mail, or the hash that lists show",
-            ));
-        }
-        given => given.map(|hash| hash.to_lowercase()),
-    };
+    let given = which.participant.take();
+    which.participant = given.map(|given| participant(store, given)).transpose()?;
     Ok(which)
+}
+
+/// The hash of a participant who was named by an e-mail or by that hash.
+pub(super) fn participant<S: Operate>(store: &S, given: String) -> Result<String, Problem> {
+    if given.contains('@') {
+        let email = email::normalised(&given)
+            .map_err(|why| Problem::bad_request(format!("the e-mail {why}")))?;
+        return Ok(store.participant_hash(&email));
+    }
+    let is_hash =
+        given.len() == PARTICIPANT_HASH_CHARS && given.bytes().all(|it| it.is_ascii_hexdigit());
+    if !is_hash {
+        return Err(Problem::bad_request(
+            "`participant` is an e-mail, or the hash that lists show",
+        ));
+    }
+    Ok(given.to_lowercase())
 }
 
 /// The same of a filter that is kept, and shown to whoever may look: it must not say who is meant in other words.

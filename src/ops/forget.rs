@@ -64,7 +64,15 @@ struct Wanted {
 /// Everybody who is meant, with the e-mail of those who are named by one.
 type People = BTreeMap<Person, Option<String>>;
 
-/// `POST /api/v1/forget`.
+/// Forgets a person: previews unless `yes`.
+#[utoipa::path(
+    post,
+    path = "/api/v1/forget",
+    operation_id = "forget",
+    tag = "forget",
+    request_body = Forget,
+    responses((status = 200, description = "The preview, or the receipt.", body = Receipt)),
+)]
 pub(super) async fn forget<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Extension(who): Extension<Who>,
@@ -113,7 +121,15 @@ pub(super) async fn forget<S: Store + Operate>(
     receipt.map(Json).ok_or_else(unknown)
 }
 
-/// `GET /api/v1/forget/{id}`.
+/// One receipt of a forgetting.
+#[utoipa::path(
+    get,
+    path = "/api/v1/forget/{id}",
+    operation_id = "forget_show",
+    tag = "forget",
+    params(("id" = u64, Path, description = "Its number.")),
+    responses((status = 200, description = "It.", body = Receipt)),
+)]
 pub(super) async fn show<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Path(id): Path<String>,
@@ -132,7 +148,14 @@ pub(super) async fn show<S: Store + Operate>(
     Ok(Json(receipt))
 }
 
-/// `GET /api/v1/forget`.
+/// The last receipts.
+#[utoipa::path(
+    get,
+    path = "/api/v1/forget",
+    operation_id = "forget_list",
+    tag = "forget",
+    responses((status = 200, description = "The newest first.", body = Receipts)),
+)]
 pub(super) async fn list<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
 ) -> Result<Json<Receipts>, Problem> {

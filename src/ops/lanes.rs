@@ -49,7 +49,15 @@ impl Because {
     }
 }
 
-/// Holds it.
+/// Holds lanes or an activation.
+#[utoipa::path(
+    post,
+    path = "/api/v1/lanes/hold",
+    operation_id = "lanes_hold",
+    tag = "lanes",
+    request_body = WhichLanes,
+    responses((status = 200, description = "What is held now.", body = LanesChanged)),
+)]
 pub(super) async fn hold<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Extension(who): Extension<Who>,
@@ -84,7 +92,15 @@ pub(super) async fn hold<S: Store + Operate>(
     office.to_the_end(change).await
 }
 
-/// Ends its hold.
+/// Ends holds.
+#[utoipa::path(
+    post,
+    path = "/api/v1/lanes/release",
+    operation_id = "lanes_release",
+    tag = "lanes",
+    request_body = WhichLanes,
+    responses((status = 200, description = "What is released now.", body = LanesChanged)),
+)]
 pub(super) async fn release<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Extension(who): Extension<Who>,

@@ -127,12 +127,26 @@ pub(super) async fn run<S: Store + Operate>(ops: Arc<Ops<S>>) {
     }
 }
 
-/// `GET /api/v1/history`.
+/// The last hour in a few numbers every ten seconds.
+#[utoipa::path(
+    get,
+    path = "/api/v1/history",
+    operation_id = "history",
+    tag = "now",
+    responses((status = 200, description = "The last hour.", body = History)),
+)]
 pub(super) async fn history<S: Store + Operate>(State(ops): State<Arc<Ops<S>>>) -> Json<History> {
     Json(ops.office.live.history())
 }
 
-/// `GET /api/v1/live`: first an event `history`, then `now` each second.
+/// What happens, each second.
+#[utoipa::path(
+    get,
+    path = "/api/v1/live",
+    operation_id = "live",
+    tag = "now",
+    responses((status = 200, description = "Server-sent events: `history` (as `/api/v1/history`), then `now` (`Live`) each second.", content_type = "text/event-stream", body = Live)),
+)]
 pub(super) async fn live<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {

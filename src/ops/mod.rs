@@ -7,21 +7,27 @@
 //!
 //! Deliberately absent: everything clients post (that is [`crate::ingest`]), TLS, CORS.
 
+mod activations;
 mod audit;
 mod backup;
 mod change;
+mod config;
 mod dead;
 mod forget;
 mod guard;
+mod jobs;
 mod lanes;
 mod live;
 mod metrics;
 mod page;
+mod participants;
 mod problem;
 mod replays;
+mod schema;
 mod session;
 mod sheet;
 mod status;
+mod table;
 pub mod wire;
 
 use std::future::Future;
@@ -34,7 +40,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Extension, Json, Router};
 use secrecy::SecretString;
 use serde::Serialize;
@@ -44,8 +50,9 @@ use tokio::task::JoinSet;
 
 use self::guard::Guard;
 use self::problem::Problem;
+use self::table::{Closed, Table};
 use crate::clock::Clock;
-use crate::config::Role;
+use crate::config::{Part, Role};
 use crate::engine::Desk;
 use crate::model::rules::RuleBook;
 use crate::store::{Counts, Operate, Store, StoreError};
@@ -70,6 +77,8 @@ pub struct Ops<S> {
     pub metrics: Arc<Metrics>,
     /// Today's settings: replays begin by them.
     pub rules: watch::Receiver<Arc<RuleBook>>,
+    /// Today's configuration, as it is shown.
+    pub effective: watch::Receiver<Arc<[Part]>>,
     /// The engine.
     pub desk: Arc<dyn Desk>,
     /// What `/readyz` is told beside the store.
@@ -147,45 +156,21 @@ pub async fn serve<S: Store + Operate>(
 
 fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
     let guard = Arc::new(Guard::new(&ops.tokens, ops.clock.clone()));
-    let named = Router::new()
+    let Closed {
+        guarded,
+        open,
+        document,
+    } = table().close(ops.version);
+    let named = open
         .route("/", get(page::front))
         .route("/page/{name}", get(page::file))
-        .route("/api/v1/login", post(session::login))
-        .route("/api/v1/logout", post(session::logout))
         .layer(middleware::from_fn_with_state(
             guard.clone(),
             guard::check_name,
         ));
-    let guarded = Router::new()
-        .route("/api/v1/me", get(session::me))
+    let guarded = guarded
         .route("/metrics", get(metrics::scrape::<S>))
-        .route("/api/v1/status", get(status::status::<S>))
-        .route("/api/v1/live", get(live::live::<S>))
-        .route("/api/v1/history", get(live::history::<S>))
-        .route("/api/v1/audit", get(audit::list::<S>))
-        .route("/api/v1/dead", get(dead::list::<S>))
-        .route("/api/v1/dead/counts", get(dead::counts::<S>))
-        .route("/api/v1/dead/discard", post(dead::discard::<S>))
-        .route(
-            "/api/v1/replays",
-            get(replays::list::<S>).post(replays::begin::<S>),
-        )
-        .route("/api/v1/replays/preview", post(replays::preview::<S>))
-        .route("/api/v1/replays/{number}", get(replays::show::<S>))
-        .route(
-            "/api/v1/replays/{number}/{what}",
-            post(replays::change::<S>),
-        )
-        .route("/api/v1/dead/replay", post(dead::replay::<S>))
-        .route(
-            "/api/v1/forget",
-            post(forget::forget::<S>).get(forget::list::<S>),
-        )
-        .route("/api/v1/forget/{id}", get(forget::show::<S>))
-        .route("/api/v1/lanes/hold", post(lanes::hold::<S>))
-        .route("/api/v1/lanes/release", post(lanes::release::<S>))
-        .route("/api/v1/backup", post(backup::backup::<S>))
-        .route("/api/v1/dead/{id}", get(dead::show::<S>))
+        .route("/api/v1/openapi.json", get(Json(document)))
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(guard.clone(), guard::check));
@@ -197,6 +182,39 @@ fn router<S: Store + Operate>(ops: Arc<Ops<S>>) -> Router {
         .layer(Extension(guard))
         .layer(middleware::map_response(dress))
         .with_state(ops)
+}
+
+/// What the API answers.
+fn table<S: Store + Operate>() -> Table<Arc<Ops<S>>> {
+    Table::new()
+        .open(session::__path_login, session::login)
+        .open(session::__path_logout, session::logout)
+        .route(session::__path_me, session::me)
+        .route(status::__path_status, status::status::<S>)
+        .route(live::__path_live, live::live::<S>)
+        .route(live::__path_history, live::history::<S>)
+        .route(activations::__path_show, activations::show::<S>)
+        .route(audit::__path_list, audit::list::<S>)
+        .route(config::__path_show, config::show::<S>)
+        .route(participants::__path_show, participants::show::<S>)
+        .route(jobs::__path_list, jobs::list::<S>)
+        .route(jobs::__path_show, jobs::show::<S>)
+        .route(dead::__path_list, dead::list::<S>)
+        .route(dead::__path_counts, dead::counts::<S>)
+        .route(dead::__path_show, dead::show::<S>)
+        .route(dead::__path_replay, dead::replay::<S>)
+        .route(dead::__path_discard, dead::discard::<S>)
+        .route(replays::__path_list, replays::list::<S>)
+        .route(replays::__path_begin, replays::begin::<S>)
+        .route(replays::__path_preview, replays::preview::<S>)
+        .route(replays::__path_show, replays::show::<S>)
+        .route(replays::__path_change, replays::change::<S>)
+        .route(forget::__path_forget, forget::forget::<S>)
+        .route(forget::__path_list, forget::list::<S>)
+        .route(forget::__path_show, forget::show::<S>)
+        .route(lanes::__path_hold, lanes::hold::<S>)
+        .route(lanes::__path_release, lanes::release::<S>)
+        .route(backup::__path_backup, backup::backup::<S>)
 }
 
 impl<S: Store> Ops<S> {

@@ -6,10 +6,13 @@ use std::borrow::Cow;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
+use super::wire;
 use crate::store::StoreError;
 use crate::telemetry::MetricsError;
+
+/// The media type of every refusal.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Why an operator was not answered.
 #[derive(Debug)]
@@ -60,21 +63,14 @@ pub(super) fn told(response: Response) -> Response {
     Problem::new(status, detail).into_response()
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    r#type: &'a str,
-    title: &'a str,
-    status: u16,
-    detail: &'a str,
-}
-
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Body {
-            r#type: "about:blank",
-            title: self.status.canonical_reason().unwrap_or_default(),
+        let title = self.status.canonical_reason().unwrap_or_default();
+        let body = wire::Problem {
+            r#type: "about:blank".to_owned(),
+            title: title.to_owned(),
             status: self.status.as_u16(),
-            detail: &self.detail,
+            detail: self.detail.into_owned(),
         };
         // Texts and a number: there is nothing in it that could not be written.
         let mut response = serde_json::to_vec(&body)
@@ -86,7 +82,7 @@ impl IntoResponse for Problem {
                 .headers_mut()
                 .insert(name, HeaderValue::from_static(value));
         };
-        say(header::CONTENT_TYPE, "application/problem+json");
+        say(header::CONTENT_TYPE, PROBLEM_JSON);
         if self.status == StatusCode::UNAUTHORIZED {
             say(header::WWW_AUTHENTICATE, "Bearer realm=\"braze-relay ops\"");
         }

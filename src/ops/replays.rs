@@ -30,7 +30,7 @@ use crate::store::{
     StoreError,
 };
 
-pub(super) use preview::preview;
+pub(super) use preview::{__path_preview, preview};
 pub(super) use run::run;
 
 /// How many letters are let live in one write, at most.
@@ -153,7 +153,14 @@ fn row(replay: Replay, counts: ReplayCounts) -> ReplayRow {
     }
 }
 
-/// `GET /api/v1/replays`.
+/// Replays.
+#[utoipa::path(
+    get,
+    path = "/api/v1/replays",
+    operation_id = "replay_list",
+    tag = "replays",
+    responses((status = 200, description = "The newest first.", body = ReplayPage)),
+)]
 pub(super) async fn list<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
 ) -> Result<Json<ReplayPage>, Problem> {
@@ -168,7 +175,15 @@ pub(super) async fn list<S: Store + Operate>(
     }))
 }
 
-/// `GET /api/v1/replays/{number}`.
+/// One replay and how far it is.
+#[utoipa::path(
+    get,
+    path = "/api/v1/replays/{number}",
+    operation_id = "replay_show",
+    tag = "replays",
+    params(("number" = u32, Path, description = "Its number.")),
+    responses((status = 200, description = "It.", body = ReplayRow)),
+)]
 pub(super) async fn show<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Path(number): Path<String>,
@@ -180,7 +195,15 @@ pub(super) async fn show<S: Store + Operate>(
     Ok(Json(ops.row(replay).await?))
 }
 
-/// `POST /api/v1/replays`: begins one.
+/// Begins a replay of all that match.
+#[utoipa::path(
+    post,
+    path = "/api/v1/replays",
+    operation_id = "replay_begin",
+    tag = "replays",
+    request_body = NewReplay,
+    responses((status = 200, description = "It has begun.", body = ReplayRow)),
+)]
 pub(super) async fn begin<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Extension(who): Extension<Who>,
@@ -198,7 +221,15 @@ pub(super) async fn begin<S: Store + Operate>(
         .await
 }
 
-/// `POST /api/v1/replays/{number}/pause`, `/resume` and `/cancel`.
+/// Pauses, resumes or cancels a replay.
+#[utoipa::path(
+    post,
+    path = "/api/v1/replays/{number}/{what}",
+    operation_id = "replay_change",
+    tag = "replays",
+    params(("number" = u32, Path, description = "Its number."), ("what" = String, Path, description = "`pause`, `resume` or `cancel`.")),
+    responses((status = 200, description = "As it is now.", body = ReplayRow)),
+)]
 pub(super) async fn change<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     Extension(who): Extension<Who>,

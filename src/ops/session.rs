@@ -12,13 +12,13 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::audit::Who;
 use super::dead::parsed;
 use super::guard::Guard;
 use super::problem::Problem;
+use super::wire::{Login, Me};
 use crate::config::Role;
 use crate::model::time::Timestamp;
 
@@ -33,7 +33,7 @@ const WRONG_MAX: u32 = 20;
 const WRONG_WITHIN: Duration = Duration::from_mins(1);
 
 /// The cookie's name.
-const COOKIE: &str = "relay_session";
+pub(super) const COOKIE: &str = "relay_session";
 
 /// Everybody who is signed in, and how many tried in vain.
 #[derive(Debug, Default)]
@@ -140,13 +140,15 @@ fn set(value: &str, seconds: u64) -> Result<HeaderValue, Problem> {
     })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Login {
-    token: String,
-}
-
-/// `POST /api/v1/login`: `{"token":"…"}`.
+/// Signs in with one of `ops.tokens`.
+#[utoipa::path(
+    post,
+    path = "/api/v1/login",
+    operation_id = "login",
+    tag = "session",
+    request_body = Login,
+    responses((status = 200, description = "The role; the session is in a cookie.", body = Me)),
+)]
 pub(super) async fn login(
     Extension(guard): Extension<Arc<Guard>>,
     body: Bytes,
@@ -170,11 +172,22 @@ pub(super) async fn login(
     };
     let value = guard.sessions.begin(role, number, now);
     let cookie = set(&value, LASTS.as_secs())?;
-    let said = Json(json!({ "role": role.as_str() }));
-    Ok(([(header::SET_COOKIE, cookie)], said).into_response())
+    let me = Me {
+        who: Who::of(role, number).0,
+        role: role.as_str().to_owned(),
+        signed_in: true,
+    };
+    Ok(([(header::SET_COOKIE, cookie)], Json(me)).into_response())
 }
 
-/// `POST /api/v1/logout`.
+/// Signs out.
+#[utoipa::path(
+    post,
+    path = "/api/v1/logout",
+    operation_id = "logout",
+    tag = "session",
+    responses((status = 200, description = "The session is over.")),
+)]
 pub(super) async fn logout(
     Extension(guard): Extension<Arc<Guard>>,
     headers: HeaderMap,
@@ -183,19 +196,26 @@ pub(super) async fn logout(
     Ok(([(header::SET_COOKIE, set("", 0)?)], Json(json!({}))).into_response())
 }
 
-/// `GET /api/v1/me`.
+/// Who the relay takes you for.
+#[utoipa::path(
+    get,
+    path = "/api/v1/me",
+    operation_id = "me",
+    tag = "session",
+    responses((status = 200, description = "Who you are.", body = Me)),
+)]
 pub(super) async fn me(
     Extension(guard): Extension<Arc<Guard>>,
     Extension(who): Extension<Who>,
+    Extension(role): Extension<Role>,
     headers: HeaderMap,
-) -> Response {
+) -> Json<Me> {
     let session = guard.sessions.of(&headers, guard.clock.now());
-    let role = match (guard.is_open(), session) {
-        (true, _) => Role::Operator.as_str(),
-        (false, Some((role, _))) => role.as_str(),
-        (false, None) => who.0.split('-').next().unwrap_or_default(),
-    };
-    Json(json!({ "who": who.0, "role": role, "signed_in": session.is_some() })).into_response()
+    Json(Me {
+        who: who.0,
+        role: role.as_str().to_owned(),
+        signed_in: session.is_some(),
+    })
 }
 
 #[cfg(test)]

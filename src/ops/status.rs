@@ -22,7 +22,14 @@ use crate::model::time::Timestamp;
 use crate::store::{self, Counts, EventCounts, LaneCounts, Operate, States, Store};
 use crate::telemetry::NONE;
 
-/// Answers it.
+/// How much there is of everything.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status",
+    operation_id = "status",
+    tag = "now",
+    responses((status = 200, description = "All of it.", body = Status)),
+)]
 pub(super) async fn status<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
 ) -> Result<Json<Status>, Problem> {
@@ -121,7 +128,7 @@ fn done(counts: &Counts) -> Vec<Done> {
     .collect()
 }
 
-fn held(view: &ActivationView, because: &Because) -> HeldActivation {
+pub(super) fn held(view: &ActivationView, because: &Because) -> HeldActivation {
     let by_hand = view.hold.reason == ActivationHoldReason::Manual;
     HeldActivation {
         workspace: view.workspace.to_string(),

@@ -3,25 +3,36 @@
 //! Invariants: names of fields are a promise to tools. Moments are RFC 3339, durations seconds, sizes bytes. A list
 //! never shows a whole address; see [`mask`].
 
+mod activations;
 mod audit;
+mod config;
 mod forget;
+mod jobs;
 mod lanes;
 mod letters;
 mod live;
+mod participants;
 mod replays;
+mod session;
 mod status;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+pub use activations::{Activation, Credits, DeadReason, DoneOutcome, Step, StepKind};
 pub use audit::{AuditEntry, AuditPage};
+pub use config::{Configuration, ConfigurationSetting, ConfigurationTable};
 pub use forget::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};
+pub use jobs::{JobHeld, JobPage, JobRow, JobShown, LastFailure, WhichJobs, lane_of};
 pub use lanes::{LanesChanged, WhichLanes};
 pub use letters::{Discard, Discarded, Ids, LetterCounts, Replayed, StillDead, Which};
 pub use live::{History, Live, Moment};
+pub use participants::{KnownAddress, Participant, TimelineEvent, WhichParticipant};
 pub use replays::{
     NewReplay, Preview, PreviewLane, Replay, ReplayPage, ReplayRow, ReplayState, USUAL_BUDGET,
     USUAL_STOP_AT,
 };
+pub use session::{Login, Me};
 pub use status::{
     ActivationRow, Dead, Done, Events, Group, Held, HeldActivation, Jobs, LaneRow, Status, StoreRow,
 };
@@ -34,8 +45,21 @@ use crate::model::json::{Object, ObjectText};
 use crate::model::time::Timestamp;
 use crate::store::DeadLetter;
 
+/// Why a request was refused (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// `about:blank`: the status says what kind it is.
+    pub r#type: String,
+    /// The status in words.
+    pub title: String,
+    /// The status.
+    pub status: u16,
+    /// Why, and what to do about it.
+    pub detail: String,
+}
+
 /// `GET /api/v1/dead`: a page. It may hold fewer than asked for and still have a `next`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LetterPage {
     /// In order of their ids, oldest event first.
     pub items: Vec<LetterRow>,
@@ -44,7 +68,7 @@ pub struct LetterPage {
 }
 
 /// A dead letter in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LetterRow {
     /// Its id, for show and replay.
     pub id: JobId,
@@ -83,7 +107,7 @@ pub struct LetterRow {
 }
 
 /// `GET /api/v1/dead/{id}`: a dead letter, whole.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Letter {
     /// As in the list.
     #[serde(flatten)]
@@ -95,7 +119,7 @@ pub struct Letter {
 }
 
 /// An event in the form in which it is posted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Posted {
     /// Who posted it.
     pub source: Source,
@@ -120,7 +144,7 @@ pub struct Posted {
 }
 
 /// A custom event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PostedEvent {
     /// `name`.
     pub name: String,

@@ -11,8 +11,13 @@
 //!
 //! # Format, version 2: records of replays alone
 //! `[version: u8][pieces: u8][number of the replay: u32, big-endian][bincode as in version 1]`.
+//!
+//! # Format, version 3: records of traces alone
+//! `[version: u8][pieces: u8][trace: 16][parent: 8][marks: u8][bincode as in version 1]`. Marks: 1, it is sampled; 2, the
+//! number of a replay follows, as in version 2.
 
 mod entries;
+mod envelope;
 mod known;
 mod turn;
 
@@ -27,6 +32,7 @@ pub use self::known::{
 };
 pub use self::turn::{Behind, Turn};
 
+use self::envelope::Said;
 use crate::flow::job::{Burial, Flow, Job};
 use crate::model::event::Event;
 use crate::model::id::{EventId, JobId};
@@ -61,11 +67,6 @@ pub enum CodecError {
     #[error("a record of {0} bytes is longer than {RECORD_BYTES_MAX}")]
     TooLong(usize),
 }
-
-/// The version of a record that belongs to a replay. All others are of [`VERSION`].
-const REPLAYED: u8 = 2;
-/// Version, pieces and replay.
-const REPLAYED_ENVELOPE: usize = RECORD_ENVELOPE + 4;
 
 /// A job with its event, living or dead.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +116,46 @@ impl<Context> Decode<Context> for Record {
     }
 }
 
+// An event as it stands in a record: all but its trace, which stands in the envelope.
+impl Encode for Event {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.source.encode(encoder)?;
+        self.kind.encode(encoder)?;
+        self.key.encode(encoder)?;
+        self.scope.encode(encoder)?;
+        self.email.encode(encoder)?;
+        self.email_given.encode(encoder)?;
+        self.external_id.encode(encoder)?;
+        self.phone.encode(encoder)?;
+        self.sms_consent.encode(encoder)?;
+        self.at.encode(encoder)?;
+        self.accepted_at.encode(encoder)?;
+        self.attributes.encode(encoder)?;
+        self.event.encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for Event {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Event, DecodeError> {
+        Ok(Event {
+            source: Decode::decode(decoder)?,
+            kind: Decode::decode(decoder)?,
+            key: Decode::decode(decoder)?,
+            scope: Decode::decode(decoder)?,
+            email: Decode::decode(decoder)?,
+            email_given: Decode::decode(decoder)?,
+            external_id: Decode::decode(decoder)?,
+            phone: Decode::decode(decoder)?,
+            sms_consent: Decode::decode(decoder)?,
+            at: Decode::decode(decoder)?,
+            accepted_at: Decode::decode(decoder)?,
+            attributes: Decode::decode(decoder)?,
+            event: Decode::decode(decoder)?,
+            trace: None,
+        })
+    }
+}
+
 /// An event that is done, until its key may be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Done {
@@ -129,6 +170,11 @@ fn encode<const ENVELOPE: usize>(value: &impl Encode, room: usize) -> Result<Vec
     let mut bytes = Vec::with_capacity(room);
     bytes.push(VERSION);
     bytes.resize(ENVELOPE, 0);
+    encode_behind(bytes, value)
+}
+
+/// Encodes `value` behind the envelope that `bytes` are.
+fn encode_behind(mut bytes: Vec<u8>, value: &impl Encode) -> Result<Vec<u8>, CodecError> {
     let config = bincode::config::standard();
     bincode::encode_into_std_write(value, &mut bytes, config)
         .map_err(|error| CodecError::Damaged(error.to_string()))?;
@@ -172,13 +218,7 @@ pub struct Pieces {
 
 /// Writes a record down.
 pub fn encode_record(record: &Record) -> Result<Pieces, CodecError> {
-    let Some(replay) = record.replay else {
-        return cut(encode::<RECORD_ENVELOPE>(record, 512)?);
-    };
-    let mut bytes = encode::<REPLAYED_ENVELOPE>(record, 512)?;
-    bytes[0] = REPLAYED;
-    bytes[RECORD_ENVELOPE..REPLAYED_ENVELOPE].copy_from_slice(&replay.to_be_bytes());
-    cut(bytes)
+    cut(encode_behind(Said::of(record).write(), record)?)
 }
 
 /// Cuts encoded bytes into pieces of at most [`PIECE_BYTES_MAX`].
@@ -206,18 +246,11 @@ pub fn pieces_behind(first: &[u8]) -> u8 {
 
 /// Reads a record whose pieces have been put together.
 pub fn decode_record(bytes: &[u8]) -> Result<Record, CodecError> {
-    if bytes.first() != Some(&REPLAYED) {
-        return decode::<RECORD_ENVELOPE, _>(bytes);
-    }
-    let cut_off = || CodecError::Damaged("no replay".into());
-    let (envelope, rest) = bytes
-        .split_at_checked(REPLAYED_ENVELOPE)
-        .ok_or_else(cut_off)?;
-    let replay = envelope.last_chunk::<4>().ok_or_else(cut_off)?;
-    Ok(Record {
-        replay: Some(u32::from_be_bytes(*replay)),
-        ..decoded(rest)?
-    })
+    let (Said { replay, trace }, rest) = Said::read(bytes)?;
+    let mut record: Record = decoded(rest)?;
+    record.replay = replay;
+    record.event.trace = trace;
+    Ok(record)
 }
 
 /// What a record takes in a pack beyond its own bytes: id and length.

@@ -99,6 +99,8 @@ pub struct Counts {
     pub lanes: BTreeMap<Lane, LaneCounts>,
     /// Whose the due calls of each lane are: what its `depth` is made of.
     pub due: BTreeMap<(Lane, Group), u64>,
+    /// Whose the calls are that are due later: what each lane's `waiting` is made of.
+    pub later: BTreeMap<(Lane, Group), u64>,
     /// The size of the store's files, bytes.
     pub store_bytes: u64,
     /// Of those, what is alive: keys and values, as they were weighed last; nought before they were.

@@ -10,6 +10,7 @@
 mod carry;
 mod counting;
 mod forget;
+mod jobs;
 mod maps;
 mod moves;
 mod turns;
@@ -22,9 +23,9 @@ use tokio::sync::Notify;
 use self::maps::{Living, Maps};
 use super::entry::Entries;
 use super::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Operate, Page, Paper,
-    Papers, Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store, StoreError,
-    Token, Trace, paper,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, JobFilter, Leased, Note, Operate,
+    Page, Paper, Papers, Person, Portion, Position, ReplayCounts, Settings, Shelf, Standing, Store,
+    StoreError, StoredJob, Timeline, Token, Trace, paper,
 };
 use crate::flow::job::{Commit, Seed, Start};
 use crate::model::budget::BudgetUse;
@@ -257,6 +258,20 @@ impl Operate for MapStore {
         Ok(self.open()?.dead.get(&id).cloned())
     }
 
+    async fn job_list(
+        &self,
+        filter: JobFilter,
+        after: Option<JobId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<StoredJob>, StoreError> {
+        Ok(self.open()?.job_list(&filter, after, limit, now))
+    }
+
+    async fn job_get(&self, id: JobId, now: Timestamp) -> Result<Option<StoredJob>, StoreError> {
+        Ok(self.open()?.job_get(id, now))
+    }
+
     async fn copy(&self) -> Result<Entries, StoreError> {
         let maps = self.open()?;
         let (entries, to) = Entries::channel(maps.hasher.secret());
@@ -306,6 +321,15 @@ impl Operate for MapStore {
         maps.commit += 1;
         let held = maps.forget(&person, before, now);
         Ok(Portion { held, next: None })
+    }
+
+    async fn timeline(
+        &self,
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Timeline, StoreError> {
+        Ok(self.open()?.timeline(&participant, limit, now))
     }
 
     async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {

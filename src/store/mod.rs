@@ -53,6 +53,7 @@ pub mod codec;
 mod counts;
 pub mod entry;
 mod hash;
+mod jobs;
 mod letters;
 pub mod map;
 pub mod paper;
@@ -65,11 +66,12 @@ use self::address::is_memorable;
 pub use self::address::{ADDRESS_BYTES_MAX, Learnt};
 pub use self::counts::{Counts, EventCounts, Group, LaneCounts, States};
 use self::entry::Entries;
+pub use self::jobs::{JobFilter, StoredJob};
 pub use self::letters::{
     DeadFilter, DeadLetter, PARTICIPANT_HASH_CHARS, REPLAYS_MAX, ReplayCounts,
 };
 pub use self::paper::{Note, Paper, Papers, Shelf};
-pub use self::person::{Found, Held, Named, Person, Portion, Position, Standing, Trace};
+pub use self::person::{Found, Held, Named, Person, Portion, Position, Standing, Timeline, Trace};
 pub use self::settings::Settings;
 
 /// What [`Store::append`] made of one seed.
@@ -245,6 +247,25 @@ pub trait Operate: Clone + Send + Sync + 'static {
         id: JobId,
     ) -> impl Future<Output = Result<Option<DeadLetter>, StoreError>> + Send;
 
+    /// Jobs that match, living and dead, in order of their ids (oldest event first), behind `after`; each in the state it
+    /// has at `now`. Looks at a bounded slice: a page may hold fewer than `limit`, even none, and still have a `next`,
+    /// which is always behind `after`. An id stays a job's own wherever it moves: page by page, none is passed over and
+    /// none told twice.
+    fn job_list(
+        &self,
+        filter: JobFilter,
+        after: Option<JobId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Page<StoredJob>, StoreError>> + Send;
+
+    /// One job that lives or is dead, as it is at `now`.
+    fn job_get(
+        &self,
+        id: JobId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<StoredJob>, StoreError>> + Send;
+
     /// Everything there is, told while it is worked: consistent as of the moment in which the last of it is told. Only one
     /// copy is taken at a time; a later one breaks an earlier one off. Costs the queue a bounded slice at a time; whoever
     /// takes it too slowly, so that too much is written meanwhile, loses it.
@@ -356,6 +377,14 @@ pub trait Operate: Clone + Send + Sync + 'static {
     /// How an event stands.
     fn standing(&self, event: EventId)
     -> impl Future<Output = Result<Standing, StoreError>> + Send;
+
+    /// What is remembered of the participant with this hash: at most `limit` of their events.
+    fn timeline(
+        &self,
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Timeline, StoreError>> + Send;
 
     /// Whose events a trace [is in](Trace::is_in): a bounded slice of what lives or is dead. Whoever comes or lives again
     /// while one searches may be passed over.

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::hash::Hasher;
+use crate::model::Name;
+use crate::model::call::Address;
 use crate::model::email;
 use crate::model::event::{Event, EventKind, Source};
 use crate::model::id::EventId;
@@ -142,6 +144,17 @@ pub struct Portion {
     pub next: Option<EventId>,
 }
 
+/// What is remembered of a participant, whether or not any of it still lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Timeline {
+    /// The newest of their events, the newest first.
+    pub events: Vec<EventId>,
+    /// There are older ones.
+    pub more: bool,
+    /// Where their profile is believed to be, by workspace.
+    pub addresses: Vec<(Name, Address)>,
+}
+
 /// By what somebody is looked for in records that do not go by their address.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Trace {
@@ -249,6 +262,7 @@ mod tests {
             scope: "quiz".into(),
             email: email.into(),
             email_given: None,
+            trace: None,
             external_id: None,
             phone: None,
             sms_consent: false,

@@ -1,11 +1,13 @@
-//! Metrics and logs: what operators watch.
+//! Metrics, logs and traces: what operators watch.
 //!
 //! Invariants: names and labels are those of the design and nothing else; no label has unbounded values; nothing
-//! here scans the store; nothing personal, no token and no body is ever a label or a field.
+//! here scans the store; nothing personal, no token and no body is ever a label, a field or an attribute.
 
 mod gauges;
 mod labels;
 pub mod logs;
+pub mod otlp;
+pub mod traces;
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -13,6 +15,8 @@ use prometheus::{
 
 pub use self::gauges::{Family, Gauges};
 pub use self::labels::{Intake, RequestOutcome};
+use self::otlp::Exporter;
+use self::traces::Tracer;
 
 use crate::flow::job::{Flow, Outcome, Reason};
 use crate::model::event::Source;
@@ -20,6 +24,9 @@ use crate::model::lane::Lane;
 
 /// The label value of a workspace, activation or flow that is not known.
 pub const NONE: &str = "none";
+
+/// What becomes of a span.
+const SPANS: [&str; 2] = ["exported", "dropped"];
 
 /// The flows that this version runs.
 const FLOWS: [Flow; 7] = [
@@ -96,6 +103,8 @@ pub struct Metrics {
     event_done_seconds: HistogramVec,
     due_lag_seconds: Histogram,
     commit_seconds: Histogram,
+    spans: IntCounterVec,
+    tracer: Tracer,
 }
 
 /// A metric that is made twice or with a wrong name: a mistake in this file.
@@ -191,8 +200,32 @@ impl Metrics {
             )?,
             due_lag_seconds: single("relay_due_lag_seconds", "How late due jobs were taken up.")?,
             commit_seconds: single("relay_commit_seconds", "How long durable commits took.")?,
+            spans: counter(
+                "relay_spans_total",
+                "Spans of traces, by what became of them.",
+                &["result"],
+            )?,
+            tracer: Tracer::default(),
             registry,
         })
+    }
+
+    /// The same with an export of traces; of events that come without one, this part (0 to 1) begins a trace.
+    #[must_use]
+    pub fn traced(self, sample_ratio: f64) -> (Metrics, Exporter) {
+        let [exported, dropped] = SPANS.map(|result| self.spans.with_label_values(&[result]));
+        let (tracer, queue) = Tracer::to(dropped.clone(), sample_ratio);
+        let exporter = Exporter {
+            queue,
+            exported,
+            dropped,
+        };
+        (Metrics { tracer, ..self }, exporter)
+    }
+
+    /// Who notes what traces show.
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
     }
 
     /// Every series there can be with these lanes is there from now on, at 0 until something happens: every source and
@@ -203,6 +236,9 @@ impl Metrics {
             for intake in Intake::ALL {
                 self.intake(source, intake, 0);
             }
+        }
+        for result in SPANS {
+            let _ = self.spans.with_label_values(&[result]);
         }
         for flow in FLOWS {
             let _ = self.event_done_seconds.with_label_values(&[flow.as_str()]);

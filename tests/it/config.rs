@@ -87,6 +87,7 @@ fn the_example_has_no_mistake_and_shows_the_defaults() {
         workspace.brand = None;
         let mut shown = format!("{:#?}{:#?}{:#?}", config.ingest, config.ops, config.store);
         write!(shown, "{:#?}{workspace:#?}", config.stop_within).unwrap();
+        write!(shown, "{:?}", config.traces).unwrap();
         write!(shown, "{:?}{:?}", config.hold_after, rules.retry).unwrap();
         write!(shown, "{:?}{:?}", rules.credit, rules.created_event).unwrap();
         write!(shown, "{:?}", rules.progress_on_unknown).unwrap();
@@ -450,6 +451,50 @@ fn urls_are_https_or_stay_on_this_machine() {
         let said = found[0].to_string();
         assert!(said.contains(part) && !said.contains("hunter2"), "{said}");
     }
+}
+
+#[test]
+fn traces_are_exported_where_that_is_said_and_nowhere_else() {
+    assert!(good(BASE).config.traces.is_none());
+    let endpoint = "otlp_endpoint = \"http://collector.example:4318/v1/traces\"";
+    let all = good(&format!("{BASE}[telemetry]\n{endpoint}\n"));
+    let all = all.config.traces.unwrap();
+    assert_eq!(
+        all.endpoint.as_str(),
+        "http://collector.example:4318/v1/traces"
+    );
+    assert!((all.sample - 1.0).abs() < f64::EPSILON);
+    let none = good(&format!("{BASE}[telemetry]\n{endpoint}\notlp_sample = 0\n"));
+    assert!(none.config.traces.unwrap().sample.abs() < f64::EPSILON);
+    let idle = good(&format!("{BASE}[telemetry]\notlp_sample = 0.5\n"));
+    assert!(idle.config.traces.is_none());
+    assert_eq!(idle.warnings[0].key, "telemetry.otlp_sample");
+    each_is_the_one_mistake(&[
+        (
+            "[telemetry]\notlp_endpoint = \"https://me:hunter2@collector.example\"\n",
+            2,
+            "telemetry.otlp_endpoint",
+            "credentials do not belong",
+        ),
+        (
+            "[telemetry]\notlp_endpoint = \"collector:4318\"\n",
+            2,
+            "telemetry.otlp_endpoint",
+            "http://HOST",
+        ),
+        (
+            "[telemetry]\notlp_endpoint = \"http://c.example/v1/traces\"\notlp_sample = 1.5\n",
+            3,
+            "telemetry.otlp_sample",
+            "from 0 to 1",
+        ),
+        (
+            "[telemetry]\notlp_endpiont = \"http://c.example/v1/traces\"\n",
+            2,
+            "telemetry.otlp_endpiont",
+            "otlp_endpoint",
+        ),
+    ]);
 }
 
 #[test]

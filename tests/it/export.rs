@@ -18,6 +18,7 @@ use braze_relay::model::event::{Event, EventKind, Source};
 use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
+use braze_relay::model::trace::TraceContext;
 use braze_relay::store::sled::{Place, SledStore};
 use braze_relay::store::{Counts, DeadFilter, Operate, Settings, Store};
 use serde_json::Value;
@@ -92,6 +93,12 @@ fn seed(person: usize, key: &str) -> Seed {
         scope: "spring-drop".into(),
         email: format!("p{person}@example.com"),
         email_given: None,
+        // Every other one came in a trace.
+        trace: (person % 2 == 0).then_some(TraceContext {
+            trace: *b"sixteen bytes of",
+            parent: *b"eight of",
+            sampled: true,
+        }),
         external_id: None,
         phone: None,
         sms_consent: false,

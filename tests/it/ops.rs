@@ -6,8 +6,10 @@
 mod access;
 mod audit;
 mod backup;
+mod document;
 mod forget;
 mod health;
+mod jobs;
 mod lanes;
 mod letters;
 mod mortal;
@@ -128,6 +130,7 @@ impl<S: Store + Operate> World<S> {
             clock: Clock::starting_at(today() + DAY, 1.0),
             metrics: metrics.clone(),
             rules: rules.subscribe(),
+            effective: watch::Sender::new(Arc::default()).subscribe(),
             desk: Arc::new(Seen(told.clone(), free)),
             trouble: Arc::new(move || trouble_told.lock().unwrap().clone()),
             tokens,
@@ -318,6 +321,7 @@ fn event(scope: &str, email: &str) -> Event {
         scope: scope.into(),
         email: email.into(),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: Some("+15550100".into()),
         sms_consent: false,

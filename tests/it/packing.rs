@@ -63,6 +63,7 @@ fn participation(number: u64, with_event: bool, clock: &Clock) -> Event {
         scope: "drop".into(),
         email: email(number),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: None,
         sms_consent: false,

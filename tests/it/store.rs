@@ -11,6 +11,7 @@ mod copying;
 mod counting;
 mod forgetting;
 mod histories;
+mod jobs;
 mod leasing;
 mod letters;
 mod material;
@@ -123,6 +124,14 @@ macro_rules! conformance {
                 a_revival_is_not_refused_when_the_queue_is_full
                 an_old_letter_is_discarded_and_its_key_forgotten
             }
+            jobs {
+                jobs_are_listed_page_by_page_wherever_they_stand
+                jobs_are_told_in_the_state_they_are_in
+                jobs_are_filtered_by_what_they_are
+                a_participants_jobs_are_found_without_looking_at_others
+                whatever_lies_far_behind_is_found_slice_by_slice
+                a_job_that_moves_between_two_pages_is_told_once
+            }
             replays {
                 a_discarded_letter_is_gone_and_counted_and_its_key_remembered_no_longer_than_done
                 a_replay_counts_what_lives_what_is_spawned_what_is_delivered_and_what_dies
@@ -152,6 +161,7 @@ macro_rules! conformance {
                 what_a_lent_job_learns_after_its_person_was_forgotten_is_not_kept
                 only_what_is_in_the_workspace_goes_when_one_is_named
                 what_was_done_or_discarded_stays_counted_so
+                a_timeline_tells_what_has_ended_too_the_newest_first_and_of_nobody_else
                 a_long_life_goes_slice_by_slice_and_nobody_else_with_it
                 an_older_one_behind_a_lent_holder_goes_too
                 nothing_that_comes_in_the_same_moment_brings_somebody_back

@@ -77,7 +77,7 @@ const IMPURE_WORDS: [&str; 6] = [
 ];
 
 /// Where each of the given packages lives. It is missing from its place or appears elsewhere: both are complaints.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 13] = [
     ("hyper", "src/ingest/"),
     ("hyper_util", "src/ingest/"),
     ("sled", "src/store/sled/"),
@@ -85,6 +85,8 @@ const PACKAGES: [(&str, &str); 11] = [
     ("reqwest", "src/client/http.rs"),
     ("governor", "src/engine/lane.rs"),
     ("backoff", "src/ingest/mod.rs"),
+    ("opentelemetry_proto", "src/telemetry/otlp.rs"),
+    ("prost", "src/telemetry/otlp.rs"),
     ("tracing_subscriber", "src/telemetry/"),
     ("tracing", "src/"),
     ("tokio", "src/"),

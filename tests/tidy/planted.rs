@@ -262,6 +262,10 @@ fn house() -> Vec<Source> {
             "src/telemetry/mod.rs",
             "use tracing_subscriber::fmt; use tracing::info;",
         ),
+        (
+            "src/telemetry/otlp.rs",
+            "use opentelemetry_proto::tonic; use prost::Message;",
+        ),
         ("src/app.rs", "use tokio::net; use serde::Serialize;"),
         ("src/model/id.rs", "use bincode::{Decode, Encode};"),
     ]
@@ -285,6 +289,8 @@ fn a_package_out_of_its_place_is_caught() {
         ("src/engine/gate.rs", "use governor::Quota;"),
         ("src/cli/status.rs", "fn f() { backoff::retry(a) }"),
         ("src/app.rs", "fn f() { tracing_subscriber::fmt() }"),
+        ("src/telemetry/traces.rs", "use opentelemetry_proto::tonic;"),
+        ("src/app.rs", "use prost::Message;"),
     ] {
         let mut files = house();
         files.push(Source::new(path, text));

@@ -41,19 +41,36 @@ pub(in crate::cli) struct Filters {
 
 /// A moment, as people say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+pub(in crate::cli) enum When {
+    /// Then.
     At(Timestamp),
+    /// So long ago.
     Ago(Duration),
 }
 
 impl When {
-    fn parse(text: &str) -> Result<When, String> {
+    /// A moment (RFC 3339), or so long ago, such as `2h`.
+    pub(in crate::cli) fn parse(text: &str) -> Result<When, String> {
         if let Ok(moment) = Timestamp::parse_rfc3339(text) {
             return Ok(When::At(moment));
         }
         humantime::parse_duration(text)
             .map(When::Ago)
             .map_err(|_| "a moment such as 2026-11-27T09:30:00Z, or so long ago, such as 2h".into())
+    }
+
+    /// As moments; how long ago is reckoned from the relay's own time.
+    pub(in crate::cli) fn moments<const N: usize>(
+        told: [Option<When>; N],
+        caller: &Caller,
+    ) -> Result<[Option<Timestamp>; N], Failed> {
+        let is_ago = |when: &Option<When>| matches!(when, Some(When::Ago(_)));
+        let now = if told.iter().any(is_ago) {
+            caller.get::<Status>("api/v1/status", &[])?.now
+        } else {
+            Timestamp::ZERO
+        };
+        Ok(told.map(|when| when.map(|when| when.moment(now))))
     }
 
     fn moment(self, now: Timestamp) -> Timestamp {
@@ -72,23 +89,15 @@ impl Filters {
 
     /// As the relay is asked; how long ago is reckoned from its own time.
     pub(in crate::cli) fn which(&self, caller: &Caller) -> Result<Which, Failed> {
-        let relative = [self.since, self.until];
-        let now = if relative
-            .iter()
-            .any(|when| matches!(when, Some(When::Ago(_))))
-        {
-            caller.get::<Status>("api/v1/status", &[])?.now
-        } else {
-            Timestamp::ZERO
-        };
+        let [since, until] = When::moments([self.since, self.until], caller)?;
         Ok(Which {
             workspace: self.workspace.clone(),
             activation: self.activation.clone(),
             flow: self.flow,
             reason: self.reason,
             class: self.class,
-            since: self.since.map(|since| since.moment(now)),
-            until: self.until.map(|until| until.moment(now)),
+            since,
+            until,
             participant: self.participant.clone(),
             text: self.text.clone(),
             after: None,

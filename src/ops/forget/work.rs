@@ -233,6 +233,7 @@ fn erasure(id: u64, workspace: &str, email: &str, now: Timestamp) -> Event {
         scope: workspace.to_owned(),
         email: email.to_owned(),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: None,
         sms_consent: false,

@@ -1,16 +1,17 @@
 // One participant, found by the e-mail that is typed in, which no address has; and signing in.
-import { api, count, h, link, pairs, renew, table, tag, tell, when } from "./kit.js";
+import { api, h, link, pairs, renew, some, table, tag, tell, when } from "./kit.js";
 import { connect, me, relay } from "./live.js";
 
 /** The hash that lists and filters know a participant by. */
 export const hashOf = async (email) => (await api("/api/v1/participants", { email: email.trim() })).participant_hash;
 
-const KINDS = { dead: "bad", done: "good" };
+const KINDS = { dead: "bad", ended: "good" };
 const words = (text) => text.replaceAll("_", " ");
 
-const job = (it) => h("li", {}, `${words(it.flow ?? "none")}${it.step ? ` · ${words(it.step)}` : ""}: ${words(it.state)}`,
-  it.due && [", due ", when(it.due)], it.attempts > 0 && `, ${count(it.attempts)} failed attempts`,
-  it.reason && [", ", h("a", { href: link("letter", it.id) }, words(it.reason))]);
+const job = (it) => h("li", {}, `${it.activation}: ${words(it.flow ?? "no flow")}${it.step ? ` · ${words(it.step)}` : ""}, `,
+  it.state === "dead" ? h("a", { href: link("letter", it.id) }, words(it.last_failure?.reason ?? it.state)) : words(it.state),
+  it.due && [", due ", when(it.due)], it.behind && ", behind an earlier one of theirs", it.held && ", held",
+  it.failures > 0 && `, ${some(it.failures, "failed attempt")}`);
 
 function timeline(it) {
   return [
@@ -19,10 +20,10 @@ function timeline(it) {
       ["Dead letters", h("a", { href: `#dead?participant=${encodeURIComponent(it.participant_hash)}` }, "of this person")])),
     h("h2", {}, "Events"),
     h("div", { class: "card" }, table("Events", [
-      ["Accepted", (row) => when(row.accepted_at)], ["Source", (row) => row.source], ["Activation", (row) => row.activation, "wide"],
-      ["Workspace", (row) => row.workspace ?? "none"],
+      ["Accepted", (row) => when(row.accepted_at)],
       ["State", (row) => tag(row.state, KINDS[row.state] ?? "warn")],
-      ["Jobs", (row) => (row.jobs.length ? h("ul", { class: "jobs" }, row.jobs.map(job)) : "–"), "wide"],
+      ["Jobs that live or are dead", (row) => (row.jobs.length ? h("ul", { class: "jobs" }, row.jobs.map(job)) : "none"), "wide long"],
+      ["Event", (row) => h("code", {}, row.id), "wide long"],
     ], it.events, "Nothing is kept of this person.", (row) => row.id),
     it.more && h("p", { class: "soft" }, "There are more than are shown.")),
   ];
@@ -32,9 +33,9 @@ export function person(main) {
   const found = h("div", { "aria-live": "polite" });
   async function find(event) {
     event.preventDefault();
-    const { email, workspace } = Object.fromEntries(new FormData(event.target));
+    const { email } = Object.fromEntries(new FormData(event.target));
     try {
-      renew(found, timeline(await api("/api/v1/participants", { email: email.trim(), ...(workspace && { workspace: workspace.trim() }) })));
+      renew(found, timeline(await api("/api/v1/participants", { email: email.trim() })));
     } catch (error) {
       renew(found);
       tell(error.message, "bad");
@@ -44,7 +45,6 @@ export function person(main) {
     h("p", { class: "soft" }, "What is typed is asked for and kept nowhere: not in an address, not in a log."),
     h("form", { class: "filter", onsubmit: find },
       h("label", {}, "E-mail", h("input", { name: "email", type: "email", required: true, autocomplete: "off", spellcheck: "false" })),
-      h("label", {}, "Workspace (empty: all)", h("input", { name: "workspace", autocomplete: "off" })),
       h("button", { class: "act" }, "Find")), found);
 }
 

@@ -23,7 +23,15 @@ const PREVIEW_MAX: usize = 1000;
 /// How many of them it shows.
 const SAMPLE: usize = 5;
 
-/// `POST /api/v1/replays/preview`: what one slice of it would do; nothing is done.
+/// What one slice of a replay would do; nothing is done.
+#[utoipa::path(
+    post,
+    path = "/api/v1/replays/preview",
+    operation_id = "replay_preview",
+    tag = "replays",
+    request_body = NewReplay,
+    responses((status = 200, description = "What a replay would do.", body = Preview)),
+)]
 pub(in crate::ops) async fn preview<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
     body: Bytes,

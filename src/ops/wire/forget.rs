@@ -1,12 +1,13 @@
 //! What `/api/v1/forget` is asked and tells.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::id::EventId;
 use crate::model::time::Timestamp;
 
 /// `POST /api/v1/forget`: who is to be forgotten, by exactly one of `email` and `phone`. No `Debug`: it says who.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Forget {
     /// By this e-mail.
@@ -27,7 +28,7 @@ pub struct Forget {
 }
 
 /// What a forgetting did, or would do. Nothing in it says who it was.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Receipt {
     /// Its number; `None`: nothing was done, it is a preview.
     pub id: Option<u64>,
@@ -56,7 +57,7 @@ pub struct Receipt {
 }
 
 /// What was removed, or would be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Removed {
     /// Events that were queued or dead.
     pub events: u64,
@@ -71,7 +72,7 @@ pub struct Removed {
 }
 
 /// The deletion of one person's profiles in one workspace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Erasing {
     /// Where.
     pub workspace: String,
@@ -83,7 +84,7 @@ pub struct Erasing {
 }
 
 /// How a deletion stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErasingState {
     /// It goes on.
@@ -95,7 +96,7 @@ pub enum ErasingState {
 }
 
 /// `GET /api/v1/forget`: the newest first, a hundred at most.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Receipts {
     /// The receipts.
     pub items: Vec<Receipt>,

@@ -1,11 +1,12 @@
 //! What `POST /api/v1/lanes/hold` and `/release` take and tell.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::model::time::Timestamp;
 
 /// What is to be held or released: exactly one of `lane`, `activation` and `all`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhichLanes {
     /// This lane: `acme/users_track`.
@@ -26,7 +27,7 @@ pub struct WhichLanes {
 }
 
 /// What was held or released.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LanesChanged {
     /// These lanes.
     pub lanes: Vec<String>,

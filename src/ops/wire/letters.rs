@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::flow::job::{Class, Flow, Reason};
 use crate::model::id::JobId;
@@ -11,8 +12,9 @@ use crate::store::DeadFilter;
 
 /// Which dead letters: those of which all that is said is true. In the query of the list and of the counts; as `filter`
 /// in what is posted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Which {
     /// Of this workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +76,7 @@ impl Which {
 }
 
 /// What `POST /api/v1/dead/replay` takes: letters by their ids, to live again at once. Those of a filter are a replay.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ids {
     /// These; 1 to 1000.
@@ -82,7 +84,7 @@ pub struct Ids {
 }
 
 /// The answer to `POST /api/v1/dead/replay`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Replayed {
     /// How many live again.
     pub revived: u64,
@@ -93,7 +95,7 @@ pub struct Replayed {
 }
 
 /// A dead letter that was not revived.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StillDead {
     /// Which.
     pub id: JobId,
@@ -102,7 +104,7 @@ pub struct StillDead {
 }
 
 /// What `POST /api/v1/dead/discard` takes: either `ids` or `filter`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Discard {
     /// These; 1 to 1000.
@@ -116,7 +118,7 @@ pub struct Discard {
 }
 
 /// The answer to `POST /api/v1/dead/discard`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Discarded {
     /// How many are gone.
     pub discarded: u64,
@@ -129,7 +131,7 @@ pub struct Discarded {
 }
 
 /// `GET /api/v1/dead/counts`: how many match, in all where `next` is missing, else in the slice that was looked at.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LetterCounts {
     /// All.
     pub count: u64,

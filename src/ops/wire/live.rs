@@ -1,12 +1,13 @@
 //! What `GET /api/v1/live` and `/history` tell.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Status;
 use crate::model::time::Timestamp;
 
 /// An event `now` of `GET /api/v1/live`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Live {
     /// In a few numbers, over the last second or so.
     pub moment: Moment,
@@ -15,7 +16,7 @@ pub struct Live {
 }
 
 /// `GET /api/v1/history`, and the event `history` of `GET /api/v1/live`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct History {
     /// How far apart they are.
     pub every_seconds: u64,
@@ -24,7 +25,7 @@ pub struct History {
 }
 
 /// Everything at one moment, in a few numbers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Moment {
     /// When.
     pub at: Timestamp,

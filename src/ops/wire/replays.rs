@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{LetterRow, Which};
 use crate::flow::job::Reason;
@@ -16,7 +17,7 @@ pub const USUAL_BUDGET: f64 = 0.25;
 pub const USUAL_STOP_AT: f64 = 0.2;
 
 /// What `POST /api/v1/replays` and `/preview` take.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewReplay {
     /// Which letters; those of `unknown_outcome` only where that is the reason asked for. `after` and `limit` are for a
@@ -39,7 +40,7 @@ pub struct NewReplay {
 }
 
 /// Where a replay stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplayState {
     /// It lets letters live, as fast as it may.
@@ -76,7 +77,7 @@ impl ReplayState {
 }
 
 /// A replay as it is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Replay {
     /// Its number.
     pub number: u32,
@@ -113,7 +114,7 @@ pub struct Replay {
 }
 
 /// A replay as it is told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayRow {
     /// As it is kept.
     #[serde(flatten)]
@@ -133,14 +134,14 @@ pub struct ReplayRow {
 }
 
 /// `GET /api/v1/replays`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayPage {
     /// The newest first.
     pub items: Vec<ReplayRow>,
 }
 
 /// The answer to `POST /api/v1/replays/preview`: of one slice; go on with `after` and add.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Preview {
     /// How many would live.
     pub count: u64,
@@ -162,7 +163,7 @@ pub struct Preview {
 }
 
 /// One lane of a preview.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PreviewLane {
     /// Letters that pass it.
     pub letters: u64,

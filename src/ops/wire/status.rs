@@ -1,12 +1,13 @@
 //! What `GET /api/v1/status` tells.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::flow::job::{Outcome, Reason};
 use crate::model::time::Timestamp;
 
 /// `GET /api/v1/status`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The relay's version.
     pub version: String,
@@ -35,7 +36,7 @@ pub struct Status {
 }
 
 /// Events: `accepted = done + dead + queued + discarded + forgotten`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Events {
     /// Everything ever accepted by this store.
     pub accepted: u64,
@@ -54,7 +55,7 @@ pub struct Events {
 }
 
 /// What is counted together. What is not known is `none`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Group {
     /// The workspace.
     pub workspace: String,
@@ -65,7 +66,7 @@ pub struct Group {
 }
 
 /// Jobs of one group by state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Jobs {
     /// Of what.
     #[serde(flatten)]
@@ -81,7 +82,7 @@ pub struct Jobs {
 }
 
 /// Dead letters of one group and reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Dead {
     /// Of what.
     #[serde(flatten)]
@@ -93,7 +94,7 @@ pub struct Dead {
 }
 
 /// Jobs done of one group and outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Done {
     /// Of what.
     #[serde(flatten)]
@@ -105,7 +106,7 @@ pub struct Done {
 }
 
 /// One activation, or Outgrow content.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ActivationRow {
     /// Whose workspace it writes to.
     pub workspace: String,
@@ -120,7 +121,7 @@ pub struct ActivationRow {
 }
 
 /// One lane.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LaneRow {
     /// As on the command line: `acme/users_track`.
     pub lane: String,
@@ -150,7 +151,7 @@ pub struct LaneRow {
 }
 
 /// Why a lane is not worked for now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Held {
     /// Why.
     pub reason: String,
@@ -164,7 +165,7 @@ pub struct Held {
 }
 
 /// Why an activation is not worked for now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeldActivation {
     /// Whose workspace it writes to.
     pub workspace: String,
@@ -185,7 +186,7 @@ pub struct HeldActivation {
 }
 
 /// The store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoreRow {
     /// The size of its files.
     pub bytes: u64,

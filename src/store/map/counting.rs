@@ -26,6 +26,8 @@ impl Maps {
             if living.lease.is_none() && (due > now || behind) {
                 states.waiting += 1;
                 lane.waiting += 1;
+                let place = (living.lane.clone(), group);
+                *counts.later.entry(place).or_default() += 1;
                 continue;
             }
             if living.lease.is_some() {

@@ -2,7 +2,7 @@
 
 use super::super::hash::{self, Place};
 use super::super::person::outlives;
-use super::super::{Found, Held, Person, Standing, Trace};
+use super::super::{Found, Held, Person, Standing, Timeline, Trace};
 use super::maps::{self, Living, Maps};
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
@@ -69,6 +69,29 @@ impl Maps {
             self.addresses.remove(&place);
         }
         held
+    }
+
+    pub(super) fn timeline(&self, participant: &str, limit: usize, now: Timestamp) -> Timeline {
+        let theirs = maps::person(&hash::person(participant));
+        let of_person = self.events.iter().rev();
+        let mut events: Vec<EventId> = of_person
+            .filter(|(_, known)| maps::person(&known.place) == theirs)
+            .map(|(id, _)| *id)
+            .take(limit + 1)
+            .collect();
+        let more = events.len() > limit;
+        events.truncate(limit);
+        let addresses = self.workspaces.iter().filter_map(|name| {
+            let place = self.address_of(&(name.clone(), theirs));
+            let learnt = self.addresses.get(&place)?;
+            let is_believed = learnt.holds(now, self.settings.known_for);
+            is_believed.then(|| (name.clone(), learnt.address.clone()))
+        });
+        Timeline {
+            events,
+            more,
+            addresses: addresses.collect(),
+        }
     }
 
     pub(super) fn standing(&self, event: EventId) -> Standing {

@@ -16,20 +16,23 @@ use super::turns::TurnEnd;
 use crate::model::id::{EventId, JobId};
 use crate::model::lane::LaneKind;
 use crate::model::time::Timestamp;
+use crate::store::address::Learnt;
 use crate::store::codec::{self, Done, Known, Record, Turn};
 use crate::store::hash;
 use crate::store::person::outlives;
-use crate::store::{Held, Person, Portion, ReplayCounts, StoreError};
+use crate::store::{Held, Person, Portion, ReplayCounts, StoreError, Timeline};
 
 /// How many events one slice looks at.
 const EVENTS_MAX: usize = 16;
 
 /// A job of somebody.
-struct Theirs {
-    id: JobId,
+pub struct Theirs {
+    /// The job.
+    pub id: JobId,
     stand: Stands,
     first: IVec,
-    record: Record,
+    /// Its record.
+    pub record: Record,
 }
 
 /// Where a job stands.
@@ -63,6 +66,39 @@ impl Base {
             held.addresses = self.addresses(person)?.1;
         }
         Ok(Portion { held, next })
+    }
+
+    /// What is remembered of a participant.
+    pub fn timeline(
+        &mut self,
+        participant: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Timeline, StoreError> {
+        self.tell_time(now)?;
+        let home = hash::person(participant);
+        let known = self.index.of_participant(&self.db, &home)?;
+        let events = known.into_values().filter_map(|known| match known {
+            Known::Event(event) => Some(event.id),
+            Known::Once { .. } | Known::Address(_) => None,
+        });
+        let mut events: Vec<EventId> = events.collect();
+        events.sort_unstable_by(|one, other| other.cmp(one));
+        let more = events.len() > limit;
+        events.truncate(limit);
+        let mut addresses = Vec::new();
+        for (number, name) in (0..).zip(self.names.all_workspaces()) {
+            if let Some((_, learnt)) = self.address_in(number, &home)?
+                && learnt.holds(self.now, self.settings.known_for)
+            {
+                addresses.push((name.clone(), learnt.address));
+            }
+        }
+        Ok(Timeline {
+            events,
+            more,
+            addresses,
+        })
     }
 
     /// How an event stands.
@@ -180,7 +216,7 @@ impl Base {
     }
 
     /// Every job of an event that lives or is dead.
-    fn jobs_of(&self, event: EventId) -> Result<Vec<Theirs>, StoreError> {
+    pub fn jobs_of(&self, event: EventId) -> Result<Vec<Theirs>, StoreError> {
         let mut places = vec![
             (keys::MOVED_PREFIX.to_vec(), Stands::Moved),
             (keys::DEAD_PREFIX.to_vec(), Stands::Dead),
@@ -248,10 +284,7 @@ impl Base {
             if !person.is_at(name) {
                 continue;
             }
-            // Any lane of the workspace will do.
-            let lane = LaneKey::new(number, LaneKind::UsersTrack);
-            let place = self.hasher.address(&keys::participant(lane, &home));
-            if let Some(Known::Address(learnt)) = self.index.get(&self.db, &place)? {
+            if let Some((place, learnt)) = self.address_in(number, &home)? {
                 holding += u64::from(learnt.holds(self.now, self.settings.known_for));
                 places.push(place);
             }
@@ -259,8 +292,19 @@ impl Base {
         Ok((places, holding))
     }
 
+    /// What is remembered of where somebody's profile is in the workspace of this number, and where that stands.
+    fn address_in(&self, number: u16, home: &Place) -> Result<Option<(Place, Learnt)>, StoreError> {
+        // Any lane of the workspace will do.
+        let lane = LaneKey::new(number, LaneKind::UsersTrack);
+        let place = self.hasher.address(&keys::participant(lane, home));
+        Ok(match self.index.get(&self.db, &place)? {
+            Some(Known::Address(learnt)) => Some((place, learnt)),
+            _ => None,
+        })
+    }
+
     /// The turn that the job of a record holds or waits for, if it lives.
-    fn turn_at(&self, record: &Record, home: &Place) -> Option<Participant> {
+    pub fn turn_at(&self, record: &Record, home: &Place) -> Option<Participant> {
         let number = self.names.known_workspace(record.workspace.as_deref()?)?;
         let takes = record.burial.is_none() && takes_turn(record);
         takes.then(|| keys::participant(LaneKey::new(number, LaneKind::UsersTrack), home))

@@ -9,8 +9,8 @@ use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
 use crate::store::entry::Entries;
 use crate::store::{
-    DeadFilter, DeadLetter, Found, Note, Operate, Page, Paper, Papers, Person, Portion, Position,
-    ReplayCounts, Shelf, Standing, StoreError, Trace,
+    DeadFilter, DeadLetter, Found, JobFilter, Note, Operate, Page, Paper, Papers, Person, Portion,
+    Position, ReplayCounts, Shelf, Standing, StoreError, StoredJob, Timeline, Trace,
 };
 
 impl Operate for SledStore {
@@ -31,6 +31,27 @@ impl Operate for SledStore {
 
     async fn dead_get(&self, id: JobId) -> Result<Option<DeadLetter>, StoreError> {
         self.ask(|reply| Request::DeadGet { id, reply }).await
+    }
+
+    async fn job_list(
+        &self,
+        filter: JobFilter,
+        after: Option<JobId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<StoredJob>, StoreError> {
+        self.ask(|reply| Request::JobList {
+            filter,
+            after,
+            limit,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    async fn job_get(&self, id: JobId, now: Timestamp) -> Result<Option<StoredJob>, StoreError> {
+        self.ask(|reply| Request::JobGet { id, now, reply }).await
     }
 
     async fn copy(&self) -> Result<Entries, StoreError> {
@@ -97,6 +118,21 @@ impl Operate for SledStore {
         self.ask(|reply| Request::Forget {
             person,
             before,
+            now,
+            reply,
+        })
+        .await
+    }
+
+    async fn timeline(
+        &self,
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Timeline, StoreError> {
+        self.ask(|reply| Request::Timeline {
+            participant,
+            limit,
             now,
             reply,
         })

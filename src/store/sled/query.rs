@@ -40,8 +40,12 @@ impl Base {
             let row = counts.lanes.entry(lane.clone()).or_default();
             row.depth += living.due;
             row.waiting += living.later;
+            let place = (lane, group.clone());
+            if living.later > 0 {
+                counts.later.insert(place.clone(), living.later);
+            }
             if living.due > 0 {
-                counts.due.insert((lane, group.clone()), living.due);
+                counts.due.insert(place, living.due);
             }
         }
         let mut oldest: BTreeMap<LaneKey, Timestamp> = BTreeMap::new();
@@ -62,7 +66,11 @@ impl Base {
                 row.waiting = row.waiting.saturating_sub(1);
                 row.depth += 1;
                 if let Some(group) = self.names.group_of(lease.group) {
-                    *counts.due.entry((lane, group.clone())).or_default() += 1;
+                    let place = (lane, group.clone());
+                    if let Some(later) = counts.later.get_mut(&place) {
+                        *later = later.saturating_sub(1);
+                    }
+                    *counts.due.entry(place).or_default() += 1;
                 }
             }
             if let Some(job) = &lease.record.job {
@@ -70,6 +78,7 @@ impl Base {
                 *first = (*first).min(job.due);
             }
         }
+        counts.later.retain(|_, count| *count > 0);
         for (lane, row) in &mut counts.lanes {
             if row.depth > 0
                 && let Some(key) = self.names.known_lane(lane)

@@ -14,8 +14,9 @@ use crate::model::id::{EventId, JobId};
 use crate::model::lane::Lane;
 use crate::model::time::Timestamp;
 use crate::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Page, Paper, Papers,
-    Person, Portion, Position, ReplayCounts, Shelf, Standing, StoreError, Token, Trace,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, JobFilter, Leased, Note, Page,
+    Paper, Papers, Person, Portion, Position, ReplayCounts, Shelf, Standing, StoreError, StoredJob,
+    Timeline, Token, Trace,
 };
 
 /// Where an answer goes.
@@ -96,6 +97,20 @@ pub enum Request {
         id: JobId,
         reply: Reply<Option<DeadLetter>>,
     },
+    /// A question.
+    JobList {
+        filter: JobFilter,
+        after: Option<JobId>,
+        limit: usize,
+        now: Timestamp,
+        reply: Reply<Page<StoredJob>>,
+    },
+    /// A question.
+    JobGet {
+        id: JobId,
+        now: Timestamp,
+        reply: Reply<Option<StoredJob>>,
+    },
     /// In memory.
     BeginCopy { reply: Reply<u64> },
     /// A question.
@@ -121,6 +136,12 @@ pub enum Request {
         reply: Reply<Portion>,
     },
     /// A question.
+    Timeline {
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+        reply: Reply<Timeline>,
+    },
     Standing {
         event: EventId,
         reply: Reply<Standing>,

@@ -291,6 +291,18 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
         Request::DeadGet { id, reply } => {
             let _ = reply.send(Ok(base.dead_get(id)?));
         }
+        Request::JobList {
+            filter,
+            after,
+            limit,
+            now,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.job_list(&filter, after, limit, now)?));
+        }
+        Request::JobGet { id, now, reply } => {
+            let _ = reply.send(Ok(base.job_get(id, now)?));
+        }
         Request::Held {
             person,
             before,
@@ -298,6 +310,14 @@ fn serve_one(base: &mut Base, request: Request) -> Result<Option<Reply<()>>, Sto
             reply,
         } => {
             let _ = reply.send(Ok(base.held(&person, before, now)?));
+        }
+        Request::Timeline {
+            participant,
+            limit,
+            now,
+            reply,
+        } => {
+            let _ = reply.send(Ok(base.timeline(&participant, limit, now)?));
         }
         Request::Standing { event, reply } => {
             let _ = reply.send(Ok(base.standing(event)?));

@@ -13,7 +13,13 @@ async fn a_viewer_looks_an_operator_changes_and_nobody_else_sees_anything() {
     .await;
     let id = world.rejected("ada@example.com").await;
     let body = json!({ "ids": [id.to_string()] }).to_string();
-    let paths = ["/metrics", "/api/v1/status", "/api/v1/dead", "/nowhere"];
+    let paths = [
+        "/metrics",
+        "/api/v1/status",
+        "/api/v1/dead",
+        "/api/v1/openapi.json",
+        "/nowhere",
+    ];
     for path in paths {
         for authorization in [None, Some("Bearer wrong"), Some("Basic look")] {
             let headers: Vec<_> = authorization
@@ -32,7 +38,8 @@ async fn a_viewer_looks_an_operator_changes_and_nobody_else_sees_anything() {
             "{path}"
         );
     }
-    for open in ["/livez", "/readyz"] {
+    // The page holds nothing: what it shows it asks for, and it begins by signing in.
+    for open in ["/livez", "/readyz", "/", "/page/app.js"] {
         assert_eq!(world.get(open).await.status, 200, "{open}");
     }
     for (authorization, status) in [
@@ -139,6 +146,7 @@ async fn without_tokens_nothing_but_loopback_is_served() {
         clock: Clock::starting_at(today(), 1.0),
         metrics: world.metrics.clone(),
         rules: world.rules.subscribe(),
+        effective: watch::Sender::new(Arc::default()).subscribe(),
         desk: Arc::new(Seen(Arc::default(), false)),
         trouble: Arc::new(|| None),
         tokens: Vec::new(),

@@ -12,8 +12,9 @@ use braze_relay::model::time::Timestamp;
 use braze_relay::store::entry::Entries;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, Leased, Note, Operate, Page, Paper,
-    Person, Portion, Position, ReplayCounts, Shelf, Standing, Store, StoreError, Token, Trace,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Found, JobFilter, Leased, Note, Operate,
+    Page, Paper, Person, Portion, Position, ReplayCounts, Shelf, Standing, Store, StoreError,
+    StoredJob, Timeline, Token, Trace,
 };
 use tokio::sync::Notify;
 
@@ -128,6 +129,20 @@ impl Operate for Mortal {
         self.map.dead_get(id).await
     }
 
+    async fn job_list(
+        &self,
+        filter: JobFilter,
+        after: Option<JobId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<StoredJob>, StoreError> {
+        self.map.job_list(filter, after, limit, now).await
+    }
+
+    async fn job_get(&self, id: JobId, now: Timestamp) -> Result<Option<StoredJob>, StoreError> {
+        self.map.job_get(id, now).await
+    }
+
     async fn copy(&self) -> Result<Entries, StoreError> {
         self.map.copy().await
     }
@@ -172,6 +187,15 @@ impl Operate for Mortal {
     ) -> Result<Portion, StoreError> {
         self.write()?;
         self.map.forget(person, before, now).await
+    }
+
+    async fn timeline(
+        &self,
+        participant: String,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Timeline, StoreError> {
+        self.map.timeline(participant, limit, now).await
     }
 
     async fn standing(&self, event: EventId) -> Result<Standing, StoreError> {

@@ -296,6 +296,7 @@ pub fn event(key: u64, scope: &str, email: &str) -> Event {
         scope: scope.into(),
         email: email.to_lowercase(),
         email_given: Some(email.to_owned()),
+        trace: None,
         external_id: None,
         phone: None,
         sms_consent: false,

@@ -40,6 +40,7 @@ fn erasure(key: &str, email: &str) -> Event {
         kind: EventKind::Erasure,
         key: key.into(),
         email_given: None,
+        trace: None,
         ..event(0, "acme", email)
     }
 }

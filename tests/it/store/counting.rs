@@ -125,6 +125,8 @@ pub async fn a_lane_counts_what_is_due_lent_or_not<H: Harness>() {
     let elsewhere = group("borealis", SCOPE, Some(Flow::Email));
     let due = [((look_ups(), email_jobs()), 2), ((foreign(), elsewhere), 1)];
     assert_eq!(counts.due, due.into_iter().collect());
+    let later = [((look_ups(), email_jobs()), 1)];
+    assert_eq!(counts.later, later.into_iter().collect());
 }
 
 pub async fn an_unknown_workspace_is_counted_as_none<H: Harness>() {

@@ -10,7 +10,7 @@ use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::{Lane, LaneKind};
 use braze_relay::store::{
     Committed, DeadFilter, EventCounts, Held, Named, Operate, Person, Portion, Standing, Store,
-    Trace,
+    Timeline, Trace,
 };
 
 use super::Harness;
@@ -256,6 +256,38 @@ pub async fn only_what_is_in_the_workspace_goes_when_one_is_named<H: Harness>() 
     assert_eq!(forget(&store, &nobody, 0).await, Held::default());
     let rest = forget(&store, &ada(&store), 0).await;
     assert_eq!((rest.events, rest.dead, rest.addresses), (2, 1, 1));
+}
+
+pub async fn a_timeline_tells_what_has_ended_too_the_newest_first_and_of_nobody_else<H: Harness>() {
+    let store = H::open(SETTINGS).await.store();
+    let (now, later) = (second(0), second(5));
+    let done = store.put_one(seed(ADA, "done", now), now).await;
+    let learnt = Commit {
+        learnt: Some(Address::Alias(ADA.into())),
+        ..moved(finish())
+    };
+    store.settle_next(&look_ups(), learnt, now).await;
+    store.put_one(seed(BO, "other", now), now).await;
+    let dead = starting(seed(ADA, "dead", later), unknown(later));
+    let dead = store.put_one(dead, later).await;
+    let queued = store.put_one(seed(ADA, "queued", later), later).await;
+    let told = async |limit| {
+        let hash = store.participant_hash(ADA);
+        store.timeline(hash, limit, later).await.unwrap()
+    };
+    let whole = told(9).await;
+    assert_eq!(whole.events, [queued.event, dead.event, done.event]);
+    assert!(!whole.more);
+    assert_eq!(
+        whole.addresses,
+        [("acme".into(), Address::Alias(ADA.into()))]
+    );
+    let newest = told(2).await;
+    assert_eq!(newest.events, [queued.event, dead.event]);
+    assert!(newest.more);
+    let nobody = store.participant_hash("nobody@example.com");
+    let nothing = store.timeline(nobody, 9, later).await.unwrap();
+    assert_eq!(nothing, Timeline::default());
 }
 
 pub async fn what_was_done_or_discarded_stays_counted_so<H: Harness>() {

@@ -16,8 +16,8 @@ use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
 use braze_relay::store::map::MapStore;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Held, LaneCounts, Leased, Operate,
-    Portion, Settings, States, Store, StoreError, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Held, JobFilter, LaneCounts, Leased,
+    Operate, Portion, Settings, States, Store, StoreError, StoredJob, Token,
 };
 use proptest::test_runner::{Config, TestRunner};
 
@@ -326,6 +326,18 @@ impl<H: Harness> Pair<H> {
             })
             .collect();
         assert_eq!(read, self.map.letters(DeadFilter::default()).await);
+        let jobs = store.jobs(JobFilter::default(), self.now, 7).await;
+        let read_jobs = jobs.into_iter().map(|job| StoredJob {
+            id: self.read(job.id),
+            ..job
+        });
+        let plain = self.map.jobs(JobFilter::default(), self.now, 100).await;
+        assert_eq!(read_jobs.collect::<Vec<_>>(), plain);
+        if let Some(job) = plain.last() {
+            let id = self.back[&job.id.event].job(job.id.number);
+            let got = store.job_get(id, self.now).await.unwrap().unwrap();
+            assert_eq!((got.id, got.state, &got.job), (id, job.state, &job.job));
+        }
         if let Some(letter) = read.last() {
             let id = self.back[&letter.id.event].job(letter.id.number);
             let got = store.dead_get(id).await.unwrap().unwrap();
@@ -349,8 +361,10 @@ impl<H: Harness> Pair<H> {
         let in_lanes = |of: fn(&LaneCounts) -> u64| counts.lanes.values().map(of).sum::<u64>();
         assert_eq!(in_lanes(|lane| lane.depth + lane.waiting), alive);
         for (lane, row) in &counts.lanes {
-            let of = counts.due.iter().filter(|((due_at, _), _)| due_at == lane);
-            assert_eq!(of.map(|(_, count)| count).sum::<u64>(), row.depth);
+            for (whose, in_all) in [(&counts.due, row.depth), (&counts.later, row.waiting)] {
+                let of = whose.iter().filter(|((at, _), _)| at == lane);
+                assert_eq!(of.map(|(_, count)| count).sum::<u64>(), in_all);
+            }
         }
         assert_eq!(sum(|states| states.in_flight), self.out.len() as u64);
     }

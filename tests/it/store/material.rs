@@ -14,9 +14,10 @@ use braze_relay::model::id::{EventId, JobId};
 use braze_relay::model::json::{Object, ObjectText};
 use braze_relay::model::lane::Lane;
 use braze_relay::model::time::Timestamp;
+use braze_relay::model::trace::TraceContext;
 use braze_relay::store::{
-    Appended, Committed, Counts, DeadFilter, DeadLetter, Group, LaneCounts, Leased, Operate,
-    Settings, States, Store, Token,
+    Appended, Committed, Counts, DeadFilter, DeadLetter, Group, JobFilter, LaneCounts, Leased,
+    Operate, Settings, States, Store, StoredJob, Token,
 };
 use tokio::sync::Notify;
 
@@ -77,6 +78,11 @@ pub fn event(email: &str, key: &str, accepted_at: Timestamp) -> Event {
         scope: SCOPE.into(),
         email: email.into(),
         email_given: None,
+        trace: Some(TraceContext {
+            trace: *b"sixteen bytes of",
+            parent: *b"eight of",
+            sampled: true,
+        }),
         external_id: None,
         phone: Some("+15550100".into()),
         sms_consent: true,
@@ -284,6 +290,25 @@ pub trait Ask: Store + Operate {
     async fn settle_next(&self, lane: &Lane, commit: Commit, now: Timestamp) -> Committed {
         let token = self.lend_one(lane, now).await.token;
         self.settle(token, commit, now).await
+    }
+
+    /// Every job that matches, asked for in pages of this size.
+    async fn jobs(&self, filter: JobFilter, now: Timestamp, limit: usize) -> Vec<StoredJob> {
+        let mut jobs = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.job_list(filter.clone(), after, limit, now).await;
+            let page = page.unwrap();
+            assert!(page.items.len() <= limit);
+            jobs.extend(page.items);
+            match page.next {
+                None => return jobs,
+                next => {
+                    assert!(next > after, "a page that does not go on");
+                    after = next;
+                }
+            }
+        }
     }
 
     async fn letters(&self, filter: DeadFilter) -> Vec<DeadLetter> {

@@ -38,6 +38,7 @@ fn seed(email: &str, key: usize, state: State) -> Seed {
         scope: "drop".into(),
         email: email.into(),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: (email == ADA).then(|| PHONE.into()),
         sms_consent: false,

@@ -37,6 +37,7 @@ fn seed(person: &str, key: &str) -> Seed {
         scope: "drop".into(),
         email: format!("{person}@example.com"),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: None,
         sms_consent: false,

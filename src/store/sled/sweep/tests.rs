@@ -29,6 +29,7 @@ fn seed(key: &str, now: Timestamp, dies: bool) -> Seed {
         scope: "drop".into(),
         email: "ada@example.com".into(),
         email_given: None,
+        trace: None,
         external_id: None,
         phone: None,
         sms_consent: false,

@@ -230,6 +230,7 @@ fn lead(dice: &Lab, key: u64, person: &str) -> (Event, Promise) {
         kind: EventKind::Lead,
         email,
         email_given: None,
+        trace: None,
         external_id: user,
         attributes: Some(ObjectText::new(lead.as_object().unwrap())),
         ..event(key, scope, "")
