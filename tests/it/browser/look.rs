@@ -95,8 +95,13 @@ async fn every_page_fits_and_is_readable_in_both_themes_on_a_desk_and_on_a_phone
                 let name = page.split('/').next().unwrap();
                 desk.show(if page == "letter" { &letter } else { page })
                     .await;
+                let drawn = match name {
+                    "person" => "form",
+                    "activation" => ".funnel",
+                    _ => ":is(table, dl.pairs)",
+                };
                 browser
-                    .wait("!document.querySelector('main .soft')?.textContent.includes('Counting')")
+                    .wait(&format!("document.querySelector('main {drawn}')"))
                     .await;
                 if page == "person" {
                     browser.fill("[name=email]", "person.1@example.com").await;
