@@ -276,14 +276,14 @@ pub async fn a_timeline_tells_what_has_ended_too_the_newest_first_and_of_nobody_
         store.timeline(hash, limit, later).await.unwrap()
     };
     let whole = told(9).await;
-    assert_eq!(whole.events, [queued.event, dead.event, done.event]);
+    assert_eq!(whole.events, [queued, dead, done]);
     assert!(!whole.more);
     assert_eq!(
         whole.addresses,
         [("acme".into(), Address::Alias(ADA.into()))]
     );
     let newest = told(2).await;
-    assert_eq!(newest.events, [queued.event, dead.event]);
+    assert_eq!(newest.events, [queued, dead]);
     assert!(newest.more);
     let nobody = store.participant_hash("nobody@example.com");
     let nothing = store.timeline(nobody, 9, later).await.unwrap();
