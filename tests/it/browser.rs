@@ -16,13 +16,6 @@ use self::driver::{Browser, WITHIN};
 use crate::support::scene::Scene;
 use crate::support::{Relay, until};
 
-/// What is not there yet.
-const LATER: [&str; 3] = [
-    "/api/v1/activations/",
-    "/api/v1/config",
-    "/api/v1/participants",
-];
-
 /// A relay with its sandbox, and a browser that looks at it.
 struct Desk {
     scene: Scene,
@@ -91,20 +84,9 @@ impl Desk {
         self.scene.client.document(&url).await["items"].take()
     }
 
-    /// Whether `POST /api/v1/participants` is there.
-    async fn answers_about_people(&self) -> bool {
-        let url = self.relay.ops("/api/v1/participants");
-        let body = json!({"email": "nobody@example.com"}).to_string();
-        let answer = self.scene.client.post(&url, body.into()).await.unwrap();
-        answer.status == 200
-    }
-
     /// Nothing went wrong in the page, nothing was asked of anybody else, and no address has somebody's e-mail.
     async fn left_clean(&self) {
-        let mut mistakes = self.browser.mistakes().await;
-        mistakes
-            .retain(|line| !line.contains("404") || !LATER.iter().any(|path| line.contains(path)));
-        assert_eq!(mistakes, Vec::<String>::new());
+        assert_eq!(self.browser.mistakes().await, Vec::<String>::new());
         let asked = "return [location.href, ...performance.getEntriesByType('resource').map((it) => it.name)];";
         let ours = self.page();
         for url in self.browser.run(asked).await.as_array().unwrap() {

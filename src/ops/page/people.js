@@ -1,5 +1,5 @@
 // One participant, found by the e-mail that is typed in, which no address has; and signing in.
-import { api, count, h, link, pairs, renew, table, tag, tell, when } from "./kit.js";
+import { api, h, link, pairs, renew, some, table, tag, tell, when } from "./kit.js";
 import { connect, me, relay } from "./live.js";
 
 /** The hash that lists and filters know a participant by. */
@@ -8,9 +8,10 @@ export const hashOf = async (email) => (await api("/api/v1/participants", { emai
 const KINDS = { dead: "bad", ended: "good" };
 const words = (text) => text.replaceAll("_", " ");
 
-const job = (it) => h("li", {}, `${words(it.flow ?? "none")}${it.step ? ` · ${words(it.step)}` : ""}: ${words(it.state)}`,
-  it.due && [", due ", when(it.due)], it.attempts > 0 && `, ${count(it.attempts)} failed attempts`,
-  it.state === "dead" && [", ", h("a", { href: link("letter", it.id) }, words(it.last_failure?.reason ?? "its letter"))]);
+const job = (it) => h("li", {}, `${it.activation}: ${words(it.flow ?? "no flow")}${it.step ? ` · ${words(it.step)}` : ""}, `,
+  it.state === "dead" ? h("a", { href: link("letter", it.id) }, words(it.last_failure?.reason ?? it.state)) : words(it.state),
+  it.due && [", due ", when(it.due)], it.behind && ", behind an earlier one of theirs", it.held && ", held",
+  it.failures > 0 && `, ${some(it.failures, "failed attempt")}`);
 
 function timeline(it) {
   return [
@@ -19,13 +20,12 @@ function timeline(it) {
       ["Dead letters", h("a", { href: `#dead?participant=${encodeURIComponent(it.participant_hash)}` }, "of this person")])),
     h("h2", {}, "Events"),
     h("div", { class: "card" }, table("Events", [
-      ["Accepted", (row) => when(row.accepted_at)], ["Event", (row) => h("code", {}, row.id), "wide long"],
-      ["Activation", (row) => (row.jobs[0] ? [row.jobs[0].activation, h("small", { class: "soft" }, ` ${row.jobs[0].workspace ?? "no workspace"}`)] : "–"), "wide"],
+      ["Accepted", (row) => when(row.accepted_at)],
       ["State", (row) => tag(row.state, KINDS[row.state] ?? "warn")],
-      ["Jobs", (row) => (row.jobs.length ? h("ul", { class: "jobs" }, row.jobs.map(job)) : "–"), "wide"],
+      ["Jobs that live or are dead", (row) => (row.jobs.length ? h("ul", { class: "jobs" }, row.jobs.map(job)) : "none"), "wide long"],
+      ["Event", (row) => h("code", {}, row.id), "wide long"],
     ], it.events, "Nothing is kept of this person.", (row) => row.id),
-    it.more && h("p", { class: "soft" }, "There are older ones.")),
-    h("p", { class: "soft" }, "Ended: done, discarded or forgotten. What has ended leaves no jobs."),
+    it.more && h("p", { class: "soft" }, "There are more than are shown.")),
   ];
 }
 

@@ -95,10 +95,15 @@ async fn every_page_fits_and_is_readable_in_both_themes_on_a_desk_and_on_a_phone
                 let name = page.split('/').next().unwrap();
                 desk.show(if page == "letter" { &letter } else { page })
                     .await;
+                let drawn = match name {
+                    "person" => "form",
+                    "activation" => ".funnel",
+                    _ => ":is(table, dl.pairs)",
+                };
                 browser
-                    .wait("!document.querySelector('main .soft')?.textContent.includes('Counting')")
+                    .wait(&format!("document.querySelector('main {drawn}')"))
                     .await;
-                if page == "person" && desk.answers_about_people().await {
+                if page == "person" {
                     browser.fill("[name=email]", "person.1@example.com").await;
                     browser.click("main .act").await;
                     browser.wait("document.querySelector('main .card')").await;
@@ -128,9 +133,6 @@ async fn an_email_that_is_typed_in_stands_in_no_address() {
     let Some(desk) = Desk::new("").await else {
         return;
     };
-    if !desk.answers_about_people().await {
-        return desk.close().await;
-    }
     desk.refuse(true).await;
     desk.join(0, 2).await;
     desk.until_events("dead", 2).await;

@@ -59,6 +59,15 @@ async fn a_launch_is_watched_live_and_ends_with_the_numbers_of_the_relay() {
     assert_eq!(shown, lanes, "every lane is shown");
     let shown = names("return [...document.querySelectorAll('table')].find((it) => it.caption.textContent === 'Activations').querySelectorAll('tbody tr td:first-child').values().map((it) => it.textContent).toArray();").await;
     assert_eq!(shown, list(&status["activations"], "activation"));
+
+    desk.show("activation/acme/resend").await;
+    browser.wait("document.querySelector('.funnel')").await;
+    let funnel =
+        "return [...document.querySelectorAll('.funnel b')].map((it) => Number(it.textContent));";
+    let steps = browser.run(funnel).await;
+    let steps = steps.as_array().unwrap().iter();
+    assert_eq!(steps.filter_map(Value::as_u64).sum::<u64>(), 120);
+    assert!(browser.text("main").await.contains("120 people"));
     desk.close().await;
 }
 
