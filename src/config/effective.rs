@@ -219,6 +219,7 @@ mod tests {
             "workspaces.acme.braze.limits.users_track = [\"3000/3s\"] (default)",
             "workspaces.acme.quikly.token_env = \"QUIKLY\" (line 10)",
             "store.max_jobs = 1000 (RELAY__STORE__MAX_JOBS)",
+            "store.credit_dedupe = \"400d\" (default)",
             "ingest.listen = \"127.0.0.1:8080\" (default)",
             "activations.spring.mark_attributes = { spring = true } (line 14)",
             "activations.spring.identity = \"export\" (default)",

@@ -151,7 +151,7 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn duration(&self, key: &str, default: Duration) -> Duration {
-        let shown = || format!("{:?}", humantime::format_duration(default).to_string());
+        let shown = || written(default);
         let field = self.or_default(key, shown);
         field.and_then(|field| field.duration()).unwrap_or(default)
     }
@@ -219,4 +219,20 @@ impl<'a> Section<'a> {
             .and_then(|field| field.limits())
             .unwrap_or_else(|| default.to_vec())
     }
+}
+
+/// A duration as it would be written: in the largest unit that it is a whole number of.
+fn written(duration: Duration) -> String {
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1000, "s"),
+    ];
+    let millis = duration.as_millis();
+    let fitting = units
+        .into_iter()
+        .find(|(unit, _)| millis.is_multiple_of(*unit));
+    let (unit, name) = fitting.unwrap_or((1, "ms"));
+    format!("\"{}{name}\"", millis / unit)
 }

@@ -56,7 +56,9 @@ async fn a_job_is_listed_and_shown_masked_with_what_holds_it_and_what_comes_next
 async fn a_persons_timeline_is_found_by_their_address_and_does_not_say_it() {
     let world = World::open().await;
     let dead = world.rejected(ADA).await;
-    let living = world.append(vec![running(ADA)]).await[0];
+    let mut again = running(ADA);
+    again.event.key = "again".into();
+    let living = world.append(vec![again]).await[0];
     world.append(vec![running("bob@example.com")]).await;
     let asked = json!({ "email": " Ada.Lovelace@EXAMPLE.com " });
     let said = world.post("/api/v1/participants", &asked).await;
