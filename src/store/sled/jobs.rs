@@ -9,8 +9,10 @@
 use ::sled::IVec;
 
 use super::base::{Base, Draft, broken};
-use super::keys;
-use crate::flow::job::JobState;
+use super::keys::{self, Class, Participant};
+use super::members::lanes_of;
+use super::time::due_in;
+use crate::flow::job::{Job, JobState};
 use crate::model::Name;
 use crate::model::id::{EventId, JobId};
 use crate::model::time::Timestamp;
@@ -223,11 +225,35 @@ impl Base {
         Ok(filter.is_state(job.state).then_some(job))
     }
 
+    /// Since or from when the holder of a turn is due that got it at `waited`: from then, until it has moved again.
+    fn due_in_turn(
+        &self,
+        participant: &Participant,
+        id: JobId,
+        job: &Job,
+        waited: Timestamp,
+    ) -> Result<Timestamp, StoreError> {
+        let ready = Class::of(job.fresh, Timestamp::ZERO, Timestamp::ZERO);
+        let later = Class::of(job.fresh, Timestamp::from_millis(1), Timestamp::ZERO);
+        for lane in lanes_of(participant).filter(|lane| self.head.has_work(*lane)) {
+            for class in [ready, later] {
+                let key = keys::due(lane, class, job.due, id);
+                if let Some(value) = self.db.get(key).map_err(|error| broken(&error))? {
+                    return Ok(due_in(&value));
+                }
+            }
+        }
+        Ok(waited)
+    }
+
     fn seen(&self, id: JobId, record: Record, now: Timestamp) -> Result<StoredJob, StoreError> {
-        let turn = match self.turn_at(&record, &self.home(&record)) {
-            Some(turn) => self.member(&Draft::default(), &turn, id)?,
-            None => None,
-        };
+        let mut turn = None;
+        if let Some(participant) = self.turn_at(&record, &self.home(&record)) {
+            turn = self.member(&Draft::default(), &participant, id)?;
+            if let (Some(Turn::Holds { due: Some(waited) }), Some(job)) = (&mut turn, &record.job) {
+                *waited = self.due_in_turn(&participant, id, job, *waited)?;
+            }
+        }
         let lent = self
             .leases
             .get(&id)
