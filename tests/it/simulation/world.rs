@@ -160,6 +160,8 @@ pub struct Model {
     in_flight: BTreeMap<String, usize>,
     pub in_flight_max: usize,
     not_before: BTreeMap<Lane, Timestamp>,
+    /// When operators corrected whatever was refused: what was sent before says nothing about it.
+    released_at: Timestamp,
     next_id: u64,
 }
 
@@ -232,7 +234,9 @@ impl World {
 
     /// Nobody has to wait any more for what was said before.
     pub fn released(&self) {
-        self.model().not_before.clear();
+        let mut model = self.model();
+        model.not_before.clear();
+        model.released_at = self.clock.now();
     }
 
     pub fn add_known(&self, workspace: &str, mut person: Person) {
@@ -636,16 +640,18 @@ impl World {
     }
 
     /// What the other side expects after this answer.
-    fn expect(&self, lane: &Lane, answers: &Answers) {
+    fn expect(&self, lane: &Lane, answers: &Answers, sent_at: Timestamp) {
         let now = self.clock.now();
+        let mut model = self.model();
         let moment = match answers.first() {
             Some(Err(Failure::Throttled { until, .. })) => {
                 until.unwrap_or(now + Duration::from_secs(1))
             }
-            Some(Err(Failure::Denied(_))) => now + Duration::from_mins(1),
+            Some(Err(Failure::Denied(_))) if sent_at > model.released_at => {
+                now + Duration::from_mins(1)
+            }
             _ => return,
         };
-        let mut model = self.model();
         let not_before = model.not_before.entry(lane.clone()).or_default();
         *not_before = moment.max(*not_before);
     }
@@ -680,7 +686,7 @@ impl Client for World {
         if early {
             self.clock.sleep(latency).await;
         }
-        self.expect(lane, &answers);
+        self.expect(lane, &answers, now);
         let named = calls.iter().zip(&answers).map(|(call, it)| class(call, it));
         self.lab.state().answered = named.collect();
         self.lab.state().heard.clone_from(&answers);
