@@ -19,7 +19,7 @@ use crate::model::Name;
 use crate::model::budget::Told;
 use crate::model::event::Source;
 use crate::model::lane::LaneKind;
-use crate::model::rules::Rules;
+use crate::model::rules::{Identity, Rules};
 
 /// The two clocks may be so far apart before moments are reckoned by theirs.
 const CLOCK_SLACK: Duration = Duration::from_secs(2);
@@ -42,6 +42,11 @@ impl Scope<'_> {
         }
         let ours = |rules: &&&Arc<Rules>| rules.workspace == *workspace;
         for rules in self.activations.iter().filter(ours) {
+            // Without a flow there are still the updates.
+            if rules.flow.is_none() {
+                questions.insert(Question::Track);
+                questions.extend((rules.identity == Identity::Export).then_some(Question::LookUp));
+            }
             for lane in plan::objects(rules, Duration::from_hours(1)).into_keys() {
                 questions.extend(match lane {
                     LaneKind::UsersExportIds => Some(Question::LookUp),
