@@ -97,8 +97,10 @@ fn account(counts: &Counts, mine: impl Fn(&Group) -> bool) -> Activation {
         for ((lane, group), count) in places.iter().filter(|((_, group), _)| mine(group)) {
             match group.flow {
                 Some(Flow::Credit) => told.credits.waiting += count,
-                Some(Flow::Progress | Flow::Erase) => told.updates_living += count,
-                _ => {
+                Some(Flow::Progress) => told.updates_living += count,
+                Some(Flow::Webhook) => told.webhooks.waiting += count,
+                Some(Flow::Erase) => {}
+                Some(Flow::Email | Flow::Sms | Flow::DoubleOptIn | Flow::Outgrow) | None => {
                     let stage = Stage::Living(place(lane.kind, is_due));
                     *steps.entry((StepKind::Living, stage)).or_default() += count;
                 }
@@ -109,8 +111,9 @@ fn account(counts: &Counts, mine: impl Fn(&Group) -> bool) -> Activation {
     for ((group, outcome), count) in counts.done.iter().filter(|((group, _), _)| mine(group)) {
         match group.flow {
             Some(Flow::Credit) => told.credits.credited += count,
+            Some(Flow::Webhook) => told.webhooks.passed_on += count,
             Some(Flow::Progress | Flow::Erase) => {}
-            _ => {
+            Some(Flow::Email | Flow::Sms | Flow::DoubleOptIn | Flow::Outgrow) | None => {
                 *done.entry(*outcome).or_default() += count;
                 let at = (StepKind::Done, Stage::Done(*outcome));
                 *steps.entry(at).or_default() += count;
@@ -122,8 +125,11 @@ fn account(counts: &Counts, mine: impl Fn(&Group) -> bool) -> Activation {
         *dead.entry(*reason).or_default() += count;
         match group.flow {
             Some(Flow::Credit) => told.credits.dead += count,
+            Some(Flow::Webhook) => told.webhooks.dead += count,
             Some(Flow::Progress | Flow::Erase) => {}
-            _ => *steps.entry((StepKind::Dead, Stage::Dead)).or_default() += count,
+            Some(Flow::Email | Flow::Sms | Flow::DoubleOptIn | Flow::Outgrow) | None => {
+                *steps.entry((StepKind::Dead, Stage::Dead)).or_default() += count
+            }
         }
     }
     told.joined = steps.values().sum();
@@ -200,9 +206,12 @@ fn step(((kind, stage), count): ((StepKind, Stage), u64)) -> Step {
                     "write_later",
                     "written later: behind a turn, or after a failure",
                 ),
-                Place::Delay => ("delay", "waiting before the group is joined"),
+                Place::Delay => (
+                    "delay",
+                    "waiting before the group is joined, or tried again later",
+                ),
                 Place::Subscribe => ("subscribe", "being subscribed"),
-                Place::Confirm => ("confirm", "waiting for confirmation"),
+                Place::Confirm => ("confirm", "waiting for confirmation, or asked again later"),
                 Place::Deliver => ("deliver", "being passed on"),
                 Place::DeliverLater => ("deliver_later", "passed on later, after a failure"),
                 Place::Held => ("held", "held with the activation"),
@@ -224,7 +233,7 @@ fn step(((kind, stage), count): ((StepKind, Stage), u64)) -> Step {
 mod tests {
     use super::*;
     use crate::model::lane::Lane;
-    use crate::ops::wire::Credits;
+    use crate::ops::wire::{Credits, Webhooks};
 
     fn group(flow: Flow) -> Group {
         Group {
@@ -253,6 +262,15 @@ mod tests {
         counts
             .later
             .insert((lane(LaneKind::UsersTrack), group(Flow::Progress)), 11);
+        counts
+            .due
+            .insert((lane(LaneKind::Quikly), group(Flow::Webhook)), 21);
+        counts
+            .done
+            .insert((group(Flow::Webhook), Outcome::PassedOn), 5000);
+        counts
+            .dead
+            .insert((group(Flow::Webhook), Reason::GaveUp), 3);
         counts
             .done
             .insert((group(Flow::Sms), Outcome::Subscribed), 100);
@@ -299,7 +317,13 @@ mod tests {
             }
         );
         assert_eq!(told.updates_living, 11);
+        let webhooks = Webhooks {
+            waiting: 21,
+            passed_on: 5000,
+            dead: 3,
+        };
+        assert_eq!(told.webhooks, webhooks);
         let dead: Vec<_> = told.dead.iter().map(|it| (it.reason, it.count)).collect();
-        assert_eq!(dead, [(Reason::GaveUp, 2), (Reason::NotSubscribed, 6)]);
+        assert_eq!(dead, [(Reason::GaveUp, 5), (Reason::NotSubscribed, 6)]);
     }
 }

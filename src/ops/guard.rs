@@ -159,6 +159,11 @@ impl Guard {
         Ok(found)
     }
 
+    /// Whether whoever sent these headers may still look.
+    pub(super) fn still_admits(&self, headers: &HeaderMap) -> bool {
+        self.is_open() || self.role(headers).is_some()
+    }
+
     /// The role of the token, and its number among all, from 1.
     fn role(&self, headers: &HeaderMap) -> Option<(Role, usize)> {
         match headers.get(header::AUTHORIZATION) {

@@ -10,13 +10,15 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::{Extension, Json};
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 
 use super::Ops;
+use super::guard::Guard;
 use super::problem::Problem;
 use super::status;
 use super::wire::{History, Live, Moment, Status};
@@ -123,8 +125,11 @@ pub(super) async fn run<S: Store + Operate>(ops: Arc<Ops<S>>) {
             }
             hour = Some((Stopwatch::start(), totals));
         }
-        seen.now
-            .send_replace(Some(Arc::new(Live { moment, status })));
+        seen.now.send_replace(Some(Arc::new(Live {
+            moment,
+            step: seen.last_step(),
+            status,
+        })));
     }
 }
 
@@ -150,22 +155,29 @@ pub(super) async fn history<S: Store + Operate>(State(ops): State<Arc<Ops<S>>>) 
 )]
 pub(super) async fn live<S: Store + Operate>(
     State(ops): State<Arc<Ops<S>>>,
+    Extension(guard): Extension<Arc<Guard>>,
+    headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let history = Event::default().event("history");
     let history = history.json_data(ops.office.live.history());
     let history = history.map_err(|error| StoreError::Failed(error.to_string()))?;
     let mut now = ops.office.live.now.subscribe();
     now.mark_changed();
-    let events = stream::unfold((Some(history), now), async |(first, mut now)| {
+    let may = Arc::new(move || guard.still_admits(&headers));
+    let events = stream::unfold((Some(history), now, may), async |(first, mut now, may)| {
         if let Some(first) = first {
-            return Some((Ok(first), (None, now)));
+            return Some((Ok(first), (None, now, may)));
         }
         loop {
             now.changed().await.ok()?;
+            // A token or a session may have ended since.
+            if !may() {
+                return None;
+            }
             let live = now.borrow_and_update().clone();
             let event = live.map(|live| Event::default().event("now").json_data(&*live));
             if let Some(Ok(event)) = event {
-                return Some((Ok(event), (None, now)));
+                return Some((Ok(event), (None, now, may)));
             }
         }
     });
@@ -173,6 +185,11 @@ pub(super) async fn live<S: Store + Operate>(
 }
 
 impl Seen {
+    fn last_step(&self) -> Option<Moment> {
+        let moments = self.hour.lock().unwrap_or_else(PoisonError::into_inner);
+        moments.back().cloned()
+    }
+
     fn history(&self) -> History {
         let moments = self.hour.lock().unwrap_or_else(PoisonError::into_inner);
         History {

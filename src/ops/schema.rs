@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, SchemaType, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::flow::job::{Attempt, Class, Flow, JobState, Outcome, Reason};
@@ -50,7 +50,7 @@ looks! {
     EventKind: text("`participation`, `progress`, `webhook`, `lead` or `erasure`."),
     Answer: ObjectBuilder::new()
         .description(Some("What the other side said, redacted."))
-        .property("status", ObjectBuilder::new().schema_type(Type::Integer).description(Some("HTTP status; null when there was no answer.")))
+        .property("status", ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Integer, Type::Null])).description(Some("HTTP status; null when there was no answer.")))
         .property("text", text("A short text.")),
     Attempt: ObjectBuilder::new()
         .description(Some("A failed attempt."))

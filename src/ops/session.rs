@@ -107,6 +107,12 @@ impl Sessions {
     }
 }
 
+/// A browser says where its page came from, and a proxy in front that ends TLS leaves that as it is.
+fn is_encrypted(headers: &HeaderMap) -> bool {
+    let origin = headers.get(header::ORIGIN);
+    origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
+}
+
 /// Also where the clock was put back.
 fn is_over(wrong: &Wrong, now: Timestamp) -> bool {
     now < wrong.since || now >= wrong.since + WRONG_WITHIN
@@ -123,8 +129,11 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
         .find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
 }
 
-fn set(value: &str, seconds: u64) -> Result<HeaderValue, Problem> {
-    let text = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}");
+/// The cookie; `encrypted`: the browser got here by TLS, and is to send it in no other way.
+fn set(value: &str, seconds: u64, encrypted: bool) -> Result<HeaderValue, Problem> {
+    let secure = if encrypted { "; Secure" } else { "" };
+    let text =
+        format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     HeaderValue::from_str(&text).map_err(|_| {
         Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -144,6 +153,7 @@ fn set(value: &str, seconds: u64) -> Result<HeaderValue, Problem> {
 )]
 pub(super) async fn login(
     Extension(guard): Extension<Arc<Guard>>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     // What cannot be read is not repeated: it may be a token.
@@ -164,7 +174,7 @@ pub(super) async fn login(
         ));
     };
     let value = guard.sessions.begin(token, now);
-    let cookie = set(&value, LASTS.as_secs())?;
+    let cookie = set(&value, LASTS.as_secs(), is_encrypted(&headers))?;
     let me = Me {
         who: Who::of(role, number).0,
         role: role.as_str().to_owned(),
@@ -186,7 +196,11 @@ pub(super) async fn logout(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     guard.sessions.end(&headers);
-    Ok(([(header::SET_COOKIE, set("", 0)?)], Json(json!({}))).into_response())
+    Ok((
+        [(header::SET_COOKIE, set("", 0, is_encrypted(&headers))?)],
+        Json(json!({})),
+    )
+        .into_response())
 }
 
 /// Who the relay takes you for.
@@ -284,7 +298,9 @@ mod tests {
 
     #[test]
     fn no_script_reads_the_cookie_and_no_other_site_sends_it() {
-        let cookie = set("value", 60).unwrap();
+        let encrypted = set("value", 60, true).unwrap();
+        assert!(encrypted.to_str().unwrap().ends_with("; Secure"));
+        let cookie = set("value", 60, false).unwrap();
         let text = cookie.to_str().unwrap();
         let mut parts = text.split("; ");
         assert_eq!(parts.next(), Some("relay_session=value"));

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-pub use activations::{Activation, Credits, DeadReason, DoneOutcome, Step, StepKind};
+pub use activations::{Activation, Credits, DeadReason, DoneOutcome, Step, StepKind, Webhooks};
 pub use audit::{AuditEntry, AuditPage};
 pub use config::{Configuration, ConfigurationSetting, ConfigurationTable};
 pub use forget::{Erasing, ErasingState, Forget, Receipt, Receipts, Removed};

@@ -75,6 +75,7 @@ fn live(seconds: u64) -> Live {
     };
     Live {
         moment: beat(seconds),
+        step: seconds.is_multiple_of(10).then(|| beat(seconds)),
         status: Status {
             version: "0.1.0".into(),
             now: moment(seconds),

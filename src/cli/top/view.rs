@@ -137,11 +137,9 @@ impl View {
     pub(super) fn now(&mut self, live: Live) {
         self.link = Link::Live;
         self.silent_seconds = 0.0;
-        let due = |last: &Moment| {
-            live.moment.at.since(last.at).as_secs_f64() >= self.every_seconds as f64 * 0.95
-        };
-        if self.hour.last().is_none_or(due) {
-            self.hour.push(live.moment.clone());
+        let is_new = |step: &&Moment| self.hour.last().is_none_or(|last| last.at != step.at);
+        if let Some(step) = live.step.as_ref().filter(is_new) {
+            self.hour.push(step.clone());
             let surplus = self.hour.len().saturating_sub(MOMENTS_MAX);
             self.hour.drain(..surplus);
         }

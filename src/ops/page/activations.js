@@ -36,6 +36,7 @@ export function activation(main, workspace, name) {
           ["State", held ? [heldTag(held), " ", holdText("It", held)] : it.due ? "working" : "nothing is due"],
           ["Due", some(it.due, "call")], ["Done in", it.eta_seconds === null ? "unknown" : span(it.eta_seconds)],
           ["Credits", `${count(it.credits.credited)} told to Quikly, ${count(it.credits.waiting)} waiting, ${count(it.credits.dead)} dead`],
+          it.webhooks.waiting + it.webhooks.passed_on + it.webhooks.dead > 0 && ["Webhooks", `${count(it.webhooks.passed_on)} passed on, ${count(it.webhooks.waiting)} waiting, ${count(it.webhooks.dead)} dead`],
           it.updates_living > 0 && ["Updates", `${count(it.updates_living)} not delivered yet`],
           ["Dead letters", it.dead.length ? it.dead.map(({ reason, count: n }, at) => [at > 0 && ", ",
             h("a", { href: `#dead${query({ workspace, activation: name, reason })}` }, `${reason.replaceAll("_", " ")} ${count(n)}`)]) : "none"]),

@@ -67,7 +67,9 @@ export async function dead(main) {
   const found = { count: 0, by: {} };
   let seen = relay.status?.events.dead;
   const at = new Date().toISOString();
-  await slices((next) => api(`/api/v1/dead/counts${query({ ...filter, after: next })}`), (part) => {
+  // What died after it was counted is none of what is asked about.
+  const until = filter.until ?? relay.moment?.at ?? at;
+  await slices((next) => api(`/api/v1/dead/counts${query({ ...filter, until, after: next })}`), (part) => {
     found.count += part.count;
     for (const [reason, n] of Object.entries(part.by_reason)) found.by[reason] = (found.by[reason] ?? 0) + n;
   });
@@ -77,7 +79,7 @@ export async function dead(main) {
     by.length > 0 && h("p", { class: "chips" }, by.map(([reason, n]) => h("a", { class: "tag warn", href: `#dead${query({ ...filters(), after: "", reason })}` }, `${words(reason)} ${count(n)}`))),
     mayChange() && found.count > 0 && h("div", { class: "buttons left" },
       button(`Replay ${found.count === 1 ? "it" : `these ${count(found.count)}`} …`, () => begin(filter), { class: "act" }),
-      button(`Discard ${found.count === 1 ? "it" : `these ${count(found.count)}`} …`, () => discardAll(filter, found.count)))));
+      button(`Discard ${found.count === 1 ? "it" : `these ${count(found.count)}`} …`, () => discardAll({ ...filter, until }, found.count)))));
   const { list, next } = await page(filter, after);
   rows.replaceChildren(h("div", { class: "card" },
     table("Dead letters", columns, list, "No dead letter matches.", (it) => it.id),
@@ -147,14 +149,10 @@ async function discardOne(it) {
 
 async function discardAll(filter, n) {
   const said = await ask(`Discard ${some(n, "dead letter")} for good?`, `Discard ${some(n, "letter")}`,
-    h("p", {}, "They cannot be replayed afterwards. Those that match and had died until now are meant."), why());
+    h("p", {}, "They cannot be replayed afterwards. Those that were counted are meant, and none that died since."), why());
   if (!said) return;
   let gone = 0;
-  let until = filter.until;
-  await slices((after) => api("/api/v1/dead/discard", { filter: { ...filter, ...(after && { after }), ...(until && { until }) }, because: said.because }), (part) => {
-    gone += part.discarded;
-    until = part.until ?? until;
-  });
+  await slices((after) => api("/api/v1/dead/discard", { filter: { ...filter, ...(after && { after }) }, because: said.because }), (part) => { gone += part.discarded; });
   look();
   tell(`${some(gone, "letter is", "letters are")} discarded.`);
 }

@@ -116,10 +116,9 @@ export function connect() {
     relay.every = every;
   });
   source.addEventListener("now", (event) => {
-    const { moment, status } = JSON.parse(event.data);
+    const { moment, step, status } = JSON.parse(event.data);
     Object.assign(relay, { moment, status, heard: performance.now(), stale: false });
-    const last = relay.hour.at(-1);
-    if (!last || Date.parse(moment.at) - Date.parse(last.at) >= relay.every * 1000) relay.hour = [...relay.hour.slice(-359), moment];
+    if (step && step.at !== relay.hour.at(-1)?.at) relay.hour = [...relay.hour.slice(-359), step];
     drawn();
   });
   source.onerror = () => {

@@ -31,14 +31,13 @@ async function reload(main) {
   await config(main);
   main.querySelector("h1").after(h("div", { class: "card", role: "status" },
     h("p", {}, said.applied ? "It is in effect." : "Nothing changed."), list("Changed:", said.changed), list("Only after a restart:", said.needs_restart),
-    list("Released:", said.released), said.jobs_without_rules > 0 && h("p", { class: "bad" }, `${count(said.jobs_without_rules)} jobs have no rules any more.`)));
+    list("Released:", [...said.released, ...said.released_activations]), said.jobs_without_rules > 0 && h("p", { class: "bad" }, `${count(said.jobs_without_rules)} jobs have no rules any more.`)));
 }
 
 export async function config(main) {
   const it = await api("/api/v1/config");
   main.replaceChildren(h("h1", {}, "Configuration"),
-    h("p", { class: "soft" }, "What is in effect, every default included; secrets are masked. It is changed in ", it.path ? h("code", {}, it.path) : "the file", ", then reloaded."),
-    ...(it.warnings?.length ? [h("div", { class: "card" }, list("Warnings:", it.warnings))] : []),
+    h("p", { class: "soft" }, "What is in effect, every default included; secrets are masked. It is changed in its file, then reloaded."),
     ...(mayChange() ? [h("div", { class: "buttons left" }, button("Reload …", () => reload(main)))] : []),
     ...it.tables.flatMap(section));
 }

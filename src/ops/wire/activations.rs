@@ -15,12 +15,14 @@ pub struct Activation {
     pub activation: String,
     /// What a participation starts; `None` when it starts nothing, or the activation is not configured any more.
     pub flow: Option<String>,
-    /// Participations, ever: the steps add up to it.
+    /// Participations, less those that were discarded or forgotten: the steps add up to it.
     pub joined: u64,
     /// Where each of them is, in the order in which they are passed.
     pub steps: Vec<Step>,
     /// What became of credits at Quikly.
     pub credits: Credits,
+    /// Braze webhooks on their way to Quikly.
+    pub webhooks: Webhooks,
     /// Dead letters of all its flows, by reason.
     pub dead: Vec<DeadReason>,
     /// Participations that ended well, by outcome.
@@ -67,6 +69,17 @@ pub struct Credits {
     pub waiting: u64,
     /// Told.
     pub credited: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+/// Braze webhooks that name one activation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Webhooks {
+    /// Not passed on yet.
+    pub waiting: u64,
+    /// Passed on.
+    pub passed_on: u64,
     /// Dead letters.
     pub dead: u64,
 }

@@ -46,6 +46,7 @@ pub struct WhichJobs {
     pub participant: Option<String>,
     /// Go on behind the page that told this as its `next`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(alias = "after")]
     pub cursor: Option<JobId>,
     /// So many at most: 1 to 1000, usually 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -11,6 +11,9 @@ use crate::model::time::Timestamp;
 pub struct Live {
     /// In a few numbers, over the last second or so.
     pub moment: Moment,
+    /// The newest of the history, which it grows by.
+    #[serde(default)]
+    pub step: Option<Moment>,
     /// Everything, as `GET /api/v1/status` tells it.
     pub status: Status,
 }

@@ -189,7 +189,36 @@ async fn answers_look_as_the_document_says() {
         assert!(found.is_empty(), "{found:#?}");
         looked_at += 1;
     }
-    assert!(looked_at >= 8, "{looked_at}");
+    assert!(looked_at >= 12, "{looked_at}");
+    let timed_out = json!({ "status": null, "text": "timed out" });
+    let answer = &json!({ "$ref": "#/components/schemas/Answer" });
+    let found = wrong(&document, answer, &timed_out, "an answer that never came");
+    assert!(found.is_empty(), "{found:#?}");
+    for (path, body) in [
+        (
+            "/api/v1/participants",
+            json!({ "email": "ada@example.com" }),
+        ),
+        ("/api/v1/replays/preview", json!({ "filter": {} })),
+        ("/api/v1/lanes/hold", json!({ "lane": "acme/users_track" })),
+        (
+            "/api/v1/lanes/release",
+            json!({ "lane": "acme/users_track" }),
+        ),
+        ("/api/v1/forget", json!({ "email": "ada@example.com" })),
+        (
+            "/api/v1/dead/discard",
+            json!({ "ids": [id], "because": "a test" }),
+        ),
+        ("/api/v1/dead/replay", json!({ "ids": [id] })),
+    ] {
+        let said = world.post(path, &body).await;
+        assert_eq!(said.status, 200, "{path}: {}", said.text);
+        let operation = &document["paths"][path]["post"];
+        let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        let found = wrong(&document, schema, &said.json(), path);
+        assert!(!schema.is_null() && found.is_empty(), "{path}: {found:#?}");
+    }
     let planted = json!({ "items": [{ "surprise": 1 }], "next": null });
     let page = &json!({ "$ref": "#/components/schemas/LetterPage" });
     assert!(!wrong(&document, page, &planted, "planted").is_empty());

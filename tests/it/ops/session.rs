@@ -1,6 +1,8 @@
 //! Signing in with a browser: what a cookie allows, and what it does not.
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::*;
 
@@ -144,4 +146,29 @@ async fn without_tokens_a_page_under_another_name_gets_nothing_not_even_the_page
         let said = world.ask(Method::GET, path, &foreign, None).await;
         assert_eq!(said.refusal(), 403, "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_token_that_opened_it() {
+    let world = world().await;
+    let mut stream = TcpStream::connect(world.address).await.unwrap();
+    let head = format!(
+        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer look\r\n\r\n",
+        world.address
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut heard = String::new();
+    let mut buffer = [0; 4096];
+    while !heard.contains("event: now") {
+        let read = stream.read(&mut buffer).await.unwrap();
+        assert!(read > 0, "it ended by itself: {heard}");
+        heard += &String::from_utf8_lossy(&buffer[..read]);
+    }
+    let others = Tokens::new(&[("another".into(), Role::Operator)]);
+    world.tokens.send_replace(Arc::new(others));
+    let rest = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut Vec::new()));
+    assert!(
+        matches!(rest.await, Ok(Ok(_))),
+        "it goes on without a token"
+    );
 }
