@@ -82,9 +82,13 @@ pub(super) async fn counts<S: Store + Operate>(
     query: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<LetterCounts>, Problem> {
     let which = asked(&ops.store, query)?;
+    let at = ops.clock.now();
     if which.after.is_none() && is_counted(&which) {
         let counts = ops.counts().await?;
-        return Ok(Json(counted(&counts, &which)));
+        return Ok(Json(LetterCounts {
+            at,
+            ..counted(&counts, &which)
+        }));
     }
     let page = page(&ops.store, &which, PAGE_MAX).await?;
     let mut by_reason = BTreeMap::new();
@@ -92,6 +96,7 @@ pub(super) async fn counts<S: Store + Operate>(
         *by_reason.entry(letter.burial.reason).or_default() += 1;
     }
     Ok(Json(LetterCounts {
+        at,
         count: page.items.len() as u64,
         by_reason,
         next: page.next,

@@ -68,8 +68,9 @@ export async function dead(main) {
   let seen = relay.status?.events.dead;
   const at = new Date().toISOString();
   // What died after it was counted is none of what is asked about.
-  const until = filter.until ?? relay.moment?.at ?? at;
-  await slices((next) => api(`/api/v1/dead/counts${query({ ...filter, until, after: next })}`), (part) => {
+  let until = filter.until;
+  await slices((next) => api(`/api/v1/dead/counts${query({ ...filter, after: next })}`), (part) => {
+    until ??= part.at;
     found.count += part.count;
     for (const [reason, n] of Object.entries(part.by_reason)) found.by[reason] = (found.by[reason] ?? 0) + n;
   });

@@ -133,6 +133,9 @@ pub struct Discarded {
 /// `GET /api/v1/dead/counts`: how many match, in all where `next` is missing, else in the slice that was looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LetterCounts {
+    /// When they were counted: what died by then is among them.
+    #[serde(default)]
+    pub at: Timestamp,
     /// All.
     pub count: u64,
     /// By reason.

@@ -153,7 +153,7 @@ async fn a_stream_ends_with_the_token_that_opened_it() {
     let world = world().await;
     let mut stream = TcpStream::connect(world.address).await.unwrap();
     let head = format!(
-        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer look\r\n\r\n",
+        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer look\r\nconnection: close\r\n\r\n",
         world.address
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -166,7 +166,8 @@ async fn a_stream_ends_with_the_token_that_opened_it() {
     }
     let others = Tokens::new(&[("another".into(), Role::Operator)]);
     world.tokens.send_replace(Arc::new(others));
-    let rest = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut Vec::new()));
+    let mut last = Vec::new();
+    let rest = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut last));
     assert!(
         matches!(rest.await, Ok(Ok(_))),
         "it goes on without a token"
