@@ -189,15 +189,13 @@ fn is_known(book: &RuleBook, group: &Group) -> bool {
     match group.flow {
         Some(Flow::Outgrow) => book.content(&group.activation).is_some(),
         Some(Flow::Erase) => book.workspaces().any(|name| *name == group.workspace),
-        Some(
-            Flow::Email
-            | Flow::Sms
-            | Flow::DoubleOptIn
-            | Flow::Progress
-            | Flow::Webhook
-            | Flow::Credit,
-        )
-        | None => book.activation(&group.activation).is_some(),
+        Some(Flow::Sms | Flow::DoubleOptIn) => {
+            let rules = book.activation(&group.activation);
+            rules.is_some_and(|rules| rules.phone.is_some())
+        }
+        Some(Flow::Email | Flow::Progress | Flow::Webhook | Flow::Credit) | None => {
+            book.activation(&group.activation).is_some()
+        }
     }
 }
 

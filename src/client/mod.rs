@@ -184,7 +184,7 @@ impl Client for Outside {
     async fn perform(&self, lane: &Lane, calls: Vec<Call>) -> Heard {
         let Some(workspace) = self.workspace(lane) else {
             let text = format!("no workspace {} is configured", lane.workspace);
-            return Heard::silent(vec![Err(not_configured(&text)); calls.len()]);
+            return Heard::unsent(vec![Err(not_configured(&text)); calls.len()]);
         };
         match Shared::of(&calls) {
             Shared::Tracks(tracks) => return workspace.braze.track(&tracks).await,
@@ -194,12 +194,13 @@ impl Client for Outside {
             Shared::Sets(sets) => return workspace.braze.set_status(&sets).await,
             Shared::Nothing => {}
         }
-        let mut heard = Heard::silent(Answers::with_capacity(calls.len()));
+        let mut heard = Heard::unsent(Answers::with_capacity(calls.len()));
         for call in &calls {
             let one = workspace.perform(call).await;
             heard.answers.extend(one.answers);
             heard.told = one.told;
             heard.status = one.status;
+            heard.sent |= one.sent;
         }
         heard
     }
@@ -241,7 +242,7 @@ impl Workspace {
 
     /// One call in a request of its own.
     async fn perform(&self, call: &Call) -> Heard {
-        let nobody = |text| Heard::silent(vec![Err(not_configured(text))]);
+        let nobody = |text| Heard::unsent(vec![Err(not_configured(text))]);
         match (call, &self.quikly) {
             (Call::LookUp { email, .. }, _) => self.braze.look_up(email).await,
             (Call::Recall, _) => nobody("nobody outside can say what is remembered here"),

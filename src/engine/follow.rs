@@ -6,9 +6,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use super::holds::{Activation, ActivationHoldReason};
-use super::{Engine, EngineSettings};
+use super::holds::{Activation, ActivationHoldReason, Holds};
+use super::lanes::{LaneState, Terms};
+use super::{Engine, EngineSettings, Shared};
 use crate::client::Client;
+use crate::model::Name;
 use crate::model::lane::{Lane, LaneKind};
 use crate::model::rules::RuleBook;
 use crate::store::Store;
@@ -33,16 +35,44 @@ pub struct Turnover {
 pub struct Released {
     /// Lanes that were denied.
     pub lanes: Vec<Lane>,
-    /// Activations that were held for what became of their jobs, or are gone.
+    /// Activations that were held for what became of their jobs, or are gone; not those that an operator holds elsewhere
+    /// now.
     pub activations: Vec<Activation>,
 }
 
+/// What a lane's jobs are asked under.
+#[derive(Clone, Debug)]
+pub(super) struct Today {
+    pub(super) terms: Arc<Terms>,
+    pub(super) book: Arc<RuleBook>,
+}
+
+impl Today {
+    /// Whether nothing was reloaded in between that matters to the lane.
+    pub(super) fn is(&self, other: &Today) -> bool {
+        Arc::ptr_eq(&self.terms, &other.terms) && Arc::ptr_eq(&self.book, &other.book)
+    }
+}
+
+impl<S, C> Shared<S, C> {
+    /// The terms first: they change after the book does, so that they are never newer than it.
+    pub(super) fn today(&self, lane: &LaneState) -> Today {
+        let terms = lane.terms();
+        let book = self.book();
+        Today { terms, book }
+    }
+}
+
 impl Turnover {
+    /// Where an activation, or a content, of this name is from now on.
+    fn workspaces_of(&self, scope: &str) -> impl Iterator<Item = &Name> {
+        let named = [self.book.activation(scope), self.book.content(scope)];
+        named.into_iter().flatten().map(|rules| &rules.workspace)
+    }
+
     fn frees(&self, activation: &Activation, reason: ActivationHoldReason) -> bool {
         let (workspace, scope) = activation;
-        let named = [self.book.activation(scope), self.book.content(scope)];
-        let mut here = named.into_iter().flatten();
-        if !here.any(|rules| rules.workspace == *workspace) {
+        if !self.workspaces_of(scope).any(|it| it == workspace) {
             return true;
         }
         match reason {
@@ -51,6 +81,41 @@ impl Turnover {
             ActivationHoldReason::Burials => self.corrected.contains(activation),
         }
     }
+
+    /// What an operator holds is held where it is from now on.
+    fn hold_along(&self, holds: &mut Holds) {
+        let held = holds
+            .all()
+            .map(|(activation, hold)| (activation.clone(), *hold));
+        let held: Vec<_> = held.collect();
+        for (activation, hold) in held {
+            if hold.reason == ActivationHoldReason::Manual && self.frees(&activation, hold.reason) {
+                for workspace in self.workspaces_of(&activation.1) {
+                    let there = (workspace.clone(), activation.1.clone());
+                    holds.hold_by_hand(&there, hold.since, hold.until);
+                }
+            }
+        }
+    }
+
+    /// Ends the holds that say nothing any more. Answers which are held nowhere now.
+    fn release(&self, holds: &mut Holds) -> Vec<Activation> {
+        holds.set_after(self.settings.hold_after);
+        for activation in &self.corrected {
+            holds.count_anew(activation);
+        }
+        let held = holds.all();
+        let freed = held.filter(|(activation, hold)| self.frees(activation, hold.reason));
+        let mut freed: Vec<_> = freed.map(|(activation, _)| activation.clone()).collect();
+        for activation in &freed {
+            holds.release(activation);
+        }
+        freed.retain(|(_, scope)| {
+            let mut there = self.workspaces_of(scope);
+            !there.any(|it| holds.is_held(&(it.clone(), scope.clone())))
+        });
+        freed
+    }
 }
 
 impl<S: Store, C: Client> Engine<S, C> {
@@ -58,6 +123,8 @@ impl<S: Store, C: Client> Engine<S, C> {
     pub fn follow(&self, turnover: &Turnover) -> Released {
         let shared = &self.shared;
         let now = shared.clock.now();
+        // Before the rules send its jobs there.
+        turnover.hold_along(&mut shared.holds());
         let book = shared.book.write();
         *book.unwrap_or_else(PoisonError::into_inner) = turnover.book.clone();
         let lanes = shared.lanes.write();
@@ -72,28 +139,12 @@ impl<S: Store, C: Client> Engine<S, C> {
             if gate.renew(now) && gate.held(now).is_none() {
                 released.lanes.push(lane.clone());
             }
-            drop(gate);
-            state.changed.notify_one();
         }
         drop(lanes);
-        let mut holds = shared.holds();
-        holds.set_after(turnover.settings.hold_after);
-        let held = holds.all();
-        let freed = held.filter(|(activation, hold)| turnover.frees(activation, hold.reason));
-        released.activations = freed.map(|(activation, _)| activation.clone()).collect();
-        for activation in &released.activations {
-            holds.release(activation);
-        }
-        drop(holds);
-        // Nobody looks at what was set aside where the workspace itself has gone.
-        let mut aside: BTreeSet<_> = turnover
-            .renewed
-            .iter()
-            .map(|lane| &lane.workspace)
-            .collect();
-        aside.extend(released.activations.iter().map(|(workspace, _)| workspace));
-        for workspace in aside {
-            shared.bring_back(workspace);
+        released.activations = turnover.release(&mut shared.holds());
+        // Whatever is on loan is asked anew, and what need not be set aside any more comes back.
+        for lane in shared.lanes().iter() {
+            lane.changed.notify_one();
         }
         shared.grown.notify_one();
         released

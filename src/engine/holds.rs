@@ -148,6 +148,11 @@ impl Holds {
         self.after = after;
     }
 
+    /// What became of its jobs so far says nothing about the next.
+    pub fn count_anew(&mut self, activation: &Activation) {
+        self.rows.remove(activation);
+    }
+
     /// Ends its hold, and begins to count anew. Answers whether it was held.
     pub fn release(&mut self, activation: &Activation) -> bool {
         self.rows.remove(activation);

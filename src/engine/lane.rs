@@ -17,6 +17,7 @@ use super::gate::budget::Budget;
 use super::gate::spread::burst;
 use crate::clock::Clock;
 use crate::config::Limit;
+use crate::model::lane::LaneKind;
 
 /// How many times as fast as the full rate it may go while the other side says what is left. A guard on both sides of
 /// the boundary of a window of one second, and the slowest answers reckoned with, take a fifth of it.
@@ -122,6 +123,18 @@ fn quota(limit: Limit, share: f64, times: f64) -> Option<Quota> {
     let burst = NonZeroU32::new(burst(part))?;
     let period = limit.window.div_f64(part * times);
     Some(Quota::with_period(period)?.allow_burst(burst))
+}
+
+/// Whether a request of such a lane is about one subscription group.
+pub(super) fn is_grouped(kind: LaneKind, objects_max: usize) -> bool {
+    match kind {
+        LaneKind::Default | LaneKind::SubscriptionStatusSet => objects_max > 1,
+        LaneKind::UsersTrack
+        | LaneKind::UsersExportIds
+        | LaneKind::UsersDelete
+        | LaneKind::Quikly
+        | LaneKind::Held => false,
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::gate::Gate;
 use super::gate::budget::Budget;
+use super::gate::{Gate, HoldReason};
 use super::lane::Pace;
 use super::recent::Recent;
 use super::tempo::Tempo;
@@ -143,6 +143,14 @@ impl LaneState {
         drop(gate);
         self.complained.store(false, Ordering::Relaxed);
         self.changed.notify_one();
+    }
+
+    /// Holds it, unless the configuration has come to know it meanwhile.
+    pub(super) fn hold_unconfigured(&self, now: Timestamp) {
+        let mut gate = self.gate();
+        if !self.terms().configured {
+            gate.hold(HoldReason::Unconfigured, now, None);
+        }
     }
 
     /// Whether it is where jobs of what is held are set aside, to be brought back.

@@ -15,6 +15,7 @@ pub mod gate;
 pub mod holds;
 mod lane;
 mod lanes;
+mod moves;
 mod outcome;
 mod prepare;
 mod recent;

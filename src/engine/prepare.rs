@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Shared;
+use super::follow::Today;
 use super::holds::set_aside;
 use super::lanes::LaneState;
+use super::moves::Move;
 use super::recent::Who;
-use super::request::{Asked, Move};
+use super::request::Asked;
 use crate::flow::job::{Commit, Fate, Job};
 use crate::flow::settle::{Settled, found_begun, moved, settle, unaskable, vanished};
 use crate::flow::{ask, is_empty};
 use crate::model::call::{Address, Call, Reply};
 use crate::model::event::Event;
 use crate::model::lane::LaneKind;
-use crate::model::rules::{RuleBook, Rules};
+use crate::model::rules::Rules;
 use crate::model::time::Timestamp;
 use crate::store::{Learnt, Leased, Token};
 
@@ -58,7 +60,7 @@ pub(super) fn prepare<S, C>(
     shared: &Shared<S, C>,
     lane: &LaneState,
     leased: Leased,
-    book: &RuleBook,
+    today: &Today,
     now: Timestamp,
 ) -> Prepared {
     let Leased {
@@ -69,7 +71,7 @@ pub(super) fn prepare<S, C>(
     } = leased;
     let flow = job.state.flow();
     let (accepted_at, trace) = (event.accepted_at, event.trace);
-    let rules = book.of(&event).cloned();
+    let rules = today.book.of(&event).cloned();
     let believes = |learnt: &Learnt| {
         let known_for = rules.as_ref().map(|rules| rules.known_for);
         known_for.is_none_or(|known_for| learnt.holds(now, known_for))
@@ -82,6 +84,7 @@ pub(super) fn prepare<S, C>(
             token,
             commit: spare(commit, address.as_ref()),
             activation: activation.clone(),
+            is_outdated: false,
             flow,
             accepted_at,
             trace,
@@ -100,7 +103,7 @@ pub(super) fn prepare<S, C>(
     if let Some(commit) = begun {
         return moves(commit, 0);
     }
-    if !lane.terms().configured {
+    if !today.terms.configured {
         return Prepared::Stray(token);
     }
     if shared.holds().is_held(&activation) {

@@ -3,7 +3,7 @@
 //! Invariants: every job that a request carries is settled exactly once, with its own answer. A call that parks is
 //! marked as begun, durably, before it leaves; if the gate closes meanwhile it does not leave and the mark goes again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -11,24 +11,23 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{Id, JoinError};
 
 use super::gate::{Denial, Opening};
-use super::holds::{Activation, ActivationHoldReason};
+use super::holds::ActivationHoldReason;
 use super::lanes::LaneState;
+use super::moves::Move;
 use super::outcome::{blame, may_be_about_the_request, outcome_of, unanswered};
 use super::prepare::spare;
 use super::recent::Who;
-use super::spans::{Outgoing, note_end};
+use super::spans::Outgoing;
 use super::{EngineError, Shared};
 use crate::client::{Answers, Client, Heard, in_trace};
-use crate::flow::job::{Commit, Fate, Flow, Job};
+use crate::flow::job::{Fate, Job};
 use crate::flow::settle::{Settled, settle};
 use crate::model::budget::Told;
 use crate::model::call::{Address, Answer, Call, Failure, Reply};
 use crate::model::event::Event;
-use crate::model::lane::LaneKind;
-use crate::model::rules::Rules;
+use crate::model::rules::{RuleBook, Rules};
 use crate::model::time::Timestamp;
-use crate::model::trace::TraceContext;
-use crate::store::{Committed, Store, Token};
+use crate::store::{Store, Token};
 
 /// A job on loan that knows what it wants.
 pub(super) struct Asked {
@@ -41,18 +40,6 @@ pub(super) struct Asked {
     pub(super) known: Option<Address>,
     /// Whose profile it writes to, where nobody may write at the same time.
     pub(super) who: Option<Who>,
-    /// Look-ups that what is remembered has spared it since it was lent.
-    pub(super) saved: u64,
-}
-
-/// One move, with what is counted when it is stored.
-pub(super) struct Move {
-    pub(super) token: Token,
-    pub(super) commit: Commit,
-    pub(super) activation: Activation,
-    pub(super) flow: Flow,
-    pub(super) accepted_at: Timestamp,
-    pub(super) trace: Option<TraceContext>,
     /// Look-ups that what is remembered has spared it since it was lent.
     pub(super) saved: u64,
 }
@@ -93,12 +80,13 @@ pub(super) fn ended_at(
     }
 }
 
-/// One request from mark to commit. The permit is kept until its answers are stored, so that no more outcomes than
+/// One request from mark to commit, of jobs that were asked under `book`. The permit is kept until its answers are stored, so that no more outcomes than
 /// requests allowed can be unknown after a crash.
 pub(super) async fn carry<S: Store, C: Client>(
     shared: Arc<Shared<S, C>>,
     lane: Arc<LaneState>,
     mut batch: Vec<Asked>,
+    book: Arc<RuleBook>,
     probes: bool,
     _permit: OwnedSemaphorePermit,
 ) -> Result<(), EngineError> {
@@ -123,6 +111,7 @@ pub(super) async fn carry<S: Store, C: Client>(
         send(&shared, &lane, &batch).await
     };
     let now = shared.clock.now();
+    let is_outdated = !Arc::ptr_eq(&book, &shared.book());
     let mut moves = Vec::new();
     let mut unchanged = Vec::new();
     let mut held = HashSet::new();
@@ -155,7 +144,7 @@ pub(super) async fn carry<S: Store, C: Client>(
         }
         let flow = job.state.flow();
         let activation = (rules.workspace.clone(), rules.scope.clone());
-        if matches!(answer, Err(Failure::WrongGroup(_))) {
+        if matches!(answer, Err(Failure::WrongGroup(_))) && !is_outdated {
             shared.hold(&activation, ActivationHoldReason::InvalidGroup);
         }
         if let Some(failed_at) = job.history.last().map(|it| it.at)
@@ -180,6 +169,7 @@ pub(super) async fn carry<S: Store, C: Client>(
                 token,
                 commit: spare(commit, known.as_ref()),
                 activation,
+                is_outdated,
                 flow,
                 accepted_at: event.accepted_at,
                 trace: event.trace,
@@ -340,61 +330,5 @@ impl<S: Store, C: Client> Shared<S, C> {
         let mut gate = lane.gate();
         let used = gate.remembered(self.clock.now(), last);
         self.store.note_budget(&lane.lane, used);
-    }
-
-    /// Stores `moves` and counts what ended.
-    pub(super) async fn store_moves(
-        &self,
-        lane: &LaneState,
-        moves: Vec<Move>,
-    ) -> Result<(), EngineError> {
-        if moves.is_empty() {
-            return Ok(());
-        }
-        let now = self.clock.now();
-        let mut counted = Vec::with_capacity(moves.len());
-        let mut commits = Vec::with_capacity(moves.len());
-        let mut aside = BTreeSet::new();
-        for it in moves {
-            let commit = self.pass(&it.activation, it.flow, it.commit, now);
-            let end = match &commit.fate {
-                Fate::Keep { lane, .. } if lane.kind == LaneKind::Held => {
-                    aside.insert(it.activation.clone());
-                    None
-                }
-                Fate::Keep { .. } => None,
-                Fate::Finish(outcome) => Some(Ok(*outcome)),
-                Fate::Bury { burial, .. } => Some(Err(burial.reason)),
-            };
-            self.metrics.look_up_saved(&lane.lane.workspace, it.saved);
-            commits.push((it.token, commit));
-            let end = end.map(|end| (end, it.trace, it.activation));
-            counted.push((it.token.id, it.flow, it.accepted_at, end));
-        }
-        let stored = self.store.commit(commits, now).await?;
-        self.ended_meanwhile(&aside);
-        let workspace = &lane.lane.workspace;
-        for ((id, flow, accepted_at, end), stored) in counted.into_iter().zip(stored) {
-            let (Committed::Stored { .. }, Some((end, trace, activation))) = (stored, end) else {
-                continue;
-            };
-            match end {
-                Ok(outcome) => {
-                    let age = now.since(accepted_at).as_secs_f64();
-                    self.metrics.done(workspace, flow, outcome, age);
-                }
-                Err(reason) => self.metrics.dead(workspace, Some(flow), reason),
-            }
-            note_end(
-                self.metrics.tracer(),
-                trace,
-                id,
-                &activation,
-                flow,
-                end,
-                now,
-            );
-        }
-        Ok(())
     }
 }

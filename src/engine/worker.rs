@@ -12,9 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{Id, JoinSet};
 
 use super::batch::{Part, parts, probe};
-use super::gate::{HoldReason, Opening};
-use super::lane::Pace;
-use super::lanes::{LaneState, Terms};
+use super::follow::Today;
+use super::gate::Opening;
+use super::lane::{Pace, is_grouped};
+use super::lanes::LaneState;
 use super::prepare::{Prepared, prepare};
 use super::recent::Who;
 use super::request::{Asked, Ended, carry, ended_at};
@@ -22,7 +23,6 @@ use super::{EngineError, Shared};
 use crate::client::Client;
 use crate::client::pack::{BODY_BYTES_MAX, first, room};
 use crate::model::call::Company;
-use crate::model::lane::LaneKind;
 use crate::model::time::Timestamp;
 use crate::store::{Store, Token};
 
@@ -43,8 +43,8 @@ const SETTLING: Duration = Duration::from_millis(10);
 pub(super) struct Worker<S, C> {
     shared: Arc<Shared<S, C>>,
     lane: Arc<LaneState>,
-    /// What pace and window go by.
-    terms: Arc<Terms>,
+    /// What pace and window go by, and what is pending was asked under.
+    today: Today,
     pace: Pace,
     objects_max: usize,
     /// On loan, in order, not sent yet.
@@ -68,10 +68,10 @@ impl<S: Store, C: Client> Worker<S, C> {
         lane: Arc<LaneState>,
         stop: watch::Receiver<bool>,
     ) -> Worker<S, C> {
-        let terms = lane.terms();
+        let today = shared.today(&lane);
         Worker {
-            pace: Pace::new(&terms.limits, terms.share, &shared.clock),
-            terms,
+            pace: Pace::new(&today.terms.limits, today.terms.share, &shared.clock),
+            today,
             objects_max: shared.client.objects_max(&lane.lane).max(1),
             shared,
             lane,
@@ -88,7 +88,7 @@ impl<S: Store, C: Client> Worker<S, C> {
     /// Works until it is told to stop, until this is no lane that jobs are worked in, or until the first error.
     pub(super) async fn run(mut self) -> Result<(), EngineError> {
         while !*self.stop.borrow() && !self.lane.is_aside() {
-            self.follow();
+            self.follow().await?;
             self.turn().await?;
         }
         let (shared, lane) = (self.shared.clone(), self.lane.clone());
@@ -97,18 +97,19 @@ impl<S: Store, C: Client> Worker<S, C> {
         Ok(())
     }
 
-    /// Goes by today's settings.
-    fn follow(&mut self) {
+    /// Goes by today's settings and rules. What was asked under others is asked anew.
+    async fn follow(&mut self) -> Result<(), EngineError> {
         self.objects_max = self.shared.client.objects_max(&self.lane.lane).max(1);
-        if self.is_of_today() {
-            return;
+        let today = self.shared.today(&self.lane);
+        let before = std::mem::replace(&mut self.today, today);
+        if self.today.is(&before) {
+            return Ok(());
         }
-        self.terms = self.lane.terms();
-        self.pace = Pace::new(&self.terms.limits, self.terms.share, &self.shared.clock);
-    }
-
-    fn is_of_today(&self) -> bool {
-        Arc::ptr_eq(&self.terms, &self.lane.terms())
+        if !Arc::ptr_eq(&self.today.terms, &before.terms) {
+            let terms = &self.today.terms;
+            self.pace = Pace::new(&terms.limits, terms.share, &self.shared.clock);
+        }
+        self.give_back_pending().await
     }
 
     /// One request, or one rest.
@@ -134,7 +135,10 @@ impl<S: Store, C: Client> Worker<S, C> {
             // Some of these may have been forgotten since they were lent.
             return self.give_back_pending().await;
         }
-        if self.opening() == opening && self.is_of_today() && !*self.stop.borrow() {
+        if self.opening() == opening
+            && self.today.is(&self.shared.today(&self.lane))
+            && !*self.stop.borrow()
+        {
             let behind = self.send(opening, permit);
             self.give_back(behind).await?;
         }
@@ -149,23 +153,13 @@ impl<S: Store, C: Client> Worker<S, C> {
     fn window(&self, opening: Opening) -> usize {
         match opening {
             Opening::Probe => WINDOW_PROBE,
-            _ if self.is_grouped() => self.objects_max * WINDOW_REQUESTS_GROUPED,
+            _ if is_grouped(self.lane.lane.kind, self.objects_max) => {
+                self.objects_max * WINDOW_REQUESTS_GROUPED
+            }
             Opening::Open | Opening::Closed(_) => {
-                let free = self.terms.permits.available_permits();
+                let free = self.today.terms.permits.available_permits();
                 self.objects_max * free.clamp(1, WINDOW_REQUESTS)
             }
-        }
-    }
-
-    /// Whether a request of this lane is about one subscription group.
-    fn is_grouped(&self) -> bool {
-        match self.lane.lane.kind {
-            LaneKind::Default | LaneKind::SubscriptionStatusSet => self.objects_max > 1,
-            LaneKind::UsersTrack
-            | LaneKind::UsersExportIds
-            | LaneKind::UsersDelete
-            | LaneKind::Quikly
-            | LaneKind::Held => false,
         }
     }
 
@@ -176,12 +170,12 @@ impl<S: Store, C: Client> Worker<S, C> {
             self.revoked = self.shared.store.revoked();
         }
         let now = self.shared.clock.now();
-        let book = self.shared.book();
         let leased = self
             .shared
             .store
             .lease(&self.lane.lane, now, at_most)
             .await?;
+        let today = self.shared.today(&self.lane);
         let count = leased.len();
         self.drained = count < at_most;
         let mut moves = Vec::new();
@@ -198,7 +192,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             self.shared
                 .metrics
                 .due_lag(now.since(leased.job.due).as_secs_f64());
-            let prepared = prepare(&self.shared, &self.lane, leased, &book, now);
+            let prepared = prepare(&self.shared, &self.lane, leased, &today, now);
             if !prepared.lets_pass() {
                 halted.extend(who);
             }
@@ -212,7 +206,7 @@ impl<S: Store, C: Client> Worker<S, C> {
         if !stray.is_empty() {
             let lane = &self.lane.lane;
             tracing::error!(%lane, jobs = stray.len(), "the queue has work for a lane that is not configured; it is held");
-            self.lane.gate().hold(HoldReason::Unconfigured, now, None);
+            self.lane.hold_unconfigured(now);
             self.give_back(stray).await?;
         }
         let through = moves.iter().filter(|it| it.commit.leaves(&self.lane.lane));
@@ -236,7 +230,7 @@ impl<S: Store, C: Client> Worker<S, C> {
             // The pace recovers meanwhile: a lane without budget to spare loses nothing by it.
             tokio::select! {
                 () = told(&mut self.stop) => return Ok(None),
-                () = self.shared.clock.sleep(self.terms.linger) => {},
+                () = self.shared.clock.sleep(self.today.terms.linger) => {},
             }
         }
         let permit = loop {
@@ -250,7 +244,7 @@ impl<S: Store, C: Client> Worker<S, C> {
                 permit = self.lane.may_leave(&mut self.pace, &self.shared.clock) => break permit,
             }
         };
-        let enough = match self.is_grouped() {
+        let enough = match is_grouped(self.lane.lane.kind, self.objects_max) {
             true => self.window(opening),
             false if self.lacks() => self.objects_max,
             false => 0,
@@ -314,10 +308,15 @@ impl<S: Store, C: Client> Worker<S, C> {
         let workspace = &self.lane.lane.workspace;
         self.shared.metrics.look_up_saved(workspace, saved);
         let tokens = batch.iter().map(|asked| asked.token).collect();
-        let lane = self.lane.clone();
-        let handle = self
-            .requests
-            .spawn(carry(self.shared.clone(), lane, batch, probes, permit));
+        let (lane, book) = (self.lane.clone(), self.today.book.clone());
+        let handle = self.requests.spawn(carry(
+            self.shared.clone(),
+            lane,
+            batch,
+            book,
+            probes,
+            permit,
+        ));
         self.lent.insert(handle.id(), tokens);
         behind
     }

@@ -1,7 +1,7 @@
 //! `POST /api/v1/reload`, and a signal: the configuration is read anew, and applied whole or not at all.
 //!
-//! Invariants: whoever asks for it, it is told in the log, and written down in the audit when something was applied. No
-//! value of a key is told anywhere. What is read and applied is given from above.
+//! Invariants: whoever asks for it, it is told in the log, and written down in the audit when something was applied; where
+//! that cannot be written, the log says so. No value of a key is told anywhere. What is read and applied is given from above.
 
 use std::fmt::Write as _;
 use std::pin::Pin;
@@ -154,9 +154,12 @@ impl<S: Store + Operate> Ops<S> {
             outcome: "applied".into(),
             ..Deed::default()
         };
-        self.note(who, deed, Vec::new()).await?;
         self.metrics
             .announce(self.desk.lanes().iter().map(|view| &view.lane));
+        // It is applied: whoever asked must not be told that it was not.
+        if let Err(error) = self.note(who, deed, Vec::new()).await {
+            tracing::error!(%error, "the reload was applied and is not in the audit");
+        }
         Ok(reloaded)
     }
 }

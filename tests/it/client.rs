@@ -550,6 +550,9 @@ async fn what_is_not_configured_is_denied_and_says_so() {
         assert_eq!(class(&answer), "denied");
         assert_eq!(answer.unwrap_err().answer().text, text);
     }
+    let lane = Lane::new(&"nobody".into(), LaneKind::UsersExportIds);
+    let heard = outside.perform(&lane, vec![look_up()]).await;
+    assert!(!heard.sent, "it says nothing about the lane");
     assert_eq!(server.connections(), 0);
     let objects = |workspace: &str, kind| outside.objects_max(&Lane::new(&workspace.into(), kind));
     assert_eq!(objects("acme", LaneKind::UsersTrack), 75);

@@ -233,6 +233,12 @@ fn whose_jobs_are_alive_and_lose_their_settings_is_counted_by_activation() {
             "[activations.summer]",
             "acme/spring 10",
         ),
+        ("flow = \"sms\"", "flow = \"email\"", "acme/spring 6"),
+        (
+            "flow = \"sms\"",
+            "flow = \"double_opt_in\"\nopt_in = { event = \"asked\" }",
+            "",
+        ),
         ("[activations.autumn]", "[activations.summer]", ""),
         ("[outgrow.quiz]", "[outgrow.test]", "acme/quiz 6"),
         ("flow = \"email\"", "", ""),
