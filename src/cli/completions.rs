@@ -8,7 +8,7 @@ use clap_complete::Shell;
 ///
 /// bash: braze-relay completions bash > /etc/bash_completion.d/braze-relay
 ///
-/// zsh: braze-relay completions zsh > "${fpath[1]}/_braze-relay"
+/// zsh: braze-relay completions zsh > ~/.zfunc/_braze-relay
 ///
 /// fish: braze-relay completions fish > ~/.config/fish/completions/braze-relay.fish
 #[derive(Debug, clap::Args)]

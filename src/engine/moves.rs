@@ -44,9 +44,11 @@ impl<S: Store, C: Client> Shared<S, C> {
         let mut commits = Vec::with_capacity(moves.len());
         let mut aside = BTreeSet::new();
         for it in moves {
-            let commit = match it.is_outdated && !self.holds().is_held(&it.activation) {
-                true => it.commit,
-                false => self.pass(&it.activation, it.flow, it.commit, now),
+            let is_anothers = it.is_outdated && !self.holds().is_held(&it.activation);
+            let commit = if is_anothers {
+                it.commit
+            } else {
+                self.pass(&it.activation, it.flow, it.commit, now)
             };
             let end = match &commit.fate {
                 Fate::Keep { lane, .. } if lane.kind == LaneKind::Held => {

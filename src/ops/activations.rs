@@ -128,7 +128,7 @@ fn account(counts: &Counts, mine: impl Fn(&Group) -> bool) -> Activation {
             Some(Flow::Webhook) => told.webhooks.dead += count,
             Some(Flow::Progress | Flow::Erase) => {}
             Some(Flow::Email | Flow::Sms | Flow::DoubleOptIn | Flow::Outgrow) | None => {
-                *steps.entry((StepKind::Dead, Stage::Dead)).or_default() += count
+                *steps.entry((StepKind::Dead, Stage::Dead)).or_default() += count;
             }
         }
     }
