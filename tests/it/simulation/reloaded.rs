@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use braze_relay::config::Limit;
+use braze_relay::engine::holds::ActivationHoldReason;
 use braze_relay::engine::{Desk, Turnover};
 use braze_relay::flow::job::Reason;
 use braze_relay::model::lane::{Lane, LaneKind};
@@ -162,6 +163,35 @@ fn what_an_operator_holds_stays_held_through_a_reload() {
         life.wait(Duration::from_mins(2)).await;
         assert_eq!(life.counts().events.done, 0);
         assert!(engine.release_lane(&lane) && engine.release_activation("of-beta"));
+        life.wait(Duration::from_mins(2)).await;
+        assert_eq!(life.counts().events.done, 10);
+        life.kill().await;
+    });
+}
+
+#[test]
+fn what_an_operator_holds_stays_held_where_it_has_moved_to() {
+    on_paused_time(async {
+        let mut life = life();
+        let engine = life.start().await;
+        assert!(engine.hold_activation("of-beta", None));
+        joined(&mut life, "of-beta", 0, 5).await;
+        life.wait(Duration::from_mins(1)).await;
+
+        let both = ["of-acme", "of-beta"];
+        let rules = both.map(|scope| rules(scope, "acme", OnUnknown::Resend));
+        life.book = RuleBook::new(rules).into();
+        life.reload(&engine);
+        joined(&mut life, "of-beta", 5, 5).await;
+        life.wait(Duration::from_mins(2)).await;
+        assert_eq!(life.counts().events.done, 0);
+        let held = engine.held_activations();
+        assert_eq!(held.len(), 1);
+        assert_eq!(
+            (&*held[0].workspace, held[0].hold.reason),
+            ("acme", ActivationHoldReason::Manual)
+        );
+        assert!(engine.release_activation("of-beta"));
         life.wait(Duration::from_mins(2)).await;
         assert_eq!(life.counts().events.done, 10);
         life.kill().await;
