@@ -6,10 +6,13 @@ use braze_relay::config::Limit;
 use braze_relay::engine::holds::ActivationHoldReason;
 use braze_relay::engine::{Desk, Turnover};
 use braze_relay::flow::job::Reason;
+use braze_relay::model::call::Call;
+use braze_relay::model::event::Event;
 use braze_relay::model::lane::{Lane, LaneKind};
 use braze_relay::model::rules::{OnUnknown, RuleBook};
 use braze_relay::model::time::Timestamp;
 
+use super::again::{Way, activation};
 use super::campaign::{LONG, Life, event, rules};
 use super::invariants;
 use super::on_paused_time;
@@ -165,6 +168,100 @@ fn what_an_operator_holds_stays_held_through_a_reload() {
         assert!(engine.release_lane(&lane) && engine.release_activation("of-beta"));
         life.wait(Duration::from_mins(2)).await;
         assert_eq!(life.counts().events.done, 10);
+        life.kill().await;
+    });
+}
+
+#[test]
+fn what_waits_for_its_turn_when_its_workspace_is_renamed_ends_in_the_other_and_holds_no_lane() {
+    on_paused_time(async {
+        let mut life = life();
+        limited(&mut life, 20);
+        joined(&mut life, "of-acme", 0, 30).await;
+        let engine = life.start().await;
+        life.wait(Duration::from_secs(30)).await;
+        let before = life.world.model().sent[&look_ups("acme")].len();
+        assert!((1..30).contains(&before), "{before}");
+
+        let gone = Weather {
+            until: Timestamp::from_millis(u64::MAX),
+            denied: 1.0,
+            ..Weather::default()
+        };
+        for kind in LaneKind::ALL {
+            let lane = Lane::new(&"acme".into(), kind);
+            life.world.model().exceptions.insert(lane, gone);
+        }
+        let mut settings = life.settings.workspaces.remove("acme").unwrap();
+        settings.braze.limits.clear();
+        life.settings.workspaces.insert("gamma".into(), settings);
+        let both = [("of-acme", "gamma"), ("of-beta", "beta")];
+        let rules = both.map(|(scope, workspace)| rules(scope, workspace, OnUnknown::Resend));
+        life.book = RuleBook::new(rules).into();
+        life.reload(&engine);
+        life.wait(Duration::from_mins(5)).await;
+        assert_eq!(life.counts().events.done, 30);
+        assert!(engine.lanes().iter().all(|view| view.held.is_none()));
+        let after = life.world.model().sent[&look_ups("acme")].len();
+        assert_eq!(after, before, "asked of who is gone");
+        life.kill().await;
+    });
+}
+
+#[test]
+fn what_waits_for_its_turn_when_its_group_is_corrected_is_never_sent_with_the_old_one() {
+    on_paused_time(async {
+        let of_group = |group: &str| {
+            let mut rules = activation(Way::Sms);
+            rules.phone.as_mut().unwrap().group = group.into();
+            rules
+        };
+        let mut life = life();
+        life.book = RuleBook::new([of_group("old")]).into();
+        let acme = life.settings.workspaces.get_mut("acme").unwrap();
+        let limit = Limit {
+            requests: 2,
+            window: MINUTE,
+        };
+        let sets = LaneKind::SubscriptionStatusSet;
+        acme.braze.limits.insert(sets, vec![limit]);
+        let join = |key| Event {
+            phone: Some(format!("+1555000{key:04}")),
+            sms_consent: true,
+            ..event(key, "drop", &format!("p{key}@b.example"))
+        };
+        life.accept((0..30).map(join).collect()).await;
+        let groups = |life: &Life| -> Vec<String> {
+            let model = life.world.model();
+            let set = |call: &Call| match call {
+                Call::SetStatus(set) => Some(set.group.to_string()),
+                _ => None,
+            };
+            model.taken.iter().filter_map(|it| set(&it.call)).collect()
+        };
+        let engine = life.start().await;
+        for _ in 0..600 {
+            life.wait(Duration::from_secs(1)).await;
+            if !groups(&life).is_empty() {
+                break;
+            }
+        }
+        life.world.model().subscribed_from = Some(life.clock.now());
+        // Whatever was under way has been answered.
+        life.wait(Duration::from_secs(5)).await;
+        let before = groups(&life).len();
+        assert!((1..10).contains(&before), "{before}");
+
+        life.book = RuleBook::new([of_group("new")]).into();
+        engine.follow(&Turnover {
+            settings: life.settings.clone(),
+            book: life.book.clone(),
+            ..Turnover::default()
+        });
+        life.wait(Duration::from_hours(1)).await;
+        let after = groups(&life).split_off(before);
+        assert!(after.len() >= 30 - before, "{}", after.len());
+        assert!(after.iter().all(|group| group == "new"), "{after:?}");
         life.kill().await;
     });
 }
