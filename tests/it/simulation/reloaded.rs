@@ -234,7 +234,7 @@ fn what_waits_for_its_turn_when_its_group_is_corrected_is_never_sent_with_the_ol
         let groups = |life: &Life| -> Vec<String> {
             let model = life.world.model();
             let set = |call: &Call| match call {
-                Call::SetStatus(set) => Some(set.group.to_string()),
+                Call::SetStatus(set) => Some(set.group.clone()),
                 _ => None,
             };
             model.taken.iter().filter_map(|it| set(&it.call)).collect()
