@@ -148,7 +148,7 @@ fn previewed(
     json: bool,
     out: &mut impl Write,
 ) -> Result<u8, Failed> {
-    let letter = |id| caller.get::<Letter>(&format!("api/v1/dead/{id}"), &[]);
+    let letter = |id| caller.get::<Letter>(&format!("api/v1/dead/{id}"));
     let rows: Result<Vec<LetterRow>, Failed> = ids
         .iter()
         .map(|id| letter(id).map(|letter| letter.row))
@@ -247,7 +247,7 @@ fn list(args: &List, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
 
 /// One page.
 fn pages(caller: &Caller, which: &Which) -> Result<LetterPage, Failed> {
-    caller.get("api/v1/dead", &filters::query(which))
+    caller.find("api/v1/dead", which)
 }
 
 fn by_reason(items: &[LetterRow]) -> ByReason {
@@ -321,7 +321,7 @@ pub(super) fn said(status: Option<u16>, text: &str, chars_max: usize) -> String 
 
 fn show(args: &Show, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
     let caller = args.remote.caller(env)?;
-    let letter: Letter = caller.get(&format!("api/v1/dead/{}", args.id), &[])?;
+    let letter: Letter = caller.get(&format!("api/v1/dead/{}", args.id))?;
     if args.remote.json {
         write(out, &letter)?;
     } else {

@@ -152,7 +152,7 @@ fn from_input() -> Result<String, Failed> {
 }
 
 fn list(args: &List, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
-    let receipts: Receipts = args.remote.caller(env)?.get("api/v1/forget", &[])?;
+    let receipts: Receipts = args.remote.caller(env)?.get("api/v1/forget")?;
     if args.remote.json {
         write(out, &receipts)?;
         return Ok(0);
@@ -168,7 +168,7 @@ fn list(args: &List, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
 
 fn show(args: &Show, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
     let caller = args.remote.caller(env)?;
-    let receipt: Receipt = caller.get(&format!("api/v1/forget/{}", args.id), &[])?;
+    let receipt: Receipt = caller.get(&format!("api/v1/forget/{}", args.id))?;
     tell(&receipt, &args.remote, out)?;
     Ok(0)
 }

@@ -111,21 +111,21 @@ fn list(args: &List, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
         since,
         until,
         participant: args.participant.clone(),
-        cursor: args.cursor,
+        after: args.cursor,
         limit: None,
     };
     let mut items: Vec<JobRow> = Vec::new();
     let next = loop {
         let room = args.limit.saturating_sub(items.len());
         if room == 0 {
-            break which.cursor;
+            break which.after;
         }
         which.limit = Some(room.min(PAGE));
-        let page: JobPage = caller.get("api/v1/jobs", &query(&which))?;
+        let page: JobPage = caller.find("api/v1/jobs", &which)?;
         items.extend(page.items);
         match page.next {
             None => break None,
-            next => which.cursor = next,
+            next => which.after = next,
         }
     };
     if args.remote.json {
@@ -134,30 +134,6 @@ fn list(args: &List, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
         out.write_all(listed(&items, next).as_bytes())?;
     }
     Ok(0)
-}
-
-/// The filter as a query.
-fn query(which: &WhichJobs) -> Vec<(&'static str, String)> {
-    fn told<T: ToString>(value: Option<&T>) -> Option<String> {
-        value.map(ToString::to_string)
-    }
-    let query = [
-        ("workspace", which.workspace.clone()),
-        ("activation", which.activation.clone()),
-        ("flow", told(which.flow.as_ref())),
-        ("state", told(which.state.as_ref())),
-        ("reason", told(which.reason.as_ref())),
-        ("class", told(which.class.as_ref())),
-        ("since", told(which.since.as_ref())),
-        ("until", told(which.until.as_ref())),
-        ("participant", which.participant.clone()),
-        ("cursor", told(which.cursor.as_ref())),
-        ("limit", told(which.limit.as_ref())),
-    ];
-    let query = query.into_iter();
-    query
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
 }
 
 fn listed(items: &[JobRow], next: Option<JobId>) -> String {
@@ -233,7 +209,7 @@ fn held_told(held: &JobHeld) -> String {
 
 fn show(args: &Show, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
     let caller = args.remote.caller(env)?;
-    let job: JobShown = caller.get(&format!("api/v1/jobs/{}", args.id), &[])?;
+    let job: JobShown = caller.get(&format!("api/v1/jobs/{}", args.id))?;
     if args.remote.json {
         write(out, &job)?;
     } else {

@@ -131,7 +131,7 @@ pub fn run(args: &Args) -> u8 {
 }
 
 fn list(remote: &Remote, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
-    let status: Status = remote.caller(env)?.get("api/v1/status", &[])?;
+    let status: Status = remote.caller(env)?.get("api/v1/status")?;
     if remote.json {
         let Status {
             lanes,

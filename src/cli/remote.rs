@@ -224,23 +224,31 @@ struct Problem {
 }
 
 impl Caller {
-    /// Asks for the document at `path` (such as `api/v1/status`), with what `query` holds.
-    pub(super) fn get<T: DeserializeOwned>(
+    /// Asks for the document at `path` (such as `api/v1/status`).
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failed> {
+        self.ask(Method::GET, &self.url(path)?, None)
+    }
+
+    /// Asks for what matches `filter`, an object of texts and numbers.
+    pub(super) fn find<T: DeserializeOwned>(
         &self,
         path: &str,
-        query: &[(&str, String)],
+        filter: &impl Serialize,
     ) -> Result<T, Failed> {
+        let filter = serde_json::to_value(filter).map_err(std::io::Error::from)?;
         let mut url = self.url(path)?;
-        for (name, value) in query {
-            // An address stays out of addresses: they are in the logs of whoever stands between.
-            if *name == "participant" && value.contains('@') {
-                let asked = json!({ "email": value });
-                let found: Participant = self.post("api/v1/participants", &asked)?;
-                url.query_pairs_mut()
-                    .append_pair(name, &found.participant_hash);
-            } else {
-                url.query_pairs_mut().append_pair(name, value);
-            }
+        for (name, value) in filter.as_object().into_iter().flatten() {
+            let value = match value {
+                // An address stays out of addresses: they are in the logs of whoever stands between.
+                Value::String(email) if name == "participant" && email.contains('@') => {
+                    let asked = json!({ "email": email });
+                    let found: Participant = self.post("api/v1/participants", &asked)?;
+                    found.participant_hash
+                }
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            url.query_pairs_mut().append_pair(name, &value);
         }
         self.ask(Method::GET, &url, None)
     }
@@ -485,7 +493,7 @@ mod tests {
             .caller(&Env::default())
             .unwrap_or_else(|failed| panic!("{failed}"));
         let failed = caller
-            .get::<serde_json::Value>("api/v1/status", &[])
+            .get::<serde_json::Value>("api/v1/status")
             .unwrap_err();
         assert_eq!(failed.exit_code(), 3, "{failed}");
     }

@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> u8 {
 }
 
 fn list(remote: &Remote, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
-    let page: ReplayPage = remote.caller(env)?.get("api/v1/replays", &[])?;
+    let page: ReplayPage = remote.caller(env)?.get("api/v1/replays")?;
     if remote.json {
         write(out, &page)?;
     } else {
@@ -131,7 +131,7 @@ pub(super) fn told(
 }
 
 fn fetched(caller: &Caller, number: u32) -> Result<ReplayRow, Failed> {
-    caller.get(&format!("api/v1/replays/{number}"), &[])
+    caller.get(&format!("api/v1/replays/{number}"))
 }
 
 fn change(one: &One, what: &str, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {

@@ -51,8 +51,8 @@ fn answer(args: &Args, env: &Env, out: &mut impl Write) -> Result<u8, Failed> {
         }
         return Ok(u8::from(!readiness.ready));
     }
-    let status: Status = caller.get("api/v1/status", &[])?;
-    let mut history: History = caller.get("api/v1/history", &[])?;
+    let status: Status = caller.get("api/v1/status")?;
+    let mut history: History = caller.get("api/v1/history")?;
     let moment = history.moments.pop();
     if args.remote.json {
         let status = &status;

@@ -24,10 +24,16 @@ pub(super) fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
 
 /// The same filter with its participant as a hash, whichever way it was given: an address goes no further than here.
 pub(super) fn resolved<S: Operate>(store: &S, mut which: Which) -> Result<Which, Problem> {
-    let given = which.participant.take();
-    let hash = given.map(|given| participant(store, &given));
-    which.participant = hash.transpose()?;
+    which.participant = hashed(store, which.participant)?;
     Ok(which)
+}
+
+/// A filter's participant as a hash.
+pub(super) fn hashed<S: Operate>(
+    store: &S,
+    given: Option<String>,
+) -> Result<Option<String>, Problem> {
+    given.map(|given| participant(store, &given)).transpose()
 }
 
 /// The hash of a participant who was named by an e-mail or by that hash.

@@ -11,7 +11,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 
 use super::Ops;
-use super::asked::participant;
+use super::asked::hashed;
 use super::problem::Problem;
 use super::wire::{JobHeld, JobPage, JobRow, JobShown, WhichJobs, lane_of};
 use crate::engine::{ActivationView, LaneView};
@@ -53,11 +53,9 @@ pub(super) async fn page<S: Store + Operate>(
             "`limit` is from 1 to {PAGE_MAX}"
         )));
     };
-    let given = which.participant.take();
-    let hash = given.map(|given| participant(&ops.store, &given));
-    which.participant = hash.transpose()?;
+    which.participant = hashed(&ops.store, which.participant)?;
     let (filter, now) = (which.filter(), ops.clock.now());
-    let found = ops.store.job_list(filter, which.cursor, limit, now).await?;
+    let found = ops.store.job_list(filter, which.after, limit, now).await?;
     let holds = Holds::of(ops);
     let rows = found.items.iter().map(|job| row(ops, &holds, job));
     Ok(JobPage {

@@ -56,7 +56,7 @@ pub(super) async fn show<S: Store + Operate>(
             jobs.entry(row.event_id).or_default().push(row);
         }
         match page.next {
-            Some(next) => which.cursor = Some(next),
+            Some(next) => which.after = Some(next),
             None => break,
         }
     }

@@ -66,7 +66,7 @@ impl When {
     ) -> Result<[Option<Timestamp>; N], Failed> {
         let is_ago = |when: &Option<When>| matches!(when, Some(When::Ago(_)));
         let now = if told.iter().any(is_ago) {
-            caller.get::<Status>("api/v1/status", &[])?.now
+            caller.get::<Status>("api/v1/status")?.now
         } else {
             Timestamp::ZERO
         };
@@ -106,28 +106,6 @@ impl Filters {
     }
 }
 
-/// The filter as a query.
-pub(super) fn query(which: &Which) -> Vec<(&'static str, String)> {
-    let told = |moment: Option<Timestamp>| moment.map(|moment| moment.to_string());
-    let query = [
-        ("workspace", which.workspace.clone()),
-        ("activation", which.activation.clone()),
-        ("flow", which.flow.map(|flow| flow.to_string())),
-        ("reason", which.reason.map(|reason| reason.to_string())),
-        ("class", which.class.map(|class| class.to_string())),
-        ("since", told(which.since)),
-        ("until", told(which.until)),
-        ("participant", which.participant.clone()),
-        ("text", which.text.clone()),
-        ("after", which.after.map(|after| after.to_string())),
-        ("limit", which.limit.map(|limit| limit.to_string())),
-    ];
-    let query = query.into_iter();
-    query
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
-}
-
 /// How many match in all, by reason.
 pub(super) fn counts(caller: &Caller, which: &Which) -> Result<LetterCounts, Failed> {
     let mut which = Which {
@@ -137,7 +115,7 @@ pub(super) fn counts(caller: &Caller, which: &Which) -> Result<LetterCounts, Fai
     };
     let mut sum = LetterCounts::default();
     loop {
-        let slice: LetterCounts = caller.get("api/v1/dead/counts", &query(&which))?;
+        let slice: LetterCounts = caller.find("api/v1/dead/counts", &which)?;
         sum.count += slice.count;
         for (reason, count) in slice.by_reason {
             *sum.by_reason.entry(reason).or_default() += count;

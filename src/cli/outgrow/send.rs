@@ -95,7 +95,7 @@ fn follow(outside: &Outside, relay: &Caller, rules: &Rules, id: EventId) -> Resu
     let watch = Stopwatch::start();
     loop {
         // What is under way is asked first: what it says no more of is done, or dead by the time of the second question.
-        let status: Status = relay.get("api/v1/status", &[])?;
+        let status: Status = relay.get("api/v1/status")?;
         let ours = status.jobs.iter().filter(|jobs| {
             jobs.group.workspace == *rules.workspace
                 && jobs.group.activation == *rules.scope
@@ -104,7 +104,7 @@ fn follow(outside: &Outside, relay: &Caller, rules: &Rules, id: EventId) -> Resu
         let alive: u64 = ours
             .map(|jobs| jobs.waiting + jobs.ready + jobs.in_flight)
             .sum();
-        match relay.get::<Letter>(&format!("api/v1/dead/{}", id.job(0)), &[]) {
+        match relay.get::<Letter>(&format!("api/v1/dead/{}", id.job(0))) {
             Ok(letter) => {
                 let answer = letter.row.answer.text;
                 return Ok(End::Dead(format!("{}: {answer}", letter.row.reason)));

@@ -46,8 +46,7 @@ pub struct WhichJobs {
     pub participant: Option<String>,
     /// Go on behind the page that told this as its `next`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[serde(alias = "after")]
-    pub cursor: Option<JobId>,
+    pub after: Option<JobId>,
     /// So many at most: 1 to 1000, usually 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -75,7 +74,7 @@ impl WhichJobs {
 pub struct JobPage {
     /// In order of their ids, oldest event first.
     pub items: Vec<JobRow>,
-    /// Go on with `cursor` this; `None` at the end.
+    /// Go on with `after` this; `None` at the end.
     pub next: Option<JobId>,
 }
 

@@ -168,7 +168,7 @@ async fn job_filters_choose_and_cursors_go_on() {
             }
             match page["next"].as_str() {
                 None => return found,
-                Some(next) => cursor = format!("&cursor={next}"),
+                Some(next) => cursor = format!("&after={next}"),
             }
         }
     };
@@ -197,7 +197,7 @@ async fn job_filters_choose_and_cursors_go_on() {
         "?stat=dead",
         "?state=asleep",
         "?participant=ada",
-        "?cursor=7",
+        "?after=7",
     ] {
         let refused = world.get(&format!("/api/v1/jobs{wrong}")).await;
         assert_eq!(refused.refusal(), 400, "{wrong}");
