@@ -87,6 +87,10 @@
 //!
 //! *A store*: the two traits of [`store`], and one line in `tests/it/store`, whose suite says whether it is one.
 //!
+//! *Something operators ask or do*: a handler in [`ops`] with its `#[utoipa::path]`, its documents in [`ops::wire`], one
+//! line in the table of routes, from which the OpenAPI document is made; then a command in [`cli`], or a page beside the
+//! others in `src/ops/page`.
+//!
 //! *A stored field*: the next version in [`store::codec`]; golden files in `tests/golden` hold the old ones.
 
 pub mod app;

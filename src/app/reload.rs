@@ -22,22 +22,6 @@ use crate::model::rules::{RuleBook, Rules};
 use crate::ops::wire::Orphan;
 use crate::store::{Group, States};
 
-/// The configuration as it is followed then: what needs a restart is as it was.
-fn shown(running: &Config, new: &Config, needs_restart: &[String]) -> Arc<[Part]> {
-    let mut parts = new.effective.to_vec();
-    for part in &mut parts {
-        let before = running.effective.iter().find(|it| it.table == part.table);
-        for setting in &mut part.settings {
-            let key = format!("{}.{}", part.table, setting.key);
-            let before = before.and_then(|it| it.settings.iter().find(|it| it.key == setting.key));
-            if let Some(before) = before.filter(|_| needs_restart.contains(&key)) {
-                setting.clone_from(before);
-            }
-        }
-    }
-    parts.into()
-}
-
 /// How a running relay gets to another configuration.
 pub struct Plan {
     /// What it runs by then.
@@ -97,6 +81,22 @@ fn keep(running: &Config, config: &mut Config) {
         // Right where it would listen then, and open to everybody where it listens now.
         config.ops.tokens.clone_from(&running.ops.tokens);
     }
+}
+
+/// The configuration as it is followed then: what needs a restart is as it was.
+fn shown(running: &Config, new: &Config, needs_restart: &[String]) -> Arc<[Part]> {
+    let mut parts = new.effective.to_vec();
+    for part in &mut parts {
+        let before = running.effective.iter().find(|it| it.table == part.table);
+        for setting in &mut part.settings {
+            let key = format!("{}.{}", part.table, setting.key);
+            let before = before.and_then(|it| it.settings.iter().find(|it| it.key == setting.key));
+            if let Some(before) = before.filter(|_| needs_restart.contains(&key)) {
+                setting.clone_from(before);
+            }
+        }
+    }
+    parts.into()
 }
 
 /// The lanes that ask somebody else, or by another key, or nobody any more.
