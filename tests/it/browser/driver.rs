@@ -1,15 +1,17 @@
 //! A Chromium without a window, driven as a person would: WebDriver (W3C) is JSON over HTTP, and the client for that is here
 //! already; a crate for it brings thirty others.
 //!
-//! Invariants: one browser at a time; its profile is new, and it and its driver end with the handle. A step that cannot be
-//! done within a minute fails the test.
+//! Invariants: one browser at a time; its profile is new, and the browser, its driver and that profile end with the handle,
+//! also where a test fails. A step that cannot be done within a minute fails the test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use braze_relay::client::http::RawAnswer;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
@@ -30,11 +32,24 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 static ONE: Mutex<()> = Mutex::const_new(());
 
+/// The driver, and by its process group the browser, which does not end with it.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let group = self.0.id().and_then(|id| Pid::from_raw(id as i32));
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// A browser with one page.
 pub struct Browser {
     client: Client,
     session: Url,
-    _driver: Child,
+    _driver: Driver,
+    profile: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -45,14 +60,15 @@ impl Browser {
             return None;
         }
         let turn = ONE.lock().await;
-        let mut driver = Command::new("chromedriver")
+        let profile = tempfile::tempdir().unwrap();
+        let driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+            .process_group(0)
+            .spawn();
+        let mut driver = Driver(driver.unwrap());
+        let mut lines = BufReader::new(driver.0.stdout.take().unwrap()).lines();
         let port = loop {
             let line = lines.next_line().await.unwrap().expect("a port");
             let said = line.split_once("successfully on port ");
@@ -69,6 +85,7 @@ impl Browser {
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
+            &format!("--user-data-dir={}", profile.path().display()),
         ];
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "goog:chromeOptions": {"args": flags},
@@ -85,13 +102,16 @@ impl Browser {
             session: root.join(&format!("session/{id}/")).unwrap(),
             client,
             _driver: driver,
+            profile,
             _turn: turn,
         })
     }
 
-    /// Ends it. Without this the browser would outlive its driver.
+    /// Ends it as a person would, and sees that it ends.
     pub async fn close(self) {
-        let _ = self.client.delete(&self.session).await;
+        let session = self.session.as_str().trim_end_matches('/');
+        let ended = self.client.delete(&session.parse().unwrap()).await;
+        value(&ended.unwrap());
     }
 
     async fn post(&self, what: &str, said: &Value) -> RawAnswer {
@@ -259,4 +279,32 @@ fn from_base64(text: &str) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Whether any process was started with this profile and has not ended.
+fn is_used(profile: &Path) -> bool {
+    let profile = profile.to_str().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut lines =
+        processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.any(|line| String::from_utf8_lossy(&line).contains(profile))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_ends_with_its_handle_also_where_nobody_closes_it() {
+    for is_closed in [true, false] {
+        let Some(browser) = Browser::start().await else {
+            return;
+        };
+        let profile = browser.profile.path().to_owned();
+        assert!(is_used(&profile));
+        if is_closed {
+            browser.close().await;
+        } else {
+            drop(browser);
+        }
+        let ended = async || (!is_used(&profile)).then_some(());
+        until("no process of the browser is left", WITHIN, ended).await;
+        assert!(!profile.exists());
+    }
 }
