@@ -38,6 +38,14 @@ use crate::telemetry::Metrics;
 /// A write replaces one page or a few, and a round of freeing takes at most 512.
 const WRITES_PER_ROUND: usize = 64;
 
+/// What sled is given in one batch at most, in bytes, where it can be parted.
+///
+/// Seven threads write for it behind its back, one part of a batch each, and then wait for the lock on its segments. Whoever
+/// lets the file grow holds that lock until an earlier cut of the file is through, which is a task for the same seven: with
+/// all of them in that queue everything stands still for ever (`watch`). So each batch is written before the next, and is
+/// small. What a slow disk has not taken yet is memory, too.
+pub const BATCH_BYTES_MAX: usize = 1 << 18;
+
 /// Everything the writer thread owns.
 pub struct Base {
     /// The database: one tree.
@@ -200,6 +208,7 @@ impl Base {
         let streams = self.streams.entry(lane).or_default();
         if first && class == Class::ReadyFresh && fits_a_pack(id, &pieces) {
             draft.used = true;
+            draft.arriving += pieces.first.len();
             draft
                 .arrivals
                 .entry(lane)
@@ -255,7 +264,7 @@ impl Base {
         }
     }
 
-    /// Writes the draft and the account in one batch; `durable`: and makes it survive a power cut.
+    /// Writes the draft and the account in one batch, and waits until it is in the file; `durable`: and survives a power cut.
     ///
     /// The order is the whole point: batch, sled's flush, fdatasync on our own descriptor (sled's flush alone is
     /// sync_file_range, which promises nothing), and only then the mark.
@@ -282,6 +291,8 @@ impl Base {
                 if let Some(metrics) = &self.metrics {
                     metrics.commit(watch.elapsed().as_secs_f64());
                 }
+            } else {
+                self.write_out()?;
             }
         }
         Ok(())
@@ -311,9 +322,14 @@ impl Base {
         self.replaced = 0;
     }
 
+    /// Waits until sled has handed to the system what it was given.
+    fn write_out(&self) -> Result<(), StoreError> {
+        self.db.flush().map(|_| ()).map_err(|error| broken(&error))
+    }
+
     /// Everything applied so far survives a power cut when this returns.
     pub fn make_durable(&mut self) -> Result<(), StoreError> {
-        self.db.flush().map_err(|error| broken(&error))?;
+        self.write_out()?;
         let gate =
             |what: &str, error: std::io::Error| StoreError::Failed(format!("{what}: {error}"));
         self.data_file

@@ -23,6 +23,8 @@ pub struct Draft {
     pub ended: HashSet<JobId>,
     /// What was accepted, by lane, in order: it goes into packs.
     pub arrivals: BTreeMap<LaneKey, Vec<(EventId, IVec)>>,
+    /// Bytes of the records of those.
+    pub arriving: usize,
     /// Places in turns that this batch gives (`None`: takes away): reads look here first.
     pub turns: BTreeMap<(Participant, JobId), Option<Turn>>,
     /// Who has a turn without anybody behind, where this batch changes it: such a turn has no key.
@@ -34,6 +36,11 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// What sled will have to write for it, about, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.batch.bytes() + self.arriving
+    }
+
     /// Will be there.
     pub fn insert(&mut self, key: impl Into<IVec>, value: impl Into<IVec>) {
         self.used = true;

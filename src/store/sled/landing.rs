@@ -26,6 +26,7 @@ pub fn fits_a_pack(id: JobId, record: &Written) -> bool {
 impl Base {
     /// Writes the draft's arrivals: several of a lane as packs, a single one under its own key.
     pub fn land(&mut self, draft: &mut Draft) {
+        draft.arriving = 0;
         for (lane, arrivals) in std::mem::take(&mut draft.arrivals) {
             let mut rest = arrivals.as_slice();
             while let [(first, record), others @ ..] = rest {

@@ -4,7 +4,7 @@
 //! sled alone promises little: its flush is sync_file_range, its background thread swallows errors, a flipped bit
 //! silently truncates its log, values of about 8 KB go to files that are never synced, and it may panic on damaged
 //! data. Therefore:
-//! * One writer thread gathers everything that waits into one batch, applies it, flushes, calls fdatasync on a
+//! * One writer thread gathers everything that waits into a batch or a few, applies each, flushes, calls fdatasync on a
 //!   descriptor of our own, writes the mark, and only then answers ([`base`]).
 //! * The first error is final: nothing is acknowledged any more, and the fdatasync is never tried again.
 //! * Commits are numbered without gaps; the [`mark`] file remembers how far we had come, and opening below it refuses.

@@ -1,8 +1,8 @@
 //! Watching the writer: one that does not move for a minute is given up, and with it the process, which then starts anew.
 //!
-//! sled 0.34.7 can come to a standstill without an error: whoever lets its file grow waits, with the lock on its segments,
-//! for the file to be cut first, and the thread that would cut it waits for one that waits for that lock. A disk that hangs
-//! looks the same. Nothing is lost by ending then: nothing was acknowledged.
+//! sled 0.34.7 can come to a standstill without an error, which `base` makes rare: whoever lets its file grow waits, with
+//! the lock on its segments, for the file to be cut first, and all threads that might cut it wait for that lock. A disk
+//! that hangs looks the same. Nothing is lost by ending then: nothing was acknowledged.
 //!
 //! Invariants: only time in which this process ran counts (it may be stopped, or the machine asleep); the writer moves at
 //! least twice a second, with or without work.

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use super::base::{Base, Draft};
+use super::base::{BATCH_BYTES_MAX, Base, Draft};
 use super::open::damaged;
 use super::request::{Reply, Request};
 use super::room::look_at_disk;
@@ -20,10 +20,10 @@ use crate::store::hash::Hasher;
 use crate::store::{Settings, StoreError};
 use crate::telemetry::Metrics;
 
-/// How many requests one batch gathers at most.
+/// How many requests one gathering has at most.
 const GATHER_MAX: usize = 4096;
 
-/// With so many requests in one batch there is something more urgent than looking for what may be forgotten.
+/// With so many requests in one gathering there is something more urgent than looking for what may be forgotten.
 const BUSY: usize = 8;
 
 /// How often the disk is looked at and the mark synced.
@@ -134,7 +134,7 @@ fn work(
     }
 }
 
-/// Serves one gathering: everything durable first, in one batch, then the rest.
+/// Serves one gathering: everything durable first, behind one sync, then the rest.
 fn serve(
     base: &mut Base,
     shared: &Shared,
@@ -148,6 +148,10 @@ fn serve(
             Ok(Drafted::Answer(answer)) => answers.push(answer),
             Ok(Drafted::NotDurable(request)) => rest.push(*request),
             Err(error) => return Err(error),
+        }
+        // Each request is whole.
+        if draft.bytes() >= BATCH_BYTES_MAX {
+            base.apply_early(&mut draft)?;
         }
     }
     if draft.used {
@@ -366,3 +370,6 @@ fn stop(base: &mut Base, shared: &Shared) -> Result<(), StoreError> {
         .sync()
         .map_err(|error| StoreError::Failed(format!("syncing the mark: {error}")))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,10 +23,7 @@ struct House {
 impl House {
     fn new(young_max: usize) -> House {
         let folder = tempfile::tempdir().unwrap();
-        // Without its flusher: that and a writer can wait for each other for ever (the store watches for it), and what is
-        // tested here is the index.
-        let config = ::sled::Config::new().path(folder.path());
-        let db = config.flush_every_ms(None).open().unwrap();
+        let db = ::sled::open(folder.path()).unwrap();
         let index = Index::open(&db, young_max).unwrap();
         House {
             db,
@@ -43,6 +40,7 @@ impl House {
         draft.known.extend(entries.iter().cloned());
         self.index.write(&self.db, &mut draft, self.commit).unwrap();
         self.db.apply_batch(draft.batch.into_batch()).unwrap();
+        self.db.flush().unwrap();
     }
 
     /// As after a crash: what was in memory is gone.
