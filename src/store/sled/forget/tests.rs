@@ -171,6 +171,10 @@ async fn the_tree_holds_nothing_of_who_is_forgotten_and_the_files_nothing_once_i
         let path = folder.path();
         let store = SledStore::open(place(path, young_max), Settings::default(), None).unwrap();
         lived(&store, others).await;
+        assert!(
+            traces(path) > 0,
+            "nothing to look for: the test sees nothing"
+        );
         forget(&store).await;
         store.close().await.unwrap();
         // A stop that comes at once settles nothing: the next start goes on with it.
@@ -180,10 +184,6 @@ async fn the_tree_holds_nothing_of_who_is_forgotten_and_the_files_nothing_once_i
         }
         base.make_durable().unwrap();
         drop(base);
-        assert!(
-            traces(path) > 0,
-            "nothing to look for: the test sees nothing"
-        );
         assert_eq!(copied(path), 0, "young_max {young_max}");
         SledStore::compact(&place(path, young_max), Settings::default())
             .await
