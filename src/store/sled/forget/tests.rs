@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::super::base::Base;
+use super::super::disk::Folder;
+use super::super::open::open_sled;
 use super::super::{Place, SledStore};
 use crate::flow::job::{
     Burial, Class, Commit, Fate, Job, Outcome, Profile, Reason, Seed, Start, State,
@@ -83,7 +85,7 @@ fn traces(path: &Path) -> usize {
 /// The tree as it is, entry by entry, in a fresh folder: how often the words stand in its files.
 fn copied(path: &Path) -> usize {
     let fresh = tempfile::tempdir().unwrap();
-    let from = ::sled::open(path.join("sled")).unwrap();
+    let from = open_sled(&Folder::open(path).unwrap(), 1 << 20).unwrap();
     let to = ::sled::open(fresh.path().join("sled")).unwrap();
     for entry in from.iter() {
         let (key, value) = entry.unwrap();
