@@ -65,6 +65,8 @@ impl Browser {
             .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // What the browser leaves lying about when it is killed goes with its profile.
+            .env("TMPDIR", profile.path())
             .process_group(0)
             .spawn();
         let mut driver = Driver(driver.unwrap());
