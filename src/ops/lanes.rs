@@ -12,6 +12,7 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 
 use super::Ops;
+use super::asked::parsed;
 use super::audit::{Deed, Who, blotted};
 use super::problem::Problem;
 use super::wire::{LanesChanged, WhichLanes};
@@ -63,7 +64,7 @@ pub(super) async fn hold<S: Store + Operate>(
     Extension(who): Extension<Who>,
     body: Bytes,
 ) -> Result<Json<LanesChanged>, Problem> {
-    let mut which = read(&body)?;
+    let mut which: WhichLanes = parsed(&body)?;
     let because = which.because.take().map(|text| blotted(&text));
     let because = because.filter(|text| !text.is_empty());
     let until = match which.for_seconds {
@@ -106,7 +107,7 @@ pub(super) async fn release<S: Store + Operate>(
     Extension(who): Extension<Who>,
     body: Bytes,
 ) -> Result<Json<LanesChanged>, Problem> {
-    let which = read(&body)?;
+    let which: WhichLanes = parsed(&body)?;
     if which.for_seconds.is_some() || which.because.is_some() {
         return Err(Problem::bad_request(
             "`for_seconds` and `because` are for a hold",
@@ -160,11 +161,6 @@ async fn note<S: Store + Operate>(
         outcome: until.unwrap_or_else(|| "done".into()),
     };
     ops.note(who, deed, Vec::new()).await
-}
-
-fn read(body: &[u8]) -> Result<WhichLanes, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))
 }
 
 fn target(which: WhichLanes) -> Result<Target, Problem> {

@@ -14,6 +14,7 @@ use axum::{Extension, Json};
 use serde_json::json;
 
 use super::Ops;
+use super::asked::parsed;
 use super::audit::{Deed, Who};
 use super::problem::Problem;
 use super::wire::{NewReload, Orphan, ReloadMistake, Reloaded};
@@ -112,8 +113,7 @@ pub(super) async fn reload<S: Store + Operate>(
     Extension(who): Extension<Who>,
     body: Bytes,
 ) -> Result<Json<Reloaded>, Problem> {
-    let asked: NewReload = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body cannot be read: {error}")))?;
+    let asked: NewReload = parsed(&body)?;
     let office = ops.clone();
     let change = async move { Ok(Json(ops.reload(&who, asked.force).await?)) };
     office.to_the_end(change).await
